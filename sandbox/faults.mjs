@@ -1,0 +1,97 @@
+// Owns: the knobs after the first ";" of a model name, and what they do to the bytes of an answer.
+// Invariant: without knobs the bytes are exactly the dialect's, one event a write; an unknown knob is refused, so that
+// a misspelt test fails instead of passing over a healthy answer.
+
+import { ApiError, invalid } from "./conversation.mjs";
+
+const KNOBS = [
+  "delay", "chunk", "cut", "eof", "stall", "pause", "status", "words", "pad",
+  "nodone", "garbage", "error", "html", "redirect", "crlf", "comments", "gzip",
+];
+
+/** "gpt-5.4-mini;delay=50;cut=300" -> { model: "gpt-5.4-mini", knobs: { delay: 50, cut: 300 } } */
+export function splitModel(name) {
+  const [model, ...settings] = name.split(";");
+  const knobs = {};
+  for (const setting of settings) {
+    const [knob, value = "1"] = setting.trim().split("=");
+    if (!KNOBS.includes(knob)) throw invalid(`The sandbox has no knob '${knob}'; it has ${KNOBS.join(", ")}.`, "model");
+    if (!/^\d{1,9}$/.test(value)) throw invalid(`The sandbox knob '${knob}' needs a number.`, "model");
+    knobs[knob] = Number(value);
+  }
+  return { model, knobs };
+}
+
+const STATUS = {
+  400: ["The sandbox was told to refuse this request.", "invalid_request_error", null],
+  401: ["The sandbox was told to refuse this key.", "invalid_request_error", "invalid_api_key"],
+  403: ["The sandbox was told that this key may not use the model.", "invalid_request_error", "model_not_allowed"],
+  404: ["The sandbox was told that this model does not exist.", "invalid_request_error", "model_not_found"],
+  408: ["The sandbox was told that the request took too long to arrive.", "server_error", "timeout"],
+  413: ["The sandbox was told that the request is too large.", "invalid_request_error", "request_too_large"],
+  429: ["The sandbox was told that the rate limit is reached.", "requests", "rate_limit_exceeded"],
+  500: ["The sandbox was told to fail.", "server_error", null],
+  502: ["The sandbox was told to be a bad gateway.", "server_error", null],
+  503: ["The sandbox was told to be overloaded.", "server_error", "server_overloaded"],
+  504: ["The sandbox was told to time out.", "server_error", "timeout"],
+  529: ["The sandbox was told to be overloaded.", "server_error", "server_overloaded"],
+};
+
+export function statusError(status) {
+  if (!STATUS[status]) return invalid(`The sandbox knob 'status' may be ${Object.keys(STATUS).join(", ")}.`, "model");
+  const [message, type, code] = STATUS[status];
+  return new ApiError(status, message, { type, code, ...(status === 429 && { retryAfter: 2 }) });
+}
+
+const midStream = () => new ApiError(500, "The sandbox was told to fail in the middle of the answer.", { type: "server_error", code: "server_error" });
+
+/** The bytes of a whole answer. */
+export function wholeBody({ whole, failedWhole }, knobs) {
+  let json = JSON.stringify(knobs.error && failedWhole ? failedWhole(midStream()) : whole);
+  if (knobs.garbage) json = `${json.slice(0, json.length / 2)}<<sandbox garbage>>`;
+  return json + " ".repeat(knobs.pad ?? 0);
+}
+
+const DELTAS_BEFORE_FAILURE = 2;
+
+/** The frames of a streamed answer, as text. */
+export function* frames({ events, failure, named }, knobs) {
+  const end = knobs.crlf ? "\r\n" : "\n";
+  const frame = ({ comment, data }) => {
+    if (comment !== undefined) return `: ${comment}${end}${end}`;
+    if (typeof data === "string") return `data: ${data}${end}${end}`;
+    const padded = knobs.pad ? { ...data, obfuscation: "x".repeat(knobs.pad) } : data;
+    return `${named ? `event: ${data.type}${end}` : ""}data: ${JSON.stringify(padded)}${end}${end}`;
+  };
+  let sent = 0, deltas = 0;
+  for (const event of knobs.error ? failing(events, failure) : events) {
+    if (knobs.nodone && event.terminal) continue;
+    if (knobs.comments && sent > 0) yield frame({ comment: "PROCESSING" });
+    yield frame(event);
+    sent++;
+    if (event.delta) deltas++;
+    // After the first piece of text, so that a reader has something valid to lose.
+    if (knobs.garbage && event.delta && deltas === 1) yield frame({ data: '{"sandbox": garbage' });
+  }
+}
+
+function* failing(events, failure) {
+  let deltas = 0, sent = 0;
+  for (const event of events) {
+    if ((event.delta && deltas === DELTAS_BEFORE_FAILURE) || event.closing || event.terminal) break;
+    yield event;
+    if (event.delta) deltas++;
+    if (event.data) sent++;
+  }
+  yield* failure(midStream(), sent);
+}
+
+/** Frames or bodies re-cut into the writes that reach the socket. chunk=0 is one write for everything. */
+export function* writes(parts, { chunk }) {
+  if (chunk === undefined) {
+    for (const part of parts) yield Buffer.from(part);
+    return;
+  }
+  const whole = Buffer.concat([...parts].map((part) => Buffer.from(part)));
+  for (let at = 0; at < whole.length; at += chunk || whole.length) yield whole.subarray(at, at + (chunk || whole.length));
+}

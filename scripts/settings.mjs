@@ -1,0 +1,79 @@
+// Owns what `npm start` is told: from the environment, else from .dev.vars, else a default.
+// Invariant: what the user set is never overruled; the sandbox fills in only what is missing.
+import { readDevVars } from "./dev-vars.mjs";
+import { checkKey } from "./keys.mjs";
+import { Stop } from "./say.mjs";
+
+const PROVIDERS = ["OPENAI", "ANTHROPIC", "GOOGLE", "OPENROUTER"];
+/** The variables of the Worker that the environment may set; .dev.vars may hold these and any other. */
+const PASSED_ON = [
+  ...PROVIDERS.flatMap((name) => [`${name}_API_KEY`, `${name}_BASE_URL`]),
+  "CODEX_BASE_URL",
+  "PROVIDERS",
+  "MEMORY_DEADLINE_MS",
+  "MAX_BODY_BYTES",
+  "UPSTREAM_TIMEOUT_MS",
+  "PENDING_TURN_TTL_MS",
+  "CORS_ORIGINS",
+];
+/** For start.mjs itself, not for the Worker. */
+const OURS = ["PORT", "SANDBOX_PORT", "GATEWAY_KEY"];
+
+export function readSettings(environment = process.env, file = readDevVars()) {
+  const set = Object.fromEntries(Object.entries(file).filter(([, value]) => value !== ""));
+  const declared = environment.PROVIDERS || set.PROVIDERS || "";
+  for (const name of [...OURS, ...PASSED_ON, ...keyNames(declared)]) {
+    if (environment[name]) set[name] = environment[name];
+  }
+  const port = portNumber("PORT", set.PORT ?? "8787");
+  const sandboxPort = portNumber("SANDBOX_PORT", set.SANDBOX_PORT ?? String(port + 1));
+  if (port === sandboxPort)
+    throw new Stop(`PORT and SANDBOX_PORT are both ${port}: give them different numbers`);
+  const key = set.GATEWAY_KEY && checkKey(set.GATEWAY_KEY, "GATEWAY_KEY");
+  const vars = Object.fromEntries(Object.entries(set).filter(([name]) => !OURS.includes(name)));
+  // The real edge answers within the default of 250 ms; wrangler dev, two processes away, does not always.
+  vars.MEMORY_DEADLINE_MS ??= "2000";
+  const live = [
+    ...PROVIDERS.filter((name) => vars[`${name}_API_KEY`]).map((name) => name.toLowerCase()),
+    ...declaredAlive(declared, vars),
+  ];
+  return { port, sandboxPort, key, vars, live };
+}
+
+/** Points every provider that has no key of its own at the sandbox. */
+export function sandboxVars(sandboxUrl) {
+  const roots = { OPENAI: "/v1", ANTHROPIC: "", GOOGLE: "", OPENROUTER: "/api/v1", CODEX: "/v1" };
+  return {
+    ...Object.fromEntries(PROVIDERS.map((name) => [`${name}_API_KEY`, "sandbox-key"])),
+    ...Object.fromEntries(
+      Object.entries(roots).map(([name, path]) => [`${name}_BASE_URL`, sandboxUrl + path]),
+    ),
+  };
+}
+
+function portNumber(name, text) {
+  const number = Number(text);
+  if (Number.isInteger(number) && number > 0 && number < 65_536) return number;
+  throw new Stop(`${name} must be a port number from 1 to 65535, not ${JSON.stringify(text)}`);
+}
+
+/**
+ * PROVIDERS as `[name, entry]` pairs. The Worker explains what is wrong in it; here that only means "none".
+ */
+function entries(declared) {
+  try {
+    return Object.entries(JSON.parse(declared || "{}"));
+  } catch {
+    return [];
+  }
+}
+
+const keyNames = (declared) =>
+  entries(declared)
+    .map(([, entry]) => entry?.api_key_secret)
+    .filter((name) => typeof name === "string");
+
+const declaredAlive = (declared, vars) =>
+  entries(declared)
+    .filter(([, entry]) => vars[entry?.api_key_secret])
+    .map(([name]) => name);

@@ -1,0 +1,156 @@
+//! The HTTP surface: from method and path to an endpoint.
+//!
+//! Invariant: the one list of routes. A path with doubled or trailing slashes means the same as without, and what lies
+//! in a path segment is percent-decoded here and nowhere else.
+
+use crate::dialect::Dialect;
+use crate::error::{Error, Kind};
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `GET /health`.
+    Health,
+    /// `POST /v1/chat/completions` and its siblings.
+    Inference(Dialect),
+    /// `GET /v1/memory/threads/{id}/messages`.
+    ThreadMessages {
+        /// The thread's id, decoded.
+        thread: String,
+    },
+}
+
+/// Finds the endpoint. Errors: 404 for an unknown path, 405 with the methods that a known one has.
+pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let (endpoint, methods) = match segments.as_slice() {
+        ["health"] => (Endpoint::Health, READ),
+        ["v1", "chat", "completions"] => (Endpoint::Inference(Dialect::Chat), WRITE),
+        ["v1", "responses"] => (Endpoint::Inference(Dialect::Responses), WRITE),
+        ["v1", "memory", "threads", thread, "messages"] => {
+            (Endpoint::ThreadMessages { thread: percent_decoded(thread) }, READ)
+        }
+        _ => {
+            return Err(Error::not_found(format!(
+                "No such path: {}. The base URL of the gateway ends in /v1, for example \
+                 https://gateway.example.com/v1.",
+                path.chars().take(200).collect::<String>()
+            )));
+        }
+    };
+    if methods.contains(&method) {
+        return Ok(endpoint);
+    }
+    let allow = methods.join(", ");
+    Err(Error::new(Kind::MethodNotAllowed, format!("This path takes {allow}, not {method}."))
+        .with("allow", allow))
+}
+
+const READ: &[&str] = &["GET", "HEAD"];
+const WRITE: &[&str] = &["POST"];
+
+/// The text behind percent-encoding; a text that is not valid as such stays as it is.
+pub fn percent_decoded(text: &str) -> String {
+    if !text.contains('%') {
+        return text.to_owned();
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, tail)) = rest.split_first() {
+        let escaped = tail
+            .get(..2)
+            .filter(|_| *byte == b'%')
+            .and_then(|pair| std::str::from_utf8(pair).ok())
+            .filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            .and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        bytes.push(escaped.unwrap_or(*byte));
+        rest = tail.get(if escaped.is_some() { 2 } else { 0 }..).unwrap_or_default();
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+/// A query parameter, decoded.
+pub fn query_parameter(query: &str, name: &str) -> Option<String> {
+    query
+        .split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| percent_decoded(&value.replace('+', " ")))
+}
+
+/// A page of a list: how many, from where, and in which order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// How many at most.
+    pub limit: u32,
+    /// How many to pass over.
+    pub offset: u32,
+    /// Newest first.
+    pub descending: bool,
+}
+
+impl Page {
+    /// Reads `limit` (default 50, clamped to 200), `offset` and `order` from a query. Errors: 400 that names the
+    /// parameter.
+    pub fn read(query: &str) -> Result<Self, Error> {
+        let number = |name: &str, default: u32| match query_parameter(query, name) {
+            None => Ok(default),
+            Some(text) => text
+                .parse::<u32>()
+                .map_err(|_| Error::invalid(name, format!("The parameter `{name}` must be a whole number."))),
+        };
+        let descending = match query_parameter(query, "order").as_deref() {
+            None | Some("asc") => false,
+            Some("desc") => true,
+            Some(_) => return Err(Error::invalid("order", "The parameter `order` must be asc or desc.")),
+        };
+        Ok(Page { limit: number("limit", 50)?.min(200), offset: number("offset", 0)?, descending })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_to_endpoints_whatever_their_slashes() {
+        for path in ["/v1/chat/completions", "//v1/chat/completions", "/v1/chat/completions/"] {
+            assert_eq!(endpoint("POST", path), Ok(Endpoint::Inference(Dialect::Chat)), "{path}");
+        }
+        assert_eq!(endpoint("POST", "/v1/responses"), Ok(Endpoint::Inference(Dialect::Responses)));
+        assert_eq!(endpoint("HEAD", "/health"), Ok(Endpoint::Health));
+        assert_eq!(
+            endpoint("GET", "/v1/memory/threads/a%2Fb%20%C3%A9/messages"),
+            Ok(Endpoint::ThreadMessages { thread: "a/b é".into() })
+        );
+    }
+
+    #[test]
+    fn an_unknown_path_is_404_and_a_wrong_method_405_with_the_right_ones() {
+        assert_eq!(endpoint("POST", "/v1/nothing").unwrap_err().status(), 404);
+        assert_eq!(endpoint("POST", "/").unwrap_err().status(), 404);
+        let error = endpoint("GET", "/v1/responses").unwrap_err();
+        assert_eq!((error.status(), error.body()["error"]["allow"].as_str()), (405, Some("POST")));
+    }
+
+    #[test]
+    fn percent_encoding_is_undone_only_where_it_is_one() {
+        for (text, decoded) in
+            [("a%20b", "a b"), ("100%", "100%"), ("%zz%2", "%zz%2"), ("%ff", "%ff"), ("%+1", "%+1")]
+        {
+            assert_eq!(percent_decoded(text), decoded);
+        }
+    }
+
+    #[test]
+    fn a_page_is_clamped_and_a_bad_one_named() {
+        assert_eq!(Page::read(""), Ok(Page { limit: 50, offset: 0, descending: false }));
+        assert_eq!(
+            Page::read("limit=5000&offset=7&order=desc"),
+            Ok(Page { limit: 200, offset: 7, descending: true })
+        );
+        for (query, param) in [("limit=x", "limit"), ("offset=-1", "offset"), ("order=up", "order")] {
+            assert_eq!(Page::read(query).unwrap_err().body()["error"]["param"], param);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The wire formats: which there are, and one door to each one's readers and writers.
+//!
+//! Invariant: adding a dialect means adding a variant here; the compiler then lists what is missing.
+
+pub mod chat;
+pub mod fields;
+pub mod responses;
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::body::Body;
+use crate::error::Error;
+use crate::sse::Event;
+use crate::turn::{Answer, Message, Origin, Part, Reasoning, Stop, ToolCall, Usage};
+
+/// A wire format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// OpenAI Chat Completions: <https://platform.openai.com/docs/api-reference/chat>.
+    Chat,
+    /// OpenAI Responses: <https://platform.openai.com/docs/api-reference/responses>.
+    Responses,
+}
+
+/// The conversation inside a request: the raw elements of its message array, and what they mean.
+#[derive(Debug)]
+pub struct Conversation<'a> {
+    /// The elements as sent. One without an array (Responses' `input` as a string) has one element.
+    pub elements: Vec<&'a RawValue>,
+    /// The elements grouped into messages, in order, without gaps.
+    pub units: Vec<Unit>,
+}
+
+/// One message, or one system text, of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unit {
+    /// The elements that it consists of.
+    pub elements: Range<usize>,
+    /// What it is.
+    pub content: Content,
+}
+
+/// What a [`Unit`] is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// The caller's instructions: forwarded where they stand, never stored.
+    System,
+    /// A message of the conversation.
+    Message(Message),
+}
+
+/// One step of an answer that is being streamed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Delta {
+    /// More text.
+    Text(String),
+    /// More of a refusal.
+    Refusal(String),
+    /// More reasoning.
+    Reasoning(Reasoning),
+    /// A tool call begins or goes on; the slot tells parallel calls apart, `arguments` is the next piece.
+    ToolCall {
+        /// Which of the calls.
+        slot: u64,
+        /// What is known of it now; empty strings where nothing new is said.
+        call: ToolCall,
+        /// Fields without a word in the hub.
+        extra: serde_json::Map<String, Value>,
+    },
+    /// A field of the message that has no word in the hub; arrays are joined, all else is replaced.
+    Extra(String, Value),
+    /// A whole part.
+    Part(Part),
+    /// The whole message, which replaces what was gathered so far.
+    Message(Message),
+    /// Why the model stopped.
+    Stop(Stop),
+    /// Token counts so far.
+    Usage(Usage),
+    /// The provider says that the answer is whole; nothing of substance follows.
+    End,
+    /// The provider reports a failure inside the answer.
+    Failure,
+}
+
+impl Dialect {
+    /// The endpoint's path below `/v1`.
+    pub fn path(self) -> &'static str {
+        match self {
+            Dialect::Chat => "/v1/chat/completions",
+            Dialect::Responses => "/v1/responses",
+        }
+    }
+
+    /// The endpoint's path below a provider's base URL.
+    pub fn upstream_path(self) -> &'static str {
+        match self {
+            Dialect::Chat => "/chat/completions",
+            Dialect::Responses => "/responses",
+        }
+    }
+
+    /// What people call it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Dialect::Chat => "Chat Completions",
+            Dialect::Responses => "the Responses API",
+        }
+    }
+
+    /// The field of a request that holds the conversation.
+    pub fn conversation_field(self) -> &'static str {
+        match self {
+            Dialect::Chat => "messages",
+            Dialect::Responses => "input",
+        }
+    }
+
+    /// True when the request leans on history that the provider keeps, so that adding ours would send it twice.
+    pub fn continues_upstream(self, body: &Body<'_>) -> bool {
+        match self {
+            Dialect::Chat => false,
+            Dialect::Responses => body.has("previous_response_id") || body.has("conversation"),
+        }
+    }
+
+    /// Reads the conversation of a request. Errors: 400 that names the field.
+    pub fn read_conversation<'a>(self, body: &Body<'a>, origin: &Origin) -> Result<Conversation<'a>, Error> {
+        match self {
+            Dialect::Chat => chat::read_conversation(body, origin),
+            Dialect::Responses => responses::read_conversation(body, origin),
+        }
+    }
+
+    /// Checks what every request of this dialect must have, without reading the conversation. Errors: 400.
+    pub fn check(self, body: &Body<'_>) -> Result<(), Error> {
+        match self {
+            Dialect::Chat => chat::check(body),
+            Dialect::Responses => responses::check(body),
+        }
+    }
+
+    /// Writes a stored message as elements of the conversation's array, for a provider.
+    pub fn write_message(self, message: &Message, provider: &str) -> Vec<Value> {
+        let target = Origin { dialect: self, provider: provider.to_owned() };
+        match self {
+            Dialect::Chat => chat::write_message(message, &target),
+            Dialect::Responses => responses::write_message(message, &target),
+        }
+    }
+
+    /// Reads a whole (not streamed) answer; `None` when it is not one.
+    pub fn read_answer(self, json: &[u8], origin: &Origin) -> Option<Answer> {
+        match self {
+            Dialect::Chat => chat::read_answer(json, origin),
+            Dialect::Responses => responses::read_answer(json, origin),
+        }
+    }
+
+    /// Reads one event of a streamed answer.
+    pub fn read_event(self, event: Event<'_>, origin: &Origin, on_delta: &mut dyn FnMut(Delta)) {
+        match self {
+            Dialect::Chat => chat::read_event(event, on_delta),
+            Dialect::Responses => responses::read_event(event, origin, on_delta),
+        }
+    }
+
+    /// The bytes that tell a client of this dialect, inside a stream that has begun, that the answer is cut short.
+    pub fn write_failure(self, error: &Error) -> String {
+        match self {
+            Dialect::Chat => chat::write_failure(error),
+            Dialect::Responses => responses::write_failure(error),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Secrets and the names made from them: gateway keys, provider credentials, the principal, the object's name.
+//!
+//! Invariant: no secret can be printed (`Debug` is redacted, there is no `Display`), and the name of a thread's object
+//! is made here only, from an authenticated principal.
+
+use sha2::{Digest, Sha256};
+
+use crate::turn::hex;
+
+/// What every gateway key starts with. NEVER CHANGE: keys in use, secret scanners and clients depend on it.
+pub const KEY_PREFIX: &str = "msk_";
+
+const KEY_MAX_BYTES: usize = 256;
+
+/// A gateway key as a client sends it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PlainKey(String);
+
+impl PlainKey {
+    /// The key, if the text has the form of one: `msk_` and letters, digits, `_`, `-` behind it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix(KEY_PREFIX)?;
+        let sane = !rest.is_empty()
+            && text.len() <= KEY_MAX_BYTES
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        sane.then(|| PlainKey(text.to_owned()))
+    }
+
+    /// What is stored and looked up instead of the key. Keys are random, so a fast hash is enough, and a look-up by
+    /// hash compares no secret byte by byte.
+    pub fn hash(&self) -> KeyHash {
+        KeyHash(hex(&Sha256::digest(self.0.as_bytes())))
+    }
+}
+
+impl std::fmt::Debug for PlainKey {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("PlainKey(***)")
+    }
+}
+
+/// SHA-256 of a gateway key, lower-case hex.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyHash(String);
+
+impl KeyHash {
+    /// The hex text, as in the database.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A credential of a provider.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the credential's text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The credential itself, for the header that carries it and nothing else.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Secret(***)")
+    }
+}
+
+/// Whom a valid gateway key speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The project: the boundary that no thread, resource or key crosses.
+    pub project: String,
+    /// The key's public id, for logs.
+    pub key_id: String,
+}
+
+impl Principal {
+    /// The name of the object that holds a thread. A digest, because the platform writes names into its own logs and
+    /// limits them to 1,024 bytes, and thread ids may hold personal data.
+    pub fn thread_object_name(&self, thread: &str) -> String {
+        let mut digest = Sha256::new();
+        for field in [self.project.as_str(), thread] {
+            digest.update((field.len() as u64).to_le_bytes());
+            digest.update(field.as_bytes());
+        }
+        format!("thread:v1:{}", hex(&digest.finalize()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_form_of_a_gateway_key_is_taken() {
+        assert!(PlainKey::parse("msk_Ab-9_z").is_some());
+        for text in ["msk_", "sk-proj-1", "MSK_a", "msk_a b", "msk_ä", &format!("msk_{}", "a".repeat(300))] {
+            assert_eq!(PlainKey::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_hash_is_the_sha256_that_other_tools_compute() {
+        // printf 'msk_test' | sha256sum
+        assert_eq!(
+            PlainKey::parse("msk_test").map(|key| key.hash().as_str().to_owned()).as_deref(),
+            Some("4ffa2fcecffa40681827e33ef5554430209cea7ea0a1b384a6ce2b014f912fd9")
+        );
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let key = PlainKey::parse("msk_visible").unwrap();
+        assert_eq!(format!("{key:?} {:?}", Secret::new("sk-visible")), "PlainKey(***) Secret(***)");
+    }
+
+    #[test]
+    fn no_two_pairs_of_project_and_thread_share_an_object() {
+        let name = |project: &str, thread: &str| {
+            Principal { project: project.into(), key_id: String::new() }.thread_object_name(thread)
+        };
+        assert_ne!(name("a", "bc"), name("ab", "c"));
+        assert_ne!(name("a", "t"), name("b", "t"));
+        assert_eq!(name("a", "t"), name("a", "t"));
+    }
+}

@@ -1,0 +1,30 @@
+//! memory-gateway: an OpenAI-compatible gateway that remembers.
+//!
+//! Everything with a decision in it is here, plain Rust without I/O: time, identifiers, randomness and storage are
+//! arguments. [`platform`](self) is the thin shell on Cloudflare Workers, and the only part that may use `worker`;
+//! a native build leaves it out, so the compiler keeps that border.
+
+pub mod api;
+pub mod auth;
+pub mod body;
+pub mod cache;
+pub mod config;
+pub mod dialect;
+pub mod error;
+pub mod headers;
+pub mod keys;
+pub mod memory;
+pub mod observe;
+pub mod prompt;
+pub mod protocol;
+pub mod providers;
+pub mod refusal;
+pub mod reply;
+pub mod route;
+pub mod sse;
+pub mod thread;
+pub mod tokens;
+pub mod turn;
+
+#[cfg(target_family = "wasm")]
+mod platform;

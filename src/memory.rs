@@ -1,0 +1,10 @@
+//! Memory: which conversation a request belongs to, what is stored of it, and what is put before the model.
+//!
+//! Invariant: everything here is synchronous over a [`database::Database`]; nothing calls a model or a network.
+
+pub mod address;
+pub mod context;
+pub mod database;
+pub mod public;
+pub mod reconcile;
+pub mod store;

@@ -1,0 +1,151 @@
+//! What the model is shown: the stored conversation woven into the messages of a request.
+//!
+//! Invariant: nothing is shown twice, the client's own bytes are kept wherever they say the same, and a tool's result
+//! always stands right behind its call, as providers demand.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::reconcile::Place;
+use super::store::StoredMessage;
+use crate::tokens;
+use crate::turn::{Message, Part, PartKind, Role, ToolResult};
+
+/// What a model is told where a tool's result never came.
+const NO_RESULT: &str = "No result was recorded for this call.";
+
+/// One message of the prompt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Item {
+    /// The client's message with this index, as sent.
+    Keep(usize),
+    /// A stored message.
+    Insert(Message),
+    /// A stored message in the place of the client's copy of it.
+    Replace(usize, Message),
+}
+
+/// Weaves the conversation into the incoming messages.
+pub fn weave(conversation: Vec<StoredMessage>, incoming: &[Message], places: &[Place]) -> Vec<Item> {
+    let mut stored: VecDeque<StoredMessage> = conversation.into();
+    let mut items = Vec::with_capacity(stored.len() + incoming.len());
+    if let Some(start) = window_start(&stored, places) {
+        items.extend(stored.drain(..start).filter_map(readable).map(Item::Insert));
+    }
+    for (at, (message, place)) in incoming.iter().zip(places).enumerate() {
+        match place {
+            Place::Stored(seq) => {
+                while let Some(before) = stored.pop_front_if(|next| next.seq < *seq) {
+                    items.extend(readable(before).map(Item::Insert));
+                }
+                stored.pop_front_if(|next| next.seq == *seq);
+                items.push(Item::Keep(at));
+            }
+            Place::Answer => match stored.pop_front_if(|next| next.message.role == Role::Assistant) {
+                Some(answer) if answer.content_hash == message.content_hash() => items.push(Item::Keep(at)),
+                Some(answer) => items.extend(readable(answer).map(|message| Item::Replace(at, message))),
+                None => items.push(Item::Keep(at)),
+            },
+            Place::Outside => items.push(Item::Keep(at)),
+            Place::New => {
+                items.extend(stored.drain(..).filter_map(readable).map(Item::Insert));
+                items.push(Item::Keep(at));
+            }
+        }
+    }
+    items.extend(stored.drain(..).filter_map(readable).map(Item::Insert));
+    pair_tools(items, incoming)
+}
+
+/// Where in the conversation a client's window begins, if it begins with answers: before the stored answers that they
+/// are copies of, so that each finds its own.
+fn window_start(stored: &VecDeque<StoredMessage>, places: &[Place]) -> Option<usize> {
+    let copies = places.iter().take_while(|place| **place == Place::Answer).count();
+    let Some(Place::Stored(first)) = places.get(copies).filter(|_| copies > 0) else { return None };
+    let question = stored.iter().position(|message| message.seq == *first)?;
+    let answers = stored
+        .iter()
+        .take(question)
+        .rev()
+        .take_while(|message| message.message.role == Role::Assistant)
+        .count();
+    Some(question - answers.min(copies))
+}
+
+/// Estimated tokens of what was added to the client's own messages.
+pub fn added_tokens(items: &[Item]) -> u64 {
+    items
+        .iter()
+        .map(|item| match item {
+            Item::Keep(_) => 0,
+            Item::Insert(message) | Item::Replace(_, message) => tokens::of_message(message),
+        })
+        .sum()
+}
+
+/// A stored message as a model can take it: an answer that was cut short loses the calls whose arguments are torn;
+/// `None` when nothing is left.
+fn readable(stored: StoredMessage) -> Option<Message> {
+    let mut message = stored.message;
+    if stored.incomplete {
+        message.parts.retain(|part| match &part.kind {
+            PartKind::ToolCall(call) => {
+                serde_json::from_str::<serde::de::IgnoredAny>(&call.arguments).is_ok()
+                    && !call.name.is_empty()
+            }
+            _ => true,
+        });
+    }
+    (!message.parts.is_empty()).then_some(message)
+}
+
+/// Puts each stored tool result behind its call, answers calls that never got one, and drops results without a call.
+/// Parallel turns on one thread, and answers cut short, leave such gaps.
+fn pair_tools(items: Vec<Item>, incoming: &[Message]) -> Vec<Item> {
+    let mut rest: VecDeque<Item> = items.into();
+    let mut out: Vec<Item> = Vec::with_capacity(rest.len());
+    while let Some(item) = rest.pop_front() {
+        if matches!(&item, Item::Insert(message) if answers_any(message)) {
+            // Not right behind its call: results that belong to one were taken along with it below.
+            continue;
+        }
+        let calls: Vec<(String, bool)> = of(&item, incoming)
+            .map(|message| message.tool_calls().map(|call| (call.id.clone(), call.custom)).collect())
+            .unwrap_or_default();
+        let kept = matches!(item, Item::Keep(_));
+        out.push(item);
+        for (id, custom) in calls {
+            let result = rest
+                .iter()
+                .position(|later| of(later, incoming).is_some_and(|message| answers(message, &id)));
+            match result.and_then(|at| rest.remove(at)) {
+                Some(result) => out.push(result),
+                None if kept => {}
+                None => out.push(Item::Insert(unanswered(id, custom))),
+            }
+        }
+    }
+    out
+}
+
+fn of<'a>(item: &'a Item, incoming: &'a [Message]) -> Option<&'a Message> {
+    match item {
+        Item::Keep(at) => incoming.get(*at),
+        Item::Insert(message) | Item::Replace(_, message) => Some(message),
+    }
+}
+
+fn answers(message: &Message, call_id: &str) -> bool {
+    message.tool_results().any(|result| result.call_id == call_id)
+}
+
+fn answers_any(message: &Message) -> bool {
+    message.tool_results().next().is_some()
+}
+
+fn unanswered(call_id: String, custom: bool) -> Message {
+    let result = ToolResult { call_id, content: vec![Part::text(NO_RESULT)], custom };
+    Message::new(Role::Tool, vec![PartKind::ToolResult(result).into()])
+}

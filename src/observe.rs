@@ -1,0 +1,159 @@
+//! Watches a streamed answer go by and puts together what was said.
+//!
+//! Invariant: the result does not depend on how the bytes were cut, and an answer is `Complete` only when the provider
+//! said so. Nothing here changes or delays a byte.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::dialect::{Delta, Dialect};
+use crate::sse::Decoder;
+use crate::turn::{Answer, Ending, Message, Origin, Part, PartKind, Reasoning, Role, Stop, ToolCall, Usage};
+
+/// Watches one streamed answer.
+#[derive(Debug)]
+pub struct Observer {
+    origin: Origin,
+    decoder: Decoder,
+    gathered: Gathered,
+}
+
+#[derive(Debug, Default)]
+struct Gathered {
+    parts: Vec<Part>,
+    /// Where in `parts` each tool call is, by the provider's slot.
+    calls: BTreeMap<u64, usize>,
+    extra: Map<String, Value>,
+    usage: Option<Usage>,
+    stop: Option<Stop>,
+    ended: bool,
+    failed: bool,
+}
+
+impl Observer {
+    /// An observer of an answer in the origin's dialect.
+    pub fn new(origin: Origin) -> Self {
+        Observer { origin, decoder: Decoder::default(), gathered: Gathered::default() }
+    }
+
+    /// Takes the next bytes of the answer.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let Observer { origin, decoder, gathered } = self;
+        decoder.push(bytes, |event| {
+            origin.dialect.read_event(event, origin, &mut |delta| gathered.add(delta));
+        });
+    }
+
+    /// True once the provider has said that the answer is over: whole, or failed.
+    pub fn is_over(&self) -> bool {
+        self.gathered.ended || self.gathered.failed
+    }
+
+    /// True when what was pushed so far ends between two events.
+    pub fn is_between_events(&self) -> bool {
+        self.decoder.is_between_events()
+    }
+
+    /// True when an event was too large to be read.
+    pub fn lost_an_event(&self) -> bool {
+        self.decoder.lost_an_event()
+    }
+
+    /// The answer so far. `at_end` says that the provider closed the stream of its own accord: then a provider that
+    /// never says `[DONE]` but gave a reason to stop has said it all.
+    pub fn finish(mut self, at_end: bool) -> Answer {
+        let Observer { origin, decoder, gathered } = &mut self;
+        if at_end {
+            decoder.finish(|event| {
+                origin.dialect.read_event(event, origin, &mut |delta| gathered.add(delta));
+            });
+        }
+        let Gathered { parts, mut extra, usage, stop, ended, failed, .. } = self.gathered;
+        let said_why = at_end && stop.is_some() && self.origin.dialect == Dialect::Chat;
+        let ending = if failed {
+            Ending::Failed
+        } else if ended || said_why {
+            Ending::Complete
+        } else {
+            Ending::Truncated
+        };
+        extra.retain(|_, value| !value.is_null());
+        let message = (!parts.is_empty()).then(|| Message {
+            origin: Some(self.origin),
+            extra,
+            ..Message::new(Role::Assistant, parts)
+        });
+        Answer { message, usage, stop, ending }
+    }
+}
+
+impl Gathered {
+    fn add(&mut self, delta: Delta) {
+        match delta {
+            Delta::Text(more) => match self.parts.last_mut().map(|part| &mut part.kind) {
+                Some(PartKind::Text(text)) => text.push_str(&more),
+                _ => self.begin(PartKind::Text(more)),
+            },
+            Delta::Refusal(more) => match self.parts.last_mut().map(|part| &mut part.kind) {
+                Some(PartKind::Refusal(text)) => text.push_str(&more),
+                _ => self.begin(PartKind::Refusal(more)),
+            },
+            Delta::Reasoning(more) => match self.parts.last_mut().map(|part| &mut part.kind) {
+                Some(PartKind::Reasoning(reasoning)) => {
+                    reasoning.text.push_str(&more.text);
+                    reasoning.sealed = more.sealed.or(reasoning.sealed.take());
+                    reasoning.id = more.id.or(reasoning.id.take());
+                }
+                _ => self.begin(PartKind::Reasoning(more)),
+            },
+            Delta::ToolCall { slot, call, extra } => self.add_call(slot, call, extra),
+            Delta::Extra(name, value) => match (self.extra.get_mut(&name), value) {
+                (Some(Value::Array(items)), Value::Array(more)) => items.extend(more),
+                (_, value) => {
+                    self.extra.insert(name, value);
+                }
+            },
+            Delta::Part(part) => self.parts.push(part),
+            Delta::Message(message) => {
+                self.calls.clear();
+                self.parts = message.parts;
+            }
+            Delta::Stop(stop) => self.stop = Some(stop),
+            Delta::Usage(usage) => self.usage = Some(usage),
+            Delta::End => self.ended = true,
+            Delta::Failure => self.failed = true,
+        }
+    }
+
+    fn begin(&mut self, kind: PartKind) {
+        let empty = match &kind {
+            PartKind::Text(text) | PartKind::Refusal(text) => text.is_empty(),
+            PartKind::Reasoning(reasoning) => *reasoning == Reasoning::default(),
+            _ => false,
+        };
+        if !empty {
+            self.parts.push(kind.into());
+        }
+    }
+
+    fn add_call(&mut self, slot: u64, call: ToolCall, extra: Map<String, Value>) {
+        let open = self.calls.get(&slot).and_then(|at| self.parts.get_mut(*at));
+        if let Some(Part { kind: PartKind::ToolCall(known), extra: known_extra }) = open
+            // Some model servers give every parallel call the index 0; a new id is a new call.
+            && (call.id.is_empty() || known.id.is_empty() || call.id == known.id)
+        {
+            if known.id.is_empty() {
+                known.id = call.id;
+            }
+            if known.name.is_empty() {
+                known.name = call.name;
+            }
+            known.arguments.push_str(&call.arguments);
+            known_extra.extend(extra);
+            return;
+        }
+        self.calls.insert(slot, self.parts.len());
+        self.parts.push(Part { kind: PartKind::ToolCall(call), extra });
+    }
+}

@@ -1,0 +1,16 @@
+//! The thin shell on Cloudflare Workers: moves bytes between the client, the providers, the objects and D1.
+//!
+//! Invariant: no decision worth a test is made here; everything that can be wrong in an interesting way is in the core.
+
+mod border;
+mod d1_index;
+mod d1_keys;
+mod gateway_worker;
+mod inference;
+mod log;
+mod memory_turn;
+mod pump;
+mod sql_database;
+mod thread_client;
+mod thread_object;
+mod upstream;

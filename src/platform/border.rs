@@ -1,0 +1,165 @@
+//! The border to JavaScript: the runtime's types that the `worker` crate lacks, and `border.js`.
+//!
+//! Invariant: every call that can throw is declared with `catch`; an exception that crosses uncaught would kill the
+//! instance and with it every stream.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use futures::future::{Either, select};
+use js_sys::{Promise, Uint8Array};
+use wasm_bindgen::JsCast;
+use wasm_bindgen::JsValue;
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::JsFuture;
+use worker::Delay;
+
+use crate::turn::hex;
+
+#[wasm_bindgen]
+extern "C" {
+    /// The runtime's native pipe: what is written comes out of `readable`, with backpressure, without JavaScript.
+    pub type IdentityTransformStream;
+    #[wasm_bindgen(constructor, js_class = "IdentityTransformStream", catch)]
+    pub fn new() -> Result<IdentityTransformStream, JsValue>;
+    #[wasm_bindgen(method, getter)]
+    pub fn readable(this: &IdentityTransformStream) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    pub fn writable(this: &IdentityTransformStream) -> Writable;
+
+    pub type Writable;
+    #[wasm_bindgen(method, js_name = getWriter, catch)]
+    pub fn writer(this: &Writable) -> Result<Writer, JsValue>;
+
+    pub type Writer;
+    #[wasm_bindgen(method, catch)]
+    pub fn write(this: &Writer, chunk: &Uint8Array) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub fn close(this: &Writer) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub fn abort(this: &Writer, reason: &JsValue) -> Result<Promise, JsValue>;
+    /// Settles when the stream is closed, from either side.
+    #[wasm_bindgen(method, getter)]
+    pub fn closed(this: &Writer) -> Promise;
+
+    pub type Readable;
+    #[wasm_bindgen(method, js_name = getReader, catch)]
+    pub fn reader(this: &Readable) -> Result<Reader, JsValue>;
+
+    pub type Reader;
+    #[wasm_bindgen(method, catch)]
+    pub fn read(this: &Reader) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub fn cancel(this: &Reader) -> Result<Promise, JsValue>;
+
+    /// What a reader's promise resolves to.
+    pub type Read;
+    #[wasm_bindgen(method, getter)]
+    pub fn done(this: &Read) -> bool;
+    #[wasm_bindgen(method, getter)]
+    pub fn value(this: &Read) -> Uint8Array;
+
+    pub type AbortController;
+    #[wasm_bindgen(constructor, js_class = "AbortController")]
+    pub fn new_controller() -> AbortController;
+    #[wasm_bindgen(method)]
+    pub fn abort(this: &AbortController);
+    #[wasm_bindgen(method, getter)]
+    pub fn signal(this: &AbortController) -> web_sys::AbortSignal;
+}
+
+#[wasm_bindgen(module = "/src/platform/border.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = headerLines)]
+    pub fn header_lines(headers: &web_sys::Headers) -> String;
+    #[wasm_bindgen(catch)]
+    pub fn send(
+        url: &str,
+        header_lines: &str,
+        body: &JsValue,
+        signal: &web_sys::AbortSignal,
+    ) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(catch)]
+    pub fn respond(status: u16, header_lines: &str, body: &JsValue) -> Result<web_sys::Response, JsValue>;
+    #[wasm_bindgen(js_name = bodyOf)]
+    pub fn body_of(message: &web_sys::Response) -> JsValue;
+    pub fn watch(writer: &Writer, controller: &AbortController) -> JsValue;
+    pub fn unwatch(entry: &JsValue);
+}
+
+/// Unix milliseconds.
+pub fn now() -> u64 {
+    js_sys::Date::now() as u64
+}
+
+/// A new identifier: a prefix and 96 random bits in hex.
+pub fn random_id(prefix: &str) -> String {
+    let mut bytes = [0u8; 12];
+    if getrandom::fill(&mut bytes).is_err() {
+        // The runtime's generator cannot fail inside a request; if it ever does, the time still tells turns apart.
+        bytes.iter_mut().zip(now().to_le_bytes()).for_each(|(byte, part)| *byte = part);
+    }
+    format!("{prefix}{}", hex(&bytes))
+}
+
+/// Resolves when the client has left. Its listener goes with it.
+pub struct ClientGone {
+    left: oneshot::Receiver<()>,
+    _listener: Option<Closure<dyn FnMut()>>,
+    signal: web_sys::AbortSignal,
+}
+
+impl ClientGone {
+    /// Watches a request's signal.
+    pub fn watch(signal: web_sys::AbortSignal) -> Self {
+        let (sender, left) = oneshot::channel();
+        let sender = RefCell::new(Some(sender));
+        let tell = move || {
+            if let Some(sender) = sender.borrow_mut().take() {
+                let _ = sender.send(());
+            }
+        };
+        if signal.aborted() {
+            tell();
+            return ClientGone { left, _listener: None, signal };
+        }
+        let listener = Closure::<dyn FnMut()>::new(tell);
+        let _ = signal.add_event_listener_with_callback("abort", listener.as_ref().unchecked_ref());
+        ClientGone { left, _listener: Some(listener), signal }
+    }
+
+    /// Waits until the client leaves; for ever if it does not.
+    pub async fn wait(&mut self) {
+        if self.signal.aborted() {
+            return;
+        }
+        if (&mut self.left).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for ClientGone {
+    fn drop(&mut self) {
+        if let Some(listener) = &self._listener {
+            let _ =
+                self.signal.remove_event_listener_with_callback("abort", listener.as_ref().unchecked_ref());
+        }
+    }
+}
+
+/// The outcome of a promise, or `None` after `ms` milliseconds.
+pub async fn within<T>(ms: u32, work: impl Future<Output = T>) -> Option<T> {
+    let work = std::pin::pin!(work);
+    match select(work, Delay::from(Duration::from_millis(u64::from(ms)))).await {
+        Either::Left((done, _)) => Some(done),
+        Either::Right(_) => None,
+    }
+}
+
+/// Awaits a promise that a call may also have failed to give.
+pub async fn settled(promise: Result<Promise, JsValue>) -> Result<JsValue, JsValue> {
+    JsFuture::from(promise?).await
+}

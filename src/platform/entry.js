@@ -1,0 +1,75 @@
+// The module that the runtime loads: the compiled crate, and what has to be JavaScript around it.
+// Invariant: nobody hangs. A panic in Rust (and a JavaScript exception that reaches Rust uncaught) kills the wasm
+// instance without settling a single promise; here every pending call is rejected and every open stream broken then.
+// It leans on two internals of `worker` 0.8.7 (`__worker_init_state`, the text "Critical error"); tests hold both.
+import { DurableObject } from "cloudflare:workers";
+import Gateway, { ThreadObject as RustThreadObject } from "memory-gateway-wasm";
+
+const state = globalThis.__worker_init_state;
+const live = (globalThis.__memoryGatewayLive ??= new Set());
+let critical = state.criticalError;
+let pending = new Set();
+
+function instanceDied(why) {
+  const calls = pending;
+  pending = new Set();
+  for (const reject of calls) reject(new Error(why));
+  const streams = [...live];
+  live.clear();
+  for (const { writer, controller } of streams) {
+    controller.abort();
+    writer.abort(why).catch(() => {});
+  }
+}
+
+Object.defineProperty(state, "criticalError", {
+  configurable: true,
+  get: () => critical,
+  set(value) {
+    critical = value;
+    if (value) instanceDied("the gateway panicked");
+  },
+});
+addEventListener("error", (event) => {
+  if (/Critical error/.test(String(event.error))) instanceDied("an exception reached Rust");
+});
+
+function guarded(call) {
+  return new Promise((resolve, reject) => {
+    pending.add(reject);
+    Promise.resolve()
+      .then(call)
+      .then(resolve, reject)
+      .finally(() => pending.delete(reject));
+  });
+}
+
+export default {
+  async fetch(request, env, context) {
+    try {
+      return await guarded(() => new Gateway(context, env).fetch(request));
+    } catch (error) {
+      const id = `req_${crypto.randomUUID().replaceAll("-", "").slice(0, 24)}`;
+      console.error(JSON.stringify({ event: "handler_died", request_id: id, error: String(error) }));
+      const message = "The gateway failed. Try again; if it persists, look for the request id in the Worker's log.";
+      return Response.json(
+        { error: { message, type: "server_error", param: null, code: null } },
+        { status: 500, headers: { "x-request-id": id } },
+      );
+    }
+  },
+};
+
+export class ThreadObject extends DurableObject {
+  #rust;
+  constructor(context, env) {
+    super(context, env);
+    this.#rust = new RustThreadObject(context, env);
+  }
+  fetch(request) {
+    return guarded(() => this.#rust.fetch(request));
+  }
+  alarm(info) {
+    return guarded(() => this.#rust.alarm(info));
+  }
+}

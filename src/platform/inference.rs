@@ -1,0 +1,207 @@
+//! One request to a model: who asks, which provider, with memory or without.
+//!
+//! Invariant: nothing is sent to a provider before the key is known and the request understood; without memory the
+//! provider's body goes to the client untouched by us.
+
+use std::rc::Rc;
+
+use futures::channel::oneshot;
+use js_sys::{ArrayBuffer, Uint8Array};
+use wasm_bindgen::JsCast;
+use worker::{Context, Env};
+
+use super::border::{AbortController, ClientGone, body_of, header_lines, now, random_id, respond, settled};
+use super::thread_client::ThreadClient;
+use super::{d1_keys, memory_turn, upstream};
+use crate::auth::{CredentialHeaders, Credentials, credentials};
+use crate::body::{Body, Edit};
+use crate::config::Config;
+use crate::dialect::Dialect;
+use crate::error::{Error, Kind};
+use crate::headers::{Headers, is_json};
+use crate::keys::Principal;
+use crate::memory::address;
+use crate::refusal::refusal;
+use crate::reply::Lines;
+use crate::route::{Route, route};
+
+/// A request whose sender is known and whose body is read.
+pub struct Inference {
+    /// The Worker's bindings.
+    pub env: Env,
+    /// The deployment's configuration.
+    pub config: Rc<Config>,
+    /// The wire format.
+    pub dialect: Dialect,
+    /// The request's headers, as lines.
+    pub header_lines: String,
+    /// The id that the answer carries.
+    pub request_id: String,
+    /// Whom the key speaks for.
+    pub principal: Principal,
+    /// The caller's own provider credential, too.
+    pub credentials: Credentials,
+    /// How long it took to check the key.
+    pub auth_ms: u64,
+    /// The body.
+    pub bytes: Vec<u8>,
+}
+
+/// The credentials of a request, checked.
+pub async fn authenticate(env: &Env, headers: Headers<'_>) -> Result<(Credentials, Principal), Error> {
+    let credentials = credentials(CredentialHeaders {
+        gateway: headers.get("x-memory-gateway-authorization"),
+        authorization: headers.get("authorization"),
+        api_key: headers.get("x-api-key"),
+    })?;
+    let principal = d1_keys::principal(env, &credentials.gateway).await?;
+    Ok((credentials, principal))
+}
+
+/// Serves a request to a model.
+pub async fn serve(
+    request: &web_sys::Request,
+    env: Env,
+    context: &Context,
+    config: Rc<Config>,
+    dialect: Dialect,
+    lines: String,
+    request_id: String,
+) -> Result<web_sys::Response, Error> {
+    let headers = Headers::from_lines(&lines);
+    let started = now();
+    let (credentials, principal) = authenticate(&env, headers).await?;
+    let auth_ms = now() - started;
+    if !is_json(headers) {
+        return Err(Error::new(
+            Kind::UnsupportedMediaType,
+            "The body must be JSON: send `content-type: application/json`.",
+        ));
+    }
+    let address = address::read(headers)?;
+    let bytes = read_body(request, headers, config.max_body_bytes).await?;
+    let gone = ClientGone::watch(request.signal());
+    let inference = Inference {
+        env,
+        config,
+        dialect,
+        header_lines: lines,
+        request_id,
+        principal,
+        credentials,
+        auth_ms,
+        bytes: bytes.to_vec(),
+    };
+    match address {
+        None => inference.proxy(bytes, gone).await,
+        Some(address) => {
+            let (reply, answer) = oneshot::channel();
+            let turn = random_id("turn_");
+            context.wait_until(memory_turn::run(inference, address, turn, gone, reply));
+            answer.await.unwrap_or_else(|_| Err(Error::internal()))
+        }
+    }
+}
+
+/// Reads the whole body. Errors: 413 over the limit.
+async fn read_body(
+    request: &web_sys::Request,
+    headers: Headers<'_>,
+    limit: usize,
+) -> Result<Uint8Array, Error> {
+    let too_large = || {
+        Error::new(
+            Kind::TooLarge,
+            format!("The body is larger than {limit} bytes, the gateway's limit. Send less."),
+        )
+    };
+    if headers
+        .get("content-length")
+        .and_then(|length| length.parse::<u64>().ok())
+        .is_some_and(|length| length > limit as u64)
+    {
+        return Err(too_large());
+    }
+    let buffer = settled(request.array_buffer())
+        .await
+        .map_err(|_| Error::bad_request("The body could not be read to its end. Send it again."))?;
+    let bytes = Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>());
+    if bytes.length() as usize > limit {
+        return Err(too_large());
+    }
+    Ok(bytes)
+}
+
+impl Inference {
+    /// The request's headers.
+    pub fn headers(&self) -> Headers<'_> {
+        Headers::from_lines(&self.header_lines)
+    }
+
+    /// The lines that begin every answer to this request.
+    pub fn lines(&self) -> Lines {
+        let mut lines = Lines::new(&self.request_id);
+        lines.add_cors(&self.config, self.headers());
+        lines
+    }
+
+    /// The object of one of the caller's threads.
+    pub fn thread(&self, thread: &str) -> ThreadClient {
+        #[allow(unused_mut)]
+        let mut client = ThreadClient::new(self.env.clone(), &self.principal, thread);
+        #[cfg(feature = "fault-injection")]
+        {
+            client.fault = self.headers().get("x-fault").map(str::to_owned);
+        }
+        client
+    }
+
+    /// Where the request goes. Errors: 400.
+    pub fn route(&self) -> Result<Route<'_>, Error> {
+        let body = Body::parse(&self.bytes)?;
+        self.route_of(&body)
+    }
+
+    fn route_of(&self, body: &Body<'_>) -> Result<Route<'_>, Error> {
+        self.dialect.check(body)?;
+        let model = body.string("model")?.ok_or_else(|| {
+            Error::invalid("model", "The field `model` is missing. Write it as `provider/model`.")
+        })?;
+        body.flag("stream")?;
+        route(&self.config, self.dialect, &model, self.credentials.provider.as_ref())
+    }
+
+    /// The edit that gives the model its upstream name, where that differs.
+    pub fn model_edit(&self, body: &Body<'_>, route: &Route<'_>) -> Vec<Edit> {
+        let sent = body.string("model").ok().flatten();
+        if sent.as_deref() == Some(route.model.as_str()) {
+            return Vec::new();
+        }
+        vec![body.set("model", serde_json::Value::from(route.model.as_str()).to_string())]
+    }
+
+    /// Without memory: the request with the model's upstream name, the answer as it comes.
+    async fn proxy(self, bytes: Uint8Array, mut gone: ClientGone) -> Result<web_sys::Response, Error> {
+        let body = Body::parse(&self.bytes)?;
+        let route = self.route_of(&body)?;
+        let edits = self.model_edit(&body, &route);
+        let sent = if edits.is_empty() { bytes } else { Uint8Array::from(body.edited(edits).as_slice()) };
+        let controller = AbortController::new_controller();
+        let sent_at = now();
+        let timeout = self.config.upstream_timeout_ms;
+        let answer =
+            upstream::request(&route, self.dialect, self.headers(), &sent, &controller, &mut gone, timeout)
+                .await?;
+        let answer_lines = header_lines(&answer.headers());
+        let answer_headers = Headers::from_lines(&answer_lines);
+        if let Some(error) = refusal(&route, answer.status(), answer_headers) {
+            controller.abort();
+            return Err(error);
+        }
+        let mut lines = self.lines();
+        lines.add_route(&route.provider.name, &route.model, 1);
+        lines.add_timing(self.auth_ms, 0, now() - sent_at);
+        lines.add_upstream(answer_headers);
+        respond(answer.status(), lines.as_str(), &body_of(&answer)).map_err(|_| Error::internal())
+    }
+}

@@ -1,0 +1,86 @@
+//! The Worker's side of the conversation with a thread's object.
+//!
+//! Invariant: a stub that failed is not used again, and a message that failed is only sent again because it may be.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use wasm_bindgen::JsValue;
+use worker::{Env, Method, Request, RequestInit};
+
+use super::border::within;
+use super::log;
+use crate::keys::Principal;
+use crate::protocol::{
+    COMMIT, Commit, Committed, MESSAGES, Messages, PREPARE, Prepare, Prepared, ReadMessages,
+};
+
+/// Waits between attempts to report a turn's end, in milliseconds. The sum stays well below the 30 s that the platform
+/// leaves a Worker after its answer.
+const COMMIT_RETRY_MS: [u32; 5] = [50, 200, 1_000, 3_000, 8_000];
+
+/// A thread's object, seen from the Worker.
+#[derive(Clone)]
+pub struct ThreadClient {
+    env: Env,
+    object: String,
+    /// Makes the object misbehave, where the build allows it.
+    pub fault: Option<String>,
+}
+
+impl ThreadClient {
+    /// The object of a principal's thread.
+    pub fn new(env: Env, principal: &Principal, thread: &str) -> Self {
+        ThreadClient { env, object: principal.thread_object_name(thread), fault: None }
+    }
+
+    /// Begins a turn. `None` when the object did not answer within `deadline_ms`, or failed twice.
+    pub async fn prepare(&self, request: &Prepare, deadline_ms: u32) -> Option<Prepared> {
+        let work = async {
+            match self.call(PREPARE, request).await {
+                Ok(prepared) => Some(prepared),
+                Err(_) => self.call(PREPARE, request).await.ok(),
+            }
+        };
+        within(deadline_ms, work).await.flatten()
+    }
+
+    /// Ends a turn; tries for as long as the platform allows. What cannot be stored is reported in the log.
+    pub async fn commit(&self, request: &Commit) {
+        let mut reason = String::new();
+        for wait in COMMIT_RETRY_MS.into_iter().map(Some).chain([None]) {
+            match self.call(COMMIT, request).await {
+                Ok(Committed::Stored) => return,
+                Ok(refused) => {
+                    reason = format!("{refused:?}");
+                    break;
+                }
+                Err(error) => reason = error.to_string(),
+            }
+            if let Some(ms) = wait {
+                within(ms, std::future::pending::<()>()).await;
+            }
+        }
+        log::event("turn_lost", json!({ "turn": request.turn, "reason": reason }));
+    }
+
+    /// Reads a page of messages.
+    pub async fn messages(&self, request: &ReadMessages) -> worker::Result<Messages> {
+        self.call(MESSAGES, request).await
+    }
+
+    async fn call<Q: Serialize, A: DeserializeOwned>(&self, path: &str, request: &Q) -> worker::Result<A> {
+        let mut init = RequestInit::new();
+        init.with_method(Method::Post).with_body(Some(JsValue::from_str(&serde_json::to_string(request)?)));
+        let message = Request::new_with_init(&format!("https://thread{path}"), &init)?;
+        if let Some(fault) = &self.fault {
+            message.headers().set("x-fault", fault)?;
+        }
+        let stub = self.env.durable_object("THREAD")?.get_by_name(&self.object)?;
+        let mut answer = stub.fetch_with_request(message).await?;
+        if answer.status_code() != 200 {
+            return Err(format!("the thread's object answered {}", answer.status_code()).into());
+        }
+        Ok(serde_json::from_slice(&answer.bytes().await?)?)
+    }
+}

@@ -1,0 +1,155 @@
+//! The Durable Object of a thread: decodes the protocol, runs the core in one transaction, keeps the alarm.
+//!
+//! Invariant: between the first statement and the last of a message there is no `await`, and a failure undoes them all.
+
+use std::cell::{Cell, RefCell};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use wasm_bindgen::closure::ScopedClosure;
+use wasm_bindgen::{JsCast, JsValue};
+use worker::{DurableObject, Env, Request, Response, State, durable_object};
+
+use super::border::now;
+use super::sql_database::SqlDatabase;
+use super::{d1_index, log};
+use crate::config::Config;
+use crate::memory::store::Store;
+use crate::protocol::{COMMIT, MESSAGES, PREPARE};
+use crate::thread;
+
+/// One thread of one project.
+#[durable_object]
+pub struct ThreadObject {
+    state: State,
+    env: Env,
+    store: RefCell<Option<std::rc::Rc<Store<SqlDatabase>>>>,
+    /// When the alarm that is set will ring; setting it costs a written row.
+    alarm_at: Cell<Option<u64>>,
+    pending_turn_ttl_ms: u64,
+}
+
+impl DurableObject for ThreadObject {
+    fn new(state: State, env: Env) -> Self {
+        let pending_turn_ttl_ms = Config::read(|name| env.var(name).ok().map(|value| value.to_string()))
+            .map_or(15 * 60 * 1000, |config| config.pending_turn_ttl_ms);
+        ThreadObject { state, env, store: RefCell::new(None), alarm_at: Cell::new(None), pending_turn_ttl_ms }
+    }
+
+    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+        #[cfg(feature = "fault-injection")]
+        self.misbehave(&request).await?;
+        let path = request.path();
+        let body = request.bytes().await?;
+        let answer = match path.as_str() {
+            PREPARE => self.run(&body, thread::prepare),
+            COMMIT => self.run(&body, thread::commit),
+            MESSAGES => self.run(&body, thread::messages),
+            _ => return Response::error("unknown message", 404),
+        }?;
+        if path != MESSAGES {
+            self.keep_alarm().await?;
+        }
+        Ok(answer)
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        self.alarm_at.set(None);
+        let store = self.store()?;
+        let lost = self.transaction(|| thread::close_lost_turns(&*store, now(), self.pending_turn_ttl_ms))?;
+        for turn in lost {
+            log::event("turn_closed_as_lost", json!({ "turn": turn }));
+        }
+        if let Some(known) = store.thread()?
+            && thread::index_due(&known).is_some_and(|due| due <= now())
+        {
+            let told = d1_index::record(&self.env, &known).await;
+            if let Err(error) = &told {
+                log::event("index_failed", json!({ "error": error.to_string() }));
+            }
+            self.transaction(|| thread::index_told(&*store, known.updated_at, now(), told.is_ok()))?;
+        }
+        self.keep_alarm().await?;
+        Response::empty()
+    }
+}
+
+impl ThreadObject {
+    /// The open storage; opening it is tried again after a failure.
+    fn store(&self) -> worker::Result<std::rc::Rc<Store<SqlDatabase>>> {
+        if let Some(store) = self.store.borrow().as_ref() {
+            return Ok(store.clone());
+        }
+        let store =
+            self.transaction(|| Store::open(SqlDatabase(self.state.storage().sql())).map(std::rc::Rc::new))?;
+        self.store.replace(Some(store.clone()));
+        Ok(store)
+    }
+
+    fn run<Q: DeserializeOwned, A: Serialize>(
+        &self,
+        body: &[u8],
+        work: impl FnOnce(&Store<SqlDatabase>, &Q) -> worker::Result<A>,
+    ) -> worker::Result<Response> {
+        let message: Q = serde_json::from_slice(body)?;
+        let store = self.store()?;
+        let answer = self.transaction(|| work(&store, &message))?;
+        Response::from_bytes(serde_json::to_vec(&answer)?)
+    }
+
+    /// Sets the alarm, unless one that rings early enough is set.
+    async fn keep_alarm(&self) -> worker::Result<()> {
+        let now = now();
+        let store = self.store()?;
+        let Some(due) = thread::next_alarm(&*store, now, self.pending_turn_ttl_ms)? else { return Ok(()) };
+        if self.alarm_at.get().is_none_or(|set| set > due) {
+            let offset = i64::try_from(due.saturating_sub(now)).unwrap_or(i64::MAX);
+            self.state.storage().set_alarm(offset).await?;
+            self.alarm_at.set(Some(due));
+        }
+        Ok(())
+    }
+
+    /// `ctx.storage.transactionSync`, which the `worker` crate does not wrap: all of `work`'s writes, or none.
+    fn transaction<T>(&self, work: impl FnOnce() -> worker::Result<T>) -> worker::Result<T> {
+        let storage = self.state.storage();
+        let raw: &JsValue = storage.as_raw().as_ref();
+        let run: js_sys::Function = js_sys::Reflect::get(raw, &"transactionSync".into())?.dyn_into()?;
+        let work = RefCell::new(Some(work));
+        let outcome: RefCell<Option<worker::Result<T>>> = RefCell::new(None);
+        let mut body = || -> Result<JsValue, JsValue> {
+            let Some(work) = work.borrow_mut().take() else { return Ok(JsValue::UNDEFINED) };
+            let result = work();
+            let failed = result.is_err();
+            outcome.replace(Some(result));
+            if failed { Err(JsValue::from_str("undo")) } else { Ok(JsValue::UNDEFINED) }
+        };
+        let called = {
+            let body =
+                ScopedClosure::<dyn FnMut() -> Result<JsValue, JsValue>>::borrow_mut_aborting(&mut body);
+            run.call1(raw, body.as_ref())
+        };
+        match (outcome.into_inner(), called) {
+            (Some(Ok(_)), Err(error)) => Err(error.into()),
+            (Some(result), _) => result,
+            (None, called) => {
+                called?;
+                Err("the transaction did not run".into())
+            }
+        }
+    }
+
+    #[cfg(feature = "fault-injection")]
+    #[allow(clippy::panic)]
+    async fn misbehave(&self, request: &Request) -> worker::Result<()> {
+        let fault = request.headers().get("x-fault")?.unwrap_or_default();
+        if fault == "panic-object" {
+            panic!("fault injection: the object panics");
+        }
+        if let Some(ms) = fault.strip_prefix("slow-object=").and_then(|ms| ms.parse().ok()) {
+            worker::Delay::from(std::time::Duration::from_millis(ms)).await;
+        }
+        Ok(())
+    }
+}

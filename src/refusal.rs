@@ -1,0 +1,112 @@
+//! Which answers of a provider must not reach the client as they are.
+//!
+//! Invariant: trouble with the gateway's own credential never looks like trouble with the client's key, and no redirect
+//! is followed or passed on. Everything else that a provider answers, it answers to the client.
+
+use crate::error::{Error, Kind};
+use crate::headers::Headers;
+use crate::route::{CredentialSource, Route};
+
+/// The error that replaces a provider's answer, if one must.
+pub fn refusal(route: &Route<'_>, status: u16, answer: Headers<'_>) -> Option<Error> {
+    let provider = &route.provider.name;
+    let content_type = answer.get("content-type").unwrap_or("application/json").to_ascii_lowercase();
+    let error = match status {
+        300..=399 => Error::new(
+            Kind::Upstream,
+            format!(
+                "The provider `{provider}` answered with a redirect ({status}), which the gateway does not follow. Check \
+                 the provider's base URL in the gateway's configuration."
+            ),
+        ),
+        401..=403 if route.source == CredentialSource::Deployment => Error::new(
+            Kind::Upstream,
+            format!(
+                "The provider `{provider}` refused the gateway's own credential ({status}). The gateway's operator has to \
+                 check the secret {} and the account behind it.",
+                route.provider.key_var
+            ),
+        )
+        .with_code("upstream_credentials"),
+        200..=299 if !content_type.contains("json") && !content_type.contains("event-stream") => Error::new(
+            Kind::Upstream,
+            format!(
+                "The provider `{provider}` answered with `{content_type}` where JSON or an event stream belongs. Check \
+                 the provider's base URL in the gateway's configuration."
+            ),
+        )
+        .with_code("upstream_nonsense"),
+        _ => return None,
+    };
+    Some(error.with("provider", provider.as_str()).with("upstream_status", status))
+}
+
+/// 502 for a provider that could not be reached.
+pub fn unreachable(provider: &str) -> Error {
+    Error::new(
+        Kind::Upstream,
+        format!(
+            "The provider `{provider}` could not be reached. Try again; if it persists, check its base URL."
+        ),
+    )
+    .with_code("upstream_unreachable")
+    .with("provider", provider)
+}
+
+/// 504 for a provider that took too long to begin.
+pub fn too_slow(provider: &str, ms: u32) -> Error {
+    Error::new(
+        Kind::Timeout,
+        format!(
+            "The provider `{provider}` did not begin to answer within {ms} ms. Try again, or allow more time."
+        ),
+    )
+    .with_code("upstream_timeout")
+    .with("provider", provider)
+}
+
+/// What a client is told, inside a stream, when the provider's bytes stop too early.
+pub fn cut_short(provider: &str) -> Error {
+    Error::new(
+        Kind::Upstream,
+        format!(
+            "The provider `{provider}` broke off in the middle of its answer. What came so far is incomplete."
+        ),
+    )
+    .with_code("upstream_incomplete")
+    .with("provider", provider)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::dialect::Dialect;
+    use crate::keys::Secret;
+    use crate::route::route;
+
+    #[test]
+    fn a_refused_stored_credential_is_a_502_and_a_refused_own_one_passes() {
+        let config = Config::read(|name| (name == "OPENAI_API_KEY").then(|| "k".to_owned())).unwrap();
+        let json = Headers::from_lines("content-type: application/json");
+        let own = Secret::new("own");
+        let stored = route(&config, Dialect::Chat, "openai/gpt-5", None).unwrap();
+        let callers = route(&config, Dialect::Chat, "openai/gpt-5", Some(&own)).unwrap();
+        for status in [401, 402, 403] {
+            let error = refusal(&stored, status, json).unwrap();
+            assert_eq!((error.status(), error.code()), (502, Some("upstream_credentials")));
+            assert_eq!(error.body()["error"]["upstream_status"], status);
+            assert_eq!(refusal(&callers, status, json), None);
+        }
+        for status in [200, 400, 404, 429, 500, 503] {
+            assert_eq!(refusal(&stored, status, json), None);
+        }
+        assert_eq!(refusal(&callers, 307, json).map(|error| error.status()), Some(502));
+        let html = Headers::from_lines("content-type: text/html");
+        assert_eq!(refusal(&callers, 200, html).and_then(|error| error.code()), Some("upstream_nonsense"));
+        assert_eq!(refusal(&callers, 500, html), None);
+        let events = Headers::from_lines("content-type: text/event-stream");
+        assert_eq!(refusal(&callers, 200, events), None);
+        assert_eq!(refusal(&callers, 200, Headers::from_lines("")), None);
+    }
+}

@@ -1,0 +1,167 @@
+//! The headers of the gateway's answers.
+//!
+//! Invariant: a value that came from outside cannot end a header line.
+
+use std::fmt::Write;
+
+use crate::config::Config;
+use crate::error::{Error, Kind};
+use crate::headers::{Headers, for_client, is_event_stream};
+
+/// What memory did for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryStatus {
+    /// Something was put before the model.
+    Hit,
+    /// The thread had nothing to add.
+    Empty,
+    /// Nothing was asked of memory, or only to store.
+    Off,
+    /// The thread did not answer in time; the turn went on without it.
+    Degraded,
+}
+
+impl MemoryStatus {
+    /// The word in `x-memory-status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MemoryStatus::Hit => "hit",
+            MemoryStatus::Empty => "empty",
+            MemoryStatus::Off => "off",
+            MemoryStatus::Degraded => "degraded",
+        }
+    }
+}
+
+/// Header lines of an answer, as they are gathered.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(String);
+
+impl Lines {
+    /// The lines that every answer has.
+    pub fn new(request_id: &str) -> Self {
+        let mut lines = Lines::default();
+        lines.add("x-request-id", request_id);
+        lines
+    }
+
+    /// Adds a header. Characters that a header cannot hold are left out.
+    pub fn add(&mut self, name: &str, value: &str) {
+        let value: String = value.chars().filter(|char| matches!(char, ' '..='~')).collect();
+        let _ = writeln!(self.0, "{name}: {value}");
+    }
+
+    /// Adds which provider and model answered.
+    pub fn add_route(&mut self, provider: &str, model: &str, attempts: u32) {
+        self.add("x-gateway-provider", provider);
+        self.add("x-gateway-model", model);
+        self.add("x-gateway-attempts", &attempts.to_string());
+    }
+
+    /// Adds what memory did.
+    pub fn add_memory(&mut self, status: MemoryStatus, tokens: u64) {
+        self.add("x-memory-status", status.as_str());
+        self.add("x-memory-tokens", &tokens.to_string());
+    }
+
+    /// Adds where the time went, in milliseconds.
+    pub fn add_timing(&mut self, auth: u64, memory: u64, first_byte: u64) {
+        self.add(
+            "server-timing",
+            &format!("auth;dur={auth}, memory;dur={memory}, upstream-first-byte;dur={first_byte}"),
+        );
+    }
+
+    /// Adds those headers of a provider's answer that may pass.
+    pub fn add_upstream(&mut self, answer: Headers<'_>) {
+        for (name, value) in for_client(answer) {
+            self.add(name, value);
+        }
+        if is_event_stream(answer) {
+            // Anything in between that compresses or caches would hold events back.
+            self.add("cache-control", "no-store, no-transform");
+        }
+    }
+
+    /// Adds what a browser of an allowed origin needs to see the answer.
+    pub fn add_cors(&mut self, config: &Config, request: Headers<'_>) {
+        let Some(origin) = allowed_origin(config, request) else { return };
+        self.add("access-control-allow-origin", origin);
+        self.add("vary", "origin");
+        self.add("access-control-expose-headers", "*");
+    }
+
+    /// The lines.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The lines of an answer to a browser's preflight; `None` when its origin is not let in.
+pub fn preflight(config: &Config, request: Headers<'_>, request_id: &str) -> Option<Lines> {
+    allowed_origin(config, request)?;
+    let mut lines = Lines::new(request_id);
+    lines.add_cors(config, request);
+    lines.add("access-control-allow-methods", "GET, HEAD, POST, PATCH, DELETE");
+    if let Some(asked) = request.get("access-control-request-headers") {
+        lines.add("access-control-allow-headers", asked);
+    }
+    lines.add("access-control-max-age", "86400");
+    Some(lines)
+}
+
+fn allowed_origin<'a>(config: &Config, request: Headers<'a>) -> Option<&'a str> {
+    let origin = request.get("origin")?;
+    config.cors_origins.iter().any(|allowed| allowed == "*" || allowed == origin).then_some(origin)
+}
+
+/// Adds the headers that belong to an error.
+pub fn add_error(lines: &mut Lines, error: &Error) {
+    lines.add("content-type", "application/json");
+    let body = error.body();
+    if let Some(allow) = body.pointer("/error/allow").and_then(|allow| allow.as_str()) {
+        lines.add("allow", allow);
+    }
+    if error.kind() == Kind::Overloaded {
+        lines.add("retry-after", "5");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_outside_ends_a_line() {
+        let mut lines = Lines::new("req_1");
+        lines.add_route("openai", "a\r\nset-cookie: x=1\nü", 1);
+        assert_eq!(
+            lines.as_str(),
+            "x-request-id: req_1\nx-gateway-provider: openai\nx-gateway-model: aset-cookie: x=1\nx-gateway-attempts: 1\n"
+        );
+    }
+
+    #[test]
+    fn browsers_get_in_only_from_configured_origins() {
+        let read = |list: &'static str| {
+            Config::read(move |name| (name == "CORS_ORIGINS").then(|| list.to_owned())).unwrap()
+        };
+        let from =
+            Headers::from_lines("origin: https://app.test\naccess-control-request-headers: authorization");
+        assert!(preflight(&read(""), from, "r").is_none());
+        assert!(preflight(&read("https://other.test"), from, "r").is_none());
+        let lines = preflight(&read("https://other.test, https://app.test"), from, "r").unwrap();
+        assert!(lines.as_str().contains("access-control-allow-origin: https://app.test\n"));
+        assert!(lines.as_str().contains("access-control-allow-headers: authorization\n"));
+        let mut lines = Lines::new("r");
+        lines.add_cors(&read("*"), Headers::from_lines("x: y"));
+        assert_eq!(lines.as_str(), "x-request-id: r\n");
+    }
+
+    #[test]
+    fn an_error_brings_its_headers() {
+        let mut lines = Lines::new("r");
+        add_error(&mut lines, &Error::new(Kind::MethodNotAllowed, "No.").with("allow", "POST"));
+        assert_eq!(lines.as_str(), "x-request-id: r\ncontent-type: application/json\nallow: POST\n");
+    }
+}
