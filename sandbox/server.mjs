@@ -9,6 +9,7 @@ import { chat } from "./chat.mjs";
 import { ApiError, invalid } from "./conversation.mjs";
 import { embeddings } from "./embeddings.mjs";
 import { frames, splitModel, statusError, wholeBody, writes } from "./faults.mjs";
+import { countTokens, messages } from "./messages.mjs";
 import { models } from "./models.mjs";
 import { openai } from "./openai.mjs";
 import { responses, storedResponses } from "./responses.mjs";
@@ -16,7 +17,7 @@ import { manyWords } from "./rules.mjs";
 
 // A dialect is { routes: [{ method, path, flavour }], credential, errorBody, headers, modelName, answer }; `answer`
 // gives { whole, failedWhole } or { events, failure, named }. A new one is added here and nowhere else.
-const DIALECTS = [chat, responses, storedResponses, embeddings, models];
+const DIALECTS = [chat, responses, storedResponses, messages, countTokens, embeddings, models];
 
 const ROUTES = DIALECTS.flatMap((dialect) => dialect.routes.map((route) => ({ ...route, dialect })));
 const BODY_LIMIT = 64 * 1024 * 1024;
@@ -72,9 +73,11 @@ async function handle(req, res, requests, state) {
   try {
     entry.body = parse(raw);
     if (match.refused) throw match.refused;
-    checkCredential(dialect.credential(req.headers));
+    const key = dialect.credential(req.headers, flavour);
+    checkCredential(key);
     if (match.route.method === "POST") checkBody(entry.body, raw);
-    await answer(exchange, dialect, { method: req.method, body: entry.body, flavour, match: match.parts, state });
+    const requestId = res.getHeader("request-id");
+    await answer(exchange, dialect, { method: req.method, headers: req.headers, body: entry.body, key, requestId, flavour, match: match.parts, state });
   } catch (error) {
     if (!(error instanceof ApiError)) console.error("sandbox:", error);
     sendError(exchange, dialect, flavour, error instanceof ApiError ? error : new ApiError(500, `The sandbox itself failed: ${error.message}`, { type: "server_error" }));
@@ -109,7 +112,7 @@ function matchRoute(method, path) {
   const here = ROUTES.map((route) => ({ route, parts: typeof route.path === "string" ? route.path === path && [path] : route.path.exec(path) })).filter(({ parts }) => parts);
   if (here.length === 0) return { refused: new ApiError(404, `The sandbox has nothing at ${method} ${path}.`, { code: "unknown_url" }) };
   return here.find(({ route }) => route.method === method) ??
-    { refused: new ApiError(405, `${path} does not take ${method}.`, { code: "method_not_supported" }) };
+    { ...here[0], refused: new ApiError(405, `${path} does not take ${method}.`, { code: "method_not_supported" }) };
 }
 
 function checkCredential(key) {
@@ -189,7 +192,7 @@ function sleep(ms, left) {
 function sendError({ res, entry }, dialect, flavour, error) {
   if (res.headersSent || res.destroyed) return;
   if (error.retryAfter) res.setHeader("retry-after", String(error.retryAfter));
-  entry.bytesSent += sendJson(res, error.status, dialect.errorBody(error, flavour));
+  entry.bytesSent += sendJson(res, error.status, dialect.errorBody(error, flavour, res.getHeader("request-id")));
 }
 
 function sendJson(res, status, value) {

@@ -37,6 +37,8 @@ function mentions(text, name) {
 }
 
 function holds(text, phrase) {
+  // An empty choice of an enum is found everywhere, for ever.
+  if (phrase === "") return false;
   for (let at = text.indexOf(phrase); at >= 0; at = text.indexOf(phrase, at + 1)) {
     if (!/[\p{L}\p{N}_]/u.test(text[at - 1] ?? "") && !/[\p{L}\p{N}_]/u.test(text[at + phrase.length] ?? "")) return true;
   }

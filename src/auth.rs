@@ -80,6 +80,8 @@ fn without_scheme(value: &str) -> &str {
     let value = value.trim();
     match value.split_once(' ') {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim(),
+        // HTTP trims the blank of an empty bearer, as an unset variable leaves it.
+        None if value.eq_ignore_ascii_case("bearer") => "",
         _ => value,
     }
 }
@@ -137,6 +139,8 @@ mod tests {
     fn what_is_not_a_gateway_key_is_refused_with_a_reason() {
         assert_eq!(read(None, None, None), Err("missing"));
         assert_eq!(read(None, Some(""), Some(" ")), Err("missing"));
+        assert_eq!(read(None, Some("Bearer"), None), Err("missing"));
+        assert_eq!(read(Some("Bearer msk_a"), Some("Bearer "), None), Ok((hash("msk_a"), None)));
         assert_eq!(read(None, Some("Bearer sk-own"), None), Err("malformed"));
         assert_eq!(read(None, Some("Basic bXNrXw=="), None), Err("malformed"));
         assert_eq!(read(Some("Bearer sk-own"), Some("Bearer msk_a"), None), Err("malformed"));

@@ -15,12 +15,15 @@ impl<'a> Headers<'a> {
 
     /// A header's value; several of one name come joined by `, `.
     pub fn get(&self, name: &str) -> Option<&'a str> {
-        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+        self.0.split('\n').find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
     /// All headers.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        self.0.lines().filter_map(|line| line.split_once(": "))
+        self.0.split('\n').filter_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            Some((name, value.strip_prefix(' ').unwrap_or(value)))
+        })
     }
 }
 

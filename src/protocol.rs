@@ -72,8 +72,9 @@ pub enum Prepared {
 pub struct Commit {
     /// The turn's id.
     pub turn: String,
-    /// How it began, so that a turn whose `prepare` never arrived is stored all the same.
-    pub prepare: Prepare,
+    /// How it began, for an object that has not heard of the turn.
+    #[serde(default)]
+    pub prepare: Option<Prepare>,
     /// When it ended, in Unix milliseconds.
     pub finished_at: u64,
     /// How it ended; never `Pending`.
@@ -96,6 +97,8 @@ pub struct Commit {
 pub enum Committed {
     /// Stored, now or before.
     Stored,
+    /// The object has not heard of the turn, and was not told how it began; nothing was stored.
+    UnknownTurn,
     /// The thread belongs to another resource; nothing was stored.
     NotFound,
     /// The request holds more messages than a turn can; nothing was stored.

@@ -126,15 +126,14 @@ fn add<D: Database>(
 
 /// A turn ends: stores the answer as far as it came, and how the turn ended.
 pub fn commit<D: Database>(store: &Store<D>, request: &Commit) -> Result<Committed, D::Error> {
-    if !request.prepare.store {
-        return Ok(Committed::Stored);
+    if let Some(beginning) = &request.prepare {
+        match prepare(store, beginning)? {
+            Prepared::NotFound => return Ok(Committed::NotFound),
+            Prepared::TooManyMessages => return Ok(Committed::TooManyMessages),
+            Prepared::Ready { .. } => {}
+        }
     }
-    match prepare(store, &Prepare { inject: false, ..request.prepare.clone() })? {
-        Prepared::NotFound => return Ok(Committed::NotFound),
-        Prepared::TooManyMessages => return Ok(Committed::TooManyMessages),
-        Prepared::Ready { .. } => {}
-    }
-    let Some(mut turn) = store.turn(&request.turn)? else { return Ok(Committed::NotFound) };
+    let Some(mut turn) = store.turn(&request.turn)? else { return Ok(Committed::UnknownTurn) };
     if !matches!(turn.status, TurnStatus::Pending | TurnStatus::Lost) {
         return Ok(Committed::Stored);
     }

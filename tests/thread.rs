@@ -225,6 +225,8 @@ fn prepare_and_commit_may_come_twice_and_in_any_order() {
     assert_eq!(thread.stored().len(), 12);
 
     let unheard = thread.request(&[user("u7")]);
+    let lost = thread.end_known(&unheard, None, TurnStatus::Complete, Some(assistant("a7")));
+    assert_eq!((lost, thread.stored().len()), (Committed::UnknownTurn, 12));
     thread.end(&unheard, TurnStatus::Complete, Some(assistant("a7")));
     thread.begin(&unheard);
     assert_eq!(thread.stored()[12..], ["u:u7", "a:a7"]);
@@ -368,7 +370,6 @@ fn reading_creates_nothing_and_writing_shows_nothing() {
     let mut read = thread.request(&[user("u1")]);
     read.store = false;
     assert_eq!(thread.begin(&read), ["=u:u1"]);
-    assert_eq!(thread.end(&read, TurnStatus::Complete, Some(assistant("a1"))), Committed::Stored);
     assert_eq!(thread.store.thread().unwrap(), None);
 
     thread.turn(&[user("u2")], assistant("a2"));

@@ -2,6 +2,8 @@
 //!
 //! Invariant: a thread is never used without the resource that owns it.
 
+use std::borrow::Cow;
+
 use crate::api::percent_decoded;
 use crate::error::Error;
 use crate::headers::Headers;
@@ -61,12 +63,24 @@ fn id(headers: Headers<'_>, name: &str, synonym: &str) -> Result<Option<String>,
         (None, Some(value)) => (synonym, value),
         (None, None) => return Ok(None),
     };
-    let id = percent_decoded(value.trim());
+    let id = percent_decoded(&as_utf8(value.trim()));
     if id.is_empty() {
         return Ok(None);
     }
     check_id(name, &id)?;
     Ok(Some(id))
+}
+
+/// The runtime hands over each byte of a header as one character; clients that send UTF-8 as it is mean its characters.
+fn as_utf8(value: &str) -> Cow<'_, str> {
+    if value.is_ascii() {
+        return value.into();
+    }
+    let bytes: Option<Vec<u8>> = value.chars().map(|char| u8::try_from(u32::from(char)).ok()).collect();
+    match bytes.map(String::from_utf8) {
+        Some(Ok(text)) => text.into(),
+        _ => value.into(),
+    }
 }
 
 /// Checks the length of an id. Errors: 400 that names where it came from.
@@ -96,6 +110,9 @@ mod tests {
         assert_eq!(from("x-thread-id: t\nx-resource-id: user-42"), both("t", Mode::On));
         assert_eq!(from("x-thread-id: a/b:c d\nx-resource-id: user-42"), both("a/b:c d", Mode::On));
         assert_eq!(from("x-thread-id: a%2Fb%20%C3%BC\nx-resource-id: user-42"), both("a/b ü", Mode::On));
+        // The bytes of `ü` in UTF-8, one character each; and a text that is no UTF-8 that way.
+        assert_eq!(from("x-thread-id: \u{c3}\u{bc}\nx-resource-id: user-42"), both("ü", Mode::On));
+        assert_eq!(from("x-thread-id: \u{fc}\nx-resource-id: user-42"), both("\u{fc}", Mode::On));
         assert_eq!(from("x-sm-conversation-id: t\nx-sm-user-id: user-42"), both("t", Mode::On));
         assert_eq!(
             from("x-thread-id: t\nx-resource-id: user-42\nx-memory-mode: Read"),

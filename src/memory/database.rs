@@ -4,6 +4,8 @@
 //! from outside. The Worker implements it over the object's storage, the tests over SQLite itself, so both run the same
 //! SQL.
 
+use serde::{Deserialize, Serialize};
+
 /// Somewhere SQLite statements run.
 pub trait Database {
     /// What a statement can fail with.
@@ -13,8 +15,9 @@ pub trait Database {
     fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, Self::Error>;
 }
 
-/// A value in a row, or for a parameter.
-#[derive(Clone, Debug, PartialEq)]
+/// A value in a row, or for a parameter; in JSON null, a number or a string.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, from = "serde_json::Value")]
 pub enum Value {
     /// NULL.
     Null,
@@ -43,6 +46,16 @@ impl Value {
         match self {
             Value::Text(text) => text.clone(),
             _ => String::new(),
+        }
+    }
+}
+
+impl From<serde_json::Value> for Value {
+    fn from(json: serde_json::Value) -> Self {
+        match json {
+            serde_json::Value::String(text) => Value::Text(text),
+            serde_json::Value::Number(number) => number.as_i64().map_or(Value::Null, Value::Integer),
+            _ => Value::Null,
         }
     }
 }
@@ -77,8 +90,8 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// One row of a result.
-#[derive(Clone, Debug, PartialEq)]
+/// One row of a result; in JSON an array.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row(pub Vec<Value>);
 
 impl Row {
@@ -100,5 +113,22 @@ impl Row {
     /// The value in a column; `None` for NULL.
     pub fn optional(&self, column: usize) -> Option<&Value> {
         self.0.get(column).filter(|value| **value != Value::Null)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_cross_the_border_as_json_and_come_back_the_same() {
+        let row = Row(vec![
+            Value::Null,
+            Value::Integer(-9_007_199_254_740_991),
+            Value::Text("a\"é\u{1F44B}".into()),
+        ]);
+        let json = serde_json::to_string(&row).unwrap();
+        assert_eq!(json, "[null,-9007199254740991,\"a\\\"é👋\"]");
+        assert_eq!(serde_json::from_str::<Row>(&json).unwrap(), row);
     }
 }

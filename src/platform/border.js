@@ -20,9 +20,32 @@ function toHeaders(lines) {
   return headers;
 }
 
-/** Sends a request; credentials never follow a redirect. */
-export function send(url, lines, body, signal) {
-  return fetch(url, { method: "POST", headers: toHeaders(lines), body, signal, redirect: "manual" });
+/**
+ * Sends a request and waits for the answer to begin; credentials never follow a redirect. Resolves to the answer, its
+ * headers as lines and what ends its connection, or to why there is none: "gone" (the client left), "slow" (the time is
+ * up) or "unreachable". One promise for all of it: each one that Rust awaits costs as much as the rest of the call.
+ */
+export async function send(url, lines, body, client, timeoutMs) {
+  const controller = new AbortController();
+  let why = "unreachable";
+  const end = (reason) => {
+    why = reason;
+    controller.abort();
+  };
+  if (client.aborted) return "gone";
+  const leave = () => end("gone");
+  client.addEventListener("abort", leave);
+  const timer = setTimeout(end, timeoutMs, "slow");
+  try {
+    const init = { method: "POST", headers: toHeaders(lines), body, signal: controller.signal, redirect: "manual" };
+    const answer = await fetch(url, init);
+    return { answer, controller, status: answer.status, lines: headerLines(answer.headers) };
+  } catch {
+    return why;
+  } finally {
+    clearTimeout(timer);
+    client.removeEventListener("abort", leave);
+  }
 }
 
 /** Makes an answer; `body` may be a stream, bytes, a string or null. */
@@ -35,9 +58,18 @@ export function bodyOf(message) {
   return message.body;
 }
 
-/** Remembers a stream that Rust writes, and what feeds it. */
+/**
+ * Remembers a stream that Rust writes, and what feeds it. Only the request that made them may touch them, so they are
+ * ended through a promise of that request, which may be resolved from any other.
+ */
 export function watch(writer, controller) {
-  const entry = { writer, controller };
+  const entry = {};
+  new Promise((resolve) => (entry.end = resolve))
+    .then((why) => {
+      controller.abort();
+      return writer.abort(why);
+    })
+    .catch(() => {});
   live.add(entry);
   return entry;
 }
@@ -45,4 +77,9 @@ export function watch(writer, controller) {
 /** Forgets it: it has ended. */
 export function unwatch(entry) {
   live.delete(entry);
+}
+
+/** Runs one SQLite statement; values and rows as JSON arrays. */
+export function sqlQuery(sql, statement, values) {
+  return JSON.stringify(sql.exec(statement, ...JSON.parse(values)).raw().toArray());
 }

@@ -62,29 +62,38 @@ extern "C" {
     pub fn value(this: &Read) -> Uint8Array;
 
     pub type AbortController;
-    #[wasm_bindgen(constructor, js_class = "AbortController")]
-    pub fn new_controller() -> AbortController;
     #[wasm_bindgen(method)]
     pub fn abort(this: &AbortController);
+
+    /// What `send` resolves to when an answer has begun.
+    pub type Sent;
     #[wasm_bindgen(method, getter)]
-    pub fn signal(this: &AbortController) -> web_sys::AbortSignal;
+    pub fn answer(this: &Sent) -> web_sys::Response;
+    #[wasm_bindgen(method, getter)]
+    pub fn controller(this: &Sent) -> AbortController;
+    #[wasm_bindgen(method, getter)]
+    pub fn status(this: &Sent) -> u16;
+    #[wasm_bindgen(method, getter)]
+    pub fn lines(this: &Sent) -> String;
 }
 
 #[wasm_bindgen(module = "/src/platform/border.js")]
 extern "C" {
     #[wasm_bindgen(js_name = headerLines)]
     pub fn header_lines(headers: &web_sys::Headers) -> String;
-    #[wasm_bindgen(catch)]
     pub fn send(
         url: &str,
         header_lines: &str,
         body: &JsValue,
-        signal: &web_sys::AbortSignal,
-    ) -> Result<Promise, JsValue>;
+        client: &web_sys::AbortSignal,
+        timeout_ms: u32,
+    ) -> Promise;
     #[wasm_bindgen(catch)]
     pub fn respond(status: u16, header_lines: &str, body: &JsValue) -> Result<web_sys::Response, JsValue>;
     #[wasm_bindgen(js_name = bodyOf)]
     pub fn body_of(message: &web_sys::Response) -> JsValue;
+    #[wasm_bindgen(js_name = sqlQuery, catch)]
+    pub fn sql_query(sql: &JsValue, statement: &str, values: &str) -> Result<String, JsValue>;
     pub fn watch(writer: &Writer, controller: &AbortController) -> JsValue;
     pub fn unwatch(entry: &JsValue);
 }

@@ -16,10 +16,7 @@ function instanceDied(why) {
   for (const reject of calls) reject(new Error(why));
   const streams = [...live];
   live.clear();
-  for (const { writer, controller } of streams) {
-    controller.abort();
-    writer.abort(why).catch(() => {});
-  }
+  for (const { end } of streams) end(why);
 }
 
 Object.defineProperty(state, "criticalError", {

@@ -10,7 +10,7 @@ use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::JsCast;
 use worker::{Context, Env};
 
-use super::border::{AbortController, ClientGone, body_of, header_lines, now, random_id, respond, settled};
+use super::border::{body_of, now, random_id, respond, settled};
 use super::thread_client::ThreadClient;
 use super::{d1_keys, memory_turn, upstream};
 use crate::auth::{CredentialHeaders, Credentials, credentials};
@@ -21,7 +21,6 @@ use crate::error::{Error, Kind};
 use crate::headers::{Headers, is_json};
 use crate::keys::Principal;
 use crate::memory::address;
-use crate::refusal::refusal;
 use crate::reply::Lines;
 use crate::route::{Route, route};
 
@@ -45,6 +44,8 @@ pub struct Inference {
     pub auth_ms: u64,
     /// The body.
     pub bytes: Vec<u8>,
+    /// Aborts when the client leaves.
+    pub client: web_sys::AbortSignal,
 }
 
 /// The credentials of a request, checked.
@@ -80,7 +81,6 @@ pub async fn serve(
     }
     let address = address::read(headers)?;
     let bytes = read_body(request, headers, config.max_body_bytes).await?;
-    let gone = ClientGone::watch(request.signal());
     let inference = Inference {
         env,
         config,
@@ -91,13 +91,14 @@ pub async fn serve(
         credentials,
         auth_ms,
         bytes: bytes.to_vec(),
+        client: request.signal(),
     };
     match address {
-        None => inference.proxy(bytes, gone).await,
+        None => inference.proxy(bytes).await,
         Some(address) => {
             let (reply, answer) = oneshot::channel();
             let turn = random_id("turn_");
-            context.wait_until(memory_turn::run(inference, address, turn, gone, reply));
+            context.wait_until(memory_turn::run(inference, address, turn, reply));
             answer.await.unwrap_or_else(|_| Err(Error::internal()))
         }
     }
@@ -157,12 +158,7 @@ impl Inference {
     }
 
     /// Where the request goes. Errors: 400.
-    pub fn route(&self) -> Result<Route<'_>, Error> {
-        let body = Body::parse(&self.bytes)?;
-        self.route_of(&body)
-    }
-
-    fn route_of(&self, body: &Body<'_>) -> Result<Route<'_>, Error> {
+    pub fn route(&self, body: &Body<'_>) -> Result<Route<'_>, Error> {
         self.dialect.check(body)?;
         let model = body.string("model")?.ok_or_else(|| {
             Error::invalid("model", "The field `model` is missing. Write it as `provider/model`.")
@@ -181,27 +177,19 @@ impl Inference {
     }
 
     /// Without memory: the request with the model's upstream name, the answer as it comes.
-    async fn proxy(self, bytes: Uint8Array, mut gone: ClientGone) -> Result<web_sys::Response, Error> {
+    async fn proxy(self, bytes: Uint8Array) -> Result<web_sys::Response, Error> {
         let body = Body::parse(&self.bytes)?;
-        let route = self.route_of(&body)?;
+        let route = self.route(&body)?;
         let edits = self.model_edit(&body, &route);
         let sent = if edits.is_empty() { bytes } else { Uint8Array::from(body.edited(edits).as_slice()) };
-        let controller = AbortController::new_controller();
         let sent_at = now();
         let timeout = self.config.upstream_timeout_ms;
-        let answer =
-            upstream::request(&route, self.dialect, self.headers(), &sent, &controller, &mut gone, timeout)
-                .await?;
-        let answer_lines = header_lines(&answer.headers());
-        let answer_headers = Headers::from_lines(&answer_lines);
-        if let Some(error) = refusal(&route, answer.status(), answer_headers) {
-            controller.abort();
-            return Err(error);
-        }
+        let begun =
+            upstream::request(&route, self.dialect, self.headers(), &sent, &self.client, timeout).await?;
         let mut lines = self.lines();
         lines.add_route(&route.provider.name, &route.model, 1);
         lines.add_timing(self.auth_ms, 0, now() - sent_at);
-        lines.add_upstream(answer_headers);
-        respond(answer.status(), lines.as_str(), &body_of(&answer)).map_err(|_| Error::internal())
+        lines.add_upstream(Headers::from_lines(&begun.lines));
+        respond(begun.status, lines.as_str(), &body_of(&begun.answer)).map_err(|_| Error::internal())
     }
 }

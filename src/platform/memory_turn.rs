@@ -1,27 +1,25 @@
 //! One turn with memory: begin it with the thread's object, ask the provider, carry the answer, report the end.
 //!
 //! Invariant: runs inside `waitUntil`, so that it goes on when the client has left; every turn that began ends with a
-//! commit, however it ended; the object never holds the answer up for longer than the deadline.
+//! report, however it ended; the object never holds the answer up for longer than the deadline.
+
+use std::pin::pin;
+use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::future::{Either, LocalBoxFuture, select};
 use js_sys::{ArrayBuffer, Uint8Array};
 use serde_json::json;
-use std::pin::pin;
-use std::time::Duration;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::Delay;
 
-use super::border::{
-    AbortController, ClientGone, IdentityTransformStream, Readable, body_of, header_lines, now, respond,
-    settled,
-};
+use super::border::{ClientGone, IdentityTransformStream, Readable, body_of, now, respond, settled};
 use super::inference::Inference;
-use super::pump::{Pump, Stopped};
+use super::pump::Pump;
 use super::thread_client::ThreadClient;
 use super::{log, upstream};
 use crate::body::Body;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::headers::{Headers, is_event_stream};
 use crate::memory::address::{Address, Mode};
 use crate::memory::context::Item;
@@ -29,37 +27,22 @@ use crate::memory::store::TurnStatus;
 use crate::observe::Observer;
 use crate::prompt;
 use crate::protocol::{Commit, Prepare, Prepared, ThreadKey};
-use crate::refusal::{cut_short, refusal};
-use crate::reply::MemoryStatus;
+use crate::refusal::cut_short;
+use crate::reply::{Lines, MemoryStatus};
 use crate::turn::{Answer, Ending, Origin};
 
-/// A client that is given its answer; `None` once it has it.
+/// Takes the client's answer, once.
 pub type Reply = oneshot::Sender<Result<web_sys::Response, Error>>;
 
-/// What the object said about the turn's prompt.
-struct Begun {
-    status: MemoryStatus,
-    tokens: u64,
-    items: Vec<Item>,
-}
-
 /// Runs the turn; the client's answer goes through `reply`.
-pub async fn run(
-    inference: Inference,
-    address: Address,
-    turn_id: String,
-    mut gone: ClientGone,
-    reply: Reply,
-) {
-    let thread = inference.thread(&address.thread);
-    let outcome = start(&inference, &address, &turn_id, &thread, &mut gone).await;
-    match outcome {
-        Ok(started) => started.finish(&inference, &mut gone, reply).await,
-        Err(Refused { error, commit }) => {
-            // The answer does not wait for the book-keeping of a turn that failed.
+pub async fn run(inference: Inference, address: Address, turn_id: String, reply: Reply) {
+    match start(&inference, &address, turn_id).await {
+        Ok(started) => started.carry(&inference, reply).await,
+        Err(Refused { error, report }) => {
+            // The client does not wait for the book-keeping of a turn that failed.
             let _ = reply.send(Err(error));
-            if let Some(commit) = commit {
-                thread.commit(&commit).await;
+            if let Some(report) = report {
+                report.send().await;
             }
         }
     }
@@ -68,45 +51,45 @@ pub async fn run(
 /// A turn that ended before an answer began.
 struct Refused {
     error: Error,
-    commit: Option<Box<Commit>>,
+    report: Option<Report>,
 }
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        Refused { error, commit: None }
+        Refused { error, report: None }
     }
 }
 
 /// A turn whose answer has begun.
 struct Started {
-    thread: ThreadClient,
-    answer: web_sys::Response,
-    controller: AbortController,
+    upstream: upstream::Begun,
     origin: Origin,
-    commit: Commit,
-    lines: crate::reply::Lines,
+    lines: Lines,
+    report: Report,
 }
 
-async fn start(
-    inference: &Inference,
-    address: &Address,
-    turn_id: &str,
-    thread: &ThreadClient,
-    gone: &mut ClientGone,
-) -> Result<Started, Refused> {
+/// What the object said about the turn's prompt.
+struct Begun {
+    status: MemoryStatus,
+    tokens: u64,
+    items: Vec<Item>,
+}
+
+async fn start(inference: &Inference, address: &Address, turn_id: String) -> Result<Started, Refused> {
     let headers = inference.headers();
     let body = Body::parse(&inference.bytes)?;
-    let route = inference.route()?;
+    let route = inference.route(&body)?;
     let dialect = inference.dialect;
     let origin = Origin { dialect, provider: route.provider.name.clone() };
     let conversation = dialect.read_conversation(&body, &origin)?;
-    let prepare = Prepare {
+    let thread = inference.thread(&address.thread);
+    let beginning = Prepare {
         key: ThreadKey {
             project: inference.principal.project.clone(),
             thread: address.thread.clone(),
             resource: Some(address.resource.clone()),
         },
-        turn: turn_id.to_owned(),
+        turn: turn_id,
         started_at: now(),
         store: address.mode != Mode::Read,
         inject: address.mode != Mode::Write && !dialect.continues_upstream(&body),
@@ -115,65 +98,54 @@ async fn start(
         messages: prompt::messages(&conversation),
     };
     let asked_at = now();
-    let begun = begin(thread, &prepare, inference.config.memory_deadline_ms).await?;
+    let begun = begin(&thread, &beginning, inference.config.memory_deadline_ms).await?;
     let memory_ms = now() - asked_at;
     if begun.status == MemoryStatus::Degraded {
-        log::event("memory_degraded", json!({ "request_id": inference.request_id, "turn": turn_id }));
+        log::event("memory_degraded", json!({ "request_id": inference.request_id, "turn": beginning.turn }));
     }
-
-    let mut edits = inference.model_edit(&body, &route);
-    edits.extend(prompt::edit(dialect, &body, &conversation, &begun.items, &route.provider.name));
-    let sent = Uint8Array::from(body.edited(edits).as_slice());
-    let commit = |status| {
-        Box::new(Commit {
-            turn: turn_id.to_owned(),
-            prepare: prepare.clone(),
+    let report = Report {
+        thread,
+        commit: Commit {
+            turn: beginning.turn.clone(),
+            prepare: None,
             finished_at: now(),
-            status,
+            status: TurnStatus::Failed,
             answer: None,
             usage: None,
             stop: None,
             provider: route.provider.name.clone(),
             model: route.model.clone(),
-        })
+        },
+        beginning,
     };
-    let controller = AbortController::new_controller();
+
+    let mut edits = inference.model_edit(&body, &route);
+    edits.extend(prompt::edit(dialect, &body, &conversation, &begun.items, &route.provider.name));
+    let sent = Uint8Array::from(body.edited(edits).as_slice());
     let sent_at = now();
     let timeout = inference.config.upstream_timeout_ms;
-    let answer = upstream::request(&route, dialect, headers, &sent, &controller, gone, timeout)
-        .await
-        .map_err(|error| {
-            let left = error.kind() == crate::error::Kind::ClientGone;
+    let upstream = match upstream::request(&route, dialect, headers, &sent, &inference.client, timeout).await
+    {
+        Ok(upstream) => upstream,
+        Err(error) => {
+            let left = error.kind() == Kind::ClientGone;
             let status = if left { TurnStatus::Incomplete } else { TurnStatus::Failed };
-            Refused { error, commit: Some(commit(status)) }
-        })?;
-    let answer_lines = header_lines(&answer.headers());
-    let answer_headers = Headers::from_lines(&answer_lines);
-    if let Some(error) = refusal(&route, answer.status(), answer_headers) {
-        controller.abort();
-        return Err(Refused { error, commit: Some(commit(TurnStatus::Failed)) });
-    }
+            return Err(Refused { error, report: Some(report.with_status(status)) });
+        }
+    };
     let mut lines = inference.lines();
     lines.add_route(&route.provider.name, &route.model, 1);
     lines.add_memory(begun.status, begun.tokens);
     lines.add_timing(inference.auth_ms, memory_ms, now() - sent_at);
-    lines.add_upstream(answer_headers);
-    Ok(Started {
-        thread: thread.clone(),
-        controller,
-        origin,
-        commit: *commit(TurnStatus::Failed),
-        lines,
-        answer,
-    })
+    lines.add_upstream(Headers::from_lines(&upstream.lines));
+    Ok(Started { upstream, origin, lines, report })
 }
 
 /// Begins the turn with the object. Errors: 404 for another resource's thread, 400 for a request too large to keep.
-async fn begin(thread: &ThreadClient, prepare: &Prepare, deadline_ms: u32) -> Result<Begun, Error> {
-    let kept = || (0..prepare.messages.len()).map(Item::Keep).collect();
-    match thread.prepare(prepare, deadline_ms).await {
+async fn begin(thread: &ThreadClient, beginning: &Prepare, deadline_ms: u32) -> Result<Begun, Error> {
+    match thread.prepare(beginning, deadline_ms).await {
         Some(Prepared::Ready { items, tokens, remembered }) => Ok(Begun {
-            status: match (prepare.inject, remembered) {
+            status: match (beginning.inject, remembered) {
                 (false, _) => MemoryStatus::Off,
                 (true, 0) => MemoryStatus::Empty,
                 (true, _) => MemoryStatus::Hit,
@@ -185,73 +157,81 @@ async fn begin(thread: &ThreadClient, prepare: &Prepare, deadline_ms: u32) -> Re
         Some(Prepared::TooManyMessages) => {
             Err(Error::bad_request("The request holds too many messages to be remembered. Send fewer."))
         }
-        None => Ok(Begun { status: MemoryStatus::Degraded, tokens: 0, items: kept() }),
+        None => Ok(Begun {
+            status: MemoryStatus::Degraded,
+            tokens: 0,
+            items: (0..beginning.messages.len()).map(Item::Keep).collect(),
+        }),
     }
 }
 
 impl Started {
-    async fn finish(self, inference: &Inference, gone: &mut ClientGone, reply: Reply) {
-        let status = self.answer.status();
-        let lines = header_lines(&self.answer.headers());
-        if (200..300).contains(&status) && is_event_stream(Headers::from_lines(&lines)) {
-            self.stream(inference, gone, reply).await;
+    /// Carries the answer to the client, and reports how it ended.
+    async fn carry(self, inference: &Inference, reply: Reply) {
+        let status = self.upstream.status;
+        if !self.report.beginning.store {
+            // Nobody will remember it, so nobody has to watch it.
+            let body = body_of(&self.upstream.answer);
+            let _ = reply.send(respond(status, self.lines.as_str(), &body).map_err(|_| Error::internal()));
+            return;
+        }
+        let mut gone = ClientGone::watch(inference.client.clone());
+        if (200..300).contains(&status) && is_event_stream(Headers::from_lines(&self.upstream.lines)) {
+            self.stream(inference, &mut gone, reply).await;
         } else {
-            self.whole(status, inference, gone, reply).await;
+            self.whole(inference, &mut gone, reply).await;
         }
     }
 
     async fn stream(self, inference: &Inference, gone: &mut ClientGone, reply: Reply) {
-        let Started { thread, answer, controller, origin, commit, lines } = self;
-        let body = body_of(&answer);
+        let Started { upstream, origin, lines, report } = self;
+        let body = body_of(&upstream.answer);
         let Some((pipe, writer)) = IdentityTransformStream::new()
             .ok()
             .filter(|_| !body.is_null())
             .and_then(|pipe| pipe.writable().writer().ok().map(|writer| (pipe, writer)))
         else {
             let _ = reply.send(Err(cut_short(&origin.provider)));
-            return thread.commit(&commit).await;
+            return report.send().await;
         };
-        let client =
-            respond(answer.status(), lines.as_str(), &pipe.readable()).map_err(|_| Error::internal());
-        let _ = reply.send(client);
-        let failure = origin.dialect.write_failure(&cut_short(&origin.provider));
-        let mut late: Option<LocalBoxFuture<'_, ()>> = None;
+        let client = respond(upstream.status, lines.as_str(), &pipe.readable());
+        let _ = reply.send(client.map_err(|_| Error::internal()));
+        let last_words = origin.dialect.write_failure(&cut_short(&origin.provider));
+        let deadline = inference.config.memory_deadline_ms;
+        let mut late = None;
         let pump = Pump {
             from: body.unchecked_ref::<Readable>(),
             to: &writer,
-            controller: &controller,
+            controller: &upstream.controller,
             gone,
             idle_ms: u64::from(inference.config.upstream_timeout_ms),
-            last_words: &failure,
+            last_words: &last_words,
         };
-        let deadline = inference.config.memory_deadline_ms;
         let stopped = pump
             .run(Observer::new(origin), async |answer| {
-                late = commit_within(&thread, finished(commit, answer), deadline).await;
+                late = report.with_answer(answer).send_within(deadline).await;
             })
             .await;
-        if stopped != Stopped::Ended {
-            log::event(
-                "stream_broken",
-                json!({ "request_id": inference.request_id, "by": if stopped == Stopped::Cut { "provider" } else { "client" } }),
-            );
+        if let Some(side) = stopped.by() {
+            log::event("stream_broken", json!({ "request_id": inference.request_id, "by": side }));
         }
         if let Some(late) = late {
             late.await;
         }
     }
 
-    async fn whole(self, status: u16, inference: &Inference, gone: &mut ClientGone, reply: Reply) {
-        let Started { thread, answer, controller, origin, commit, lines } = self;
-        let bytes = match select(pin!(settled(answer.array_buffer())), pin!(gone.wait())).await {
+    async fn whole(self, inference: &Inference, gone: &mut ClientGone, reply: Reply) {
+        let Started { upstream, origin, lines, report } = self;
+        let status = upstream.status;
+        let bytes = match select(pin!(settled(upstream.answer.array_buffer())), pin!(gone.wait())).await {
             Either::Left((Ok(buffer), _)) => Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>()),
             Either::Left((Err(_), _)) => {
                 let _ = reply.send(Err(cut_short(&origin.provider)));
-                return thread.commit(&commit).await;
+                return report.send().await;
             }
             Either::Right(_) => {
-                controller.abort();
-                return thread.commit(&Commit { status: TurnStatus::Incomplete, ..commit }).await;
+                upstream.controller.abort();
+                return report.with_status(TurnStatus::Incomplete).send().await;
             }
         };
         let read = (200..300)
@@ -259,7 +239,7 @@ impl Started {
             .then(|| origin.dialect.read_answer(&bytes.to_vec(), &origin))
             .flatten()
             .unwrap_or(Answer { message: None, usage: None, stop: None, ending: Ending::Failed });
-        let late = commit_within(&thread, finished(commit, read), inference.config.memory_deadline_ms).await;
+        let late = report.with_answer(read).send_within(inference.config.memory_deadline_ms).await;
         let body: &JsValue = bytes.as_ref();
         let _ = reply.send(respond(status, lines.as_str(), body).map_err(|_| Error::internal()));
         if let Some(late) = late {
@@ -268,27 +248,39 @@ impl Started {
     }
 }
 
-fn finished(commit: Commit, answer: Answer) -> Commit {
-    Commit {
-        status: TurnStatus::of(&answer),
-        finished_at: now(),
-        answer: answer.message,
-        usage: answer.usage,
-        stop: answer.stop,
-        ..commit
-    }
+/// What is to be told the object about the end of a turn; to begin with, that it failed.
+struct Report {
+    thread: ThreadClient,
+    beginning: Prepare,
+    commit: Commit,
 }
 
-/// Reports the end of a turn, and waits for it to be stored, but not for longer than the deadline; what is then still to
-/// do is given back.
-async fn commit_within(
-    thread: &ThreadClient,
-    commit: Commit,
-    deadline_ms: u32,
-) -> Option<LocalBoxFuture<'_, ()>> {
-    let work: LocalBoxFuture<'_, ()> = Box::pin(async move { thread.commit(&commit).await });
-    match select(work, Delay::from(Duration::from_millis(u64::from(deadline_ms)))).await {
-        Either::Left(_) => None,
-        Either::Right((_, work)) => Some(work),
+impl Report {
+    fn with_status(mut self, status: TurnStatus) -> Self {
+        self.commit.status = status;
+        self
+    }
+
+    fn with_answer(mut self, answer: Answer) -> Self {
+        self.commit.status = TurnStatus::of(&answer);
+        self.commit.answer = answer.message;
+        self.commit.usage = answer.usage;
+        self.commit.stop = answer.stop;
+        self
+    }
+
+    async fn send(mut self) {
+        self.commit.finished_at = now();
+        self.thread.commit(&self.beginning, self.commit).await;
+    }
+
+    /// Sends it and waits for it to be stored, but not for longer than the deadline; what is then still to do is given
+    /// back.
+    async fn send_within(self, deadline_ms: u32) -> Option<LocalBoxFuture<'static, ()>> {
+        let work: LocalBoxFuture<'static, ()> = Box::pin(self.send());
+        match select(work, Delay::from(Duration::from_millis(u64::from(deadline_ms)))).await {
+            Either::Left(_) => None,
+            Either::Right((_, work)) => Some(work),
+        }
     }
 }

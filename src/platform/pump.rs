@@ -27,6 +27,17 @@ pub enum Stopped {
     ClientGone,
 }
 
+impl Stopped {
+    /// Who broke the stream, if anybody did.
+    pub fn by(self) -> Option<&'static str> {
+        match self {
+            Stopped::Ended => None,
+            Stopped::Cut => Some("provider"),
+            Stopped::ClientGone => Some("client"),
+        }
+    }
+}
+
 /// One answer on its way.
 pub struct Pump<'a> {
     /// The provider's body.
@@ -113,7 +124,11 @@ impl Pump<'_> {
             Stopped::Cut => {
                 // Behind half an event the words would become part of it.
                 if between_events {
-                    let _ = settled(to.write(&Uint8Array::from(last_words.as_bytes()))).await;
+                    // A write is done when it is taken from the pipe, and what is still on its way there is lost with an
+                    // abort: only when the line behind the words is taken have the words themselves gone out.
+                    for words in [last_words, "\n"] {
+                        let _ = settled(to.write(&Uint8Array::from(words.as_bytes()))).await;
+                    }
                 }
                 let _ = settled(to.abort(&JsValue::from_str("the provider broke off"))).await;
             }

@@ -45,12 +45,20 @@ impl ThreadClient {
         within(deadline_ms, work).await.flatten()
     }
 
-    /// Ends a turn; tries for as long as the platform allows. What cannot be stored is reported in the log.
-    pub async fn commit(&self, request: &Commit) {
+    /// Ends a turn that began with `beginning`; tries for as long as the platform allows. What cannot be stored is
+    /// reported in the log.
+    pub async fn commit(&self, beginning: &Prepare, mut request: Commit) {
+        if !beginning.store {
+            return;
+        }
         let mut reason = String::new();
         for wait in COMMIT_RETRY_MS.into_iter().map(Some).chain([None]) {
-            match self.call(COMMIT, request).await {
+            match self.call(COMMIT, &request).await {
                 Ok(Committed::Stored) => return,
+                Ok(Committed::UnknownTurn) if request.prepare.is_none() => {
+                    request.prepare = Some(beginning.clone());
+                    continue;
+                }
                 Ok(refused) => {
                     reason = format!("{refused:?}");
                     break;

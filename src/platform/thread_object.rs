@@ -81,8 +81,7 @@ impl ThreadObject {
         if let Some(store) = self.store.borrow().as_ref() {
             return Ok(store.clone());
         }
-        let store =
-            self.transaction(|| Store::open(SqlDatabase(self.state.storage().sql())).map(std::rc::Rc::new))?;
+        let store = self.transaction(|| Store::open(SqlDatabase::of(&self.state)?).map(std::rc::Rc::new))?;
         self.store.replace(Some(store.clone()));
         Ok(store)
     }

@@ -3,10 +3,9 @@
 //! Invariant: the credential goes to the route's provider and nowhere else; when the client leaves or the time is up, the
 //! connection is closed.
 
-use futures::future::{Either, select};
 use wasm_bindgen::{JsCast, JsValue};
 
-use super::border::{AbortController, ClientGone, send, settled, within};
+use super::border::{AbortController, Sent, send, settled};
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::headers::{Headers, for_upstream};
@@ -14,38 +13,60 @@ use crate::refusal;
 use crate::reply::Lines;
 use crate::route::Route;
 
-/// Sends `body` (bytes) to the route's provider. Errors: 502 unreachable, 504 too slow, and `ClientGone`.
+/// An answer that has begun.
+pub struct Begun {
+    /// The answer; its body has not been read.
+    pub answer: web_sys::Response,
+    /// The answer's status.
+    pub status: u16,
+    /// The answer's headers, as lines.
+    pub lines: String,
+    /// Ends the provider's connection.
+    pub controller: AbortController,
+}
+
+/// Sends `body` (bytes) to the route's provider. Errors: 502 unreachable, 504 too slow, `ClientGone`, and 502 for an
+/// answer that must not reach the client.
 pub async fn request(
     route: &Route<'_>,
     dialect: Dialect,
-    client: Headers<'_>,
+    headers: Headers<'_>,
     body: &JsValue,
-    controller: &AbortController,
-    gone: &mut ClientGone,
+    client: &web_sys::AbortSignal,
     timeout_ms: u32,
-) -> Result<web_sys::Response, Error> {
+) -> Result<Begun, Error> {
     let mut lines = Lines::default();
     lines.add("content-type", "application/json");
     lines.add("user-agent", concat!("memory-gateway/", env!("CARGO_PKG_VERSION")));
-    for (name, value) in for_upstream(client) {
+    for (name, value) in for_upstream(headers) {
         lines.add(name, value);
     }
     if let Some(credential) = &route.credential {
         lines.add("authorization", &format!("Bearer {}", credential.reveal()));
     }
     let url = format!("{}{}", route.provider.base_url, dialect.upstream_path());
-    let answer = std::pin::pin!(settled(send(&url, lines.as_str(), body, &controller.signal())));
-    let leaving = std::pin::pin!(gone.wait());
-    match within(timeout_ms, select(answer, leaving)).await {
-        Some(Either::Left((Ok(answer), _))) => Ok(answer.unchecked_into()),
-        Some(Either::Left((Err(_), _))) => Err(refusal::unreachable(&route.provider.name)),
-        Some(Either::Right(_)) => {
-            controller.abort();
-            Err(Error::new(Kind::ClientGone, "The client left before the provider answered."))
+    let provider = &route.provider.name;
+    let sent = settled(Ok(send(&url, lines.as_str(), body, client, timeout_ms)))
+        .await
+        .map_err(|_| refusal::unreachable(provider))?;
+    match sent.as_string().as_deref() {
+        None => {}
+        Some("gone") => {
+            return Err(Error::new(Kind::ClientGone, "The client left before the provider answered."));
         }
-        None => {
-            controller.abort();
-            Err(refusal::too_slow(&route.provider.name, timeout_ms))
-        }
+        Some("slow") => return Err(refusal::too_slow(provider, timeout_ms)),
+        Some(_) => return Err(refusal::unreachable(provider)),
     }
+    let sent: Sent = sent.unchecked_into();
+    let begun = Begun {
+        answer: sent.answer(),
+        status: sent.status(),
+        lines: sent.lines(),
+        controller: sent.controller(),
+    };
+    if let Some(error) = refusal::refusal(route, begun.status, Headers::from_lines(&begun.lines)) {
+        begun.controller.abort();
+        return Err(error);
+    }
+    Ok(begun)
 }

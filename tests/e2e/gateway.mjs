@@ -97,6 +97,7 @@ function testConfig(build) {
   return configVariant(`test-${build}`, [
     ["./build/release/index.js", `./build/${build}/index.js`],
     ['command = "node scripts/build.mjs"', 'command = ""'],
+    ['watch_dir = ["src", "Cargo.toml", "Cargo.lock"]', "watch_dir = []"],
   ]);
 }
 

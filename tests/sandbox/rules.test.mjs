@@ -138,6 +138,7 @@ test("arguments follow the schema", () => {
   };
   const [[, args]] = calls("Use get_forecast for Paris in fahrenheit, 3 days", [tool("get_forecast", properties)]);
   assert.deepEqual(args, { city: "Paris", unit: "fahrenheit", days: 3, tags: ["example"], place: { zip: 0 }, sure: true, maybe: "example" });
+  assert.deepEqual(calls("call set_mode", [tool("set_mode", { mode: { enum: ["", "fast"] } })]), [["set_mode", { mode: "" }]]);
   assert.deepEqual(calls("call ping_it", [{ name: "ping_it", parameters: {} }]), [["ping_it", {}]]);
 });
 

@@ -81,12 +81,25 @@ impl Thread {
     }
 
     pub fn end(&mut self, request: &Prepare, status: TurnStatus, answer: Option<Message>) -> Committed {
+        match self.end_known(request, None, status, answer.clone()) {
+            Committed::UnknownTurn => self.end_known(request, Some(request.clone()), status, answer),
+            committed => committed,
+        }
+    }
+
+    pub fn end_known(
+        &mut self,
+        request: &Prepare,
+        beginning: Option<Prepare>,
+        status: TurnStatus,
+        answer: Option<Message>,
+    ) -> Committed {
         self.now += 1_000;
         thread::commit(
             &self.store,
             &Commit {
                 turn: request.turn.clone(),
-                prepare: request.clone(),
+                prepare: beginning,
                 finished_at: self.now,
                 status,
                 answer,

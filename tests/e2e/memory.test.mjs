@@ -1,0 +1,838 @@
+// Owns: what a thread remembers, whatever kind of client sends to it, and what the provider is shown of it.
+// Invariant: each test has threads of its own; the sandbox computes answers from the prompt, so they prove what was in it.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import {
+  assistant,
+  chat,
+  echo,
+  lastPrompt,
+  memoryHeaders,
+  messagesOf,
+  MODEL,
+  newThread,
+  openai,
+  post,
+  refused,
+  stored,
+  streamed,
+  system,
+  until,
+  user,
+} from "./conversation.mjs";
+import { startGateway, startSandbox, sandboxVars } from "./gateway.mjs";
+import { startUpstream, whole } from "./wire.mjs";
+
+let sandbox, gateway, upstream;
+// The last two projects have names that a careless join of project and thread would confuse.
+const KEYS = ["default", "other", "a", "a-b"].map((project, n) => ({ key: `msk_memory_${n}`, project }));
+before(async () => {
+  [sandbox, upstream] = await Promise.all([startSandbox(), startUpstream()]);
+  const PROVIDERS = JSON.stringify({ raw: { base_url: `${upstream.url}/v1`, dialects: ["chat", "responses"] } });
+  gateway = await startGateway({ vars: { ...sandboxVars(sandbox), PROVIDERS }, keys: KEYS });
+});
+after(async () => {
+  await gateway?.stop();
+  await sandbox?.close();
+  await upstream?.close();
+});
+
+/** The messages of `texts.length` turns, each answered by the sandbox. */
+const turns = (...texts) => texts.flatMap((text) => [user(text), echo(text)]);
+
+/** A thread that holds these turns, sent one by one. */
+async function threadOf(...texts) {
+  const thread = newThread();
+  for (const text of texts) await chat(gateway, thread, text);
+  return thread;
+}
+
+// ——— Storing
+
+test("a thread is remembered across a sudden end of workerd", async () => {
+  const thread = newThread();
+  await chat(gateway, thread, "My name is Alex.");
+  await gateway.restart();
+  assert.equal((await chat(gateway, thread, "What is my name?")).text, "Alex");
+  assert.deepEqual(await stored(gateway, thread), [
+    user("My name is Alex."),
+    assistant("Got it."),
+    user("What is my name?"),
+    assistant("Alex"),
+  ]);
+});
+
+for (const [what, textOf] of [
+  ["different", (n) => `message ${n}`],
+  ["equal", () => "the same message"],
+]) {
+  test(`of 20 parallel requests with ${what} texts on a new thread none is lost and none doubled`, async () => {
+    const thread = newThread();
+    const texts = Array.from({ length: 20 }, (_, n) => textOf(n));
+    const answers = await Promise.all(texts.map((text) => chat(gateway, thread, text)));
+    assert.deepEqual(
+      answers.map(({ message }) => message.content),
+      texts.map((text) => echo(text).content),
+    );
+    const { messages, total } = await messagesOf(gateway, thread);
+    assert.equal(total, 40);
+    assert.equal(new Set(messages.map(({ id }) => id)).size, 40);
+    const told = await stored(gateway, thread);
+    const sorted = (list) => list.map(JSON.stringify).sort();
+    assert.deepEqual(sorted(told), sorted(turns(...texts)));
+    // Each answer stands right behind its question, whatever order the answers came in.
+    for (let n = 0; n < 40; n += 2) assert.deepEqual(told[n + 1], echo(told[n].content));
+  });
+}
+
+test("parallel streamed requests on a new thread are all kept", async () => {
+  const thread = newThread();
+  const texts = Array.from({ length: 10 }, (_, n) => `streamed ${n}`);
+  const answers = await Promise.all(
+    texts.map((text, n) => streamed(gateway, thread, text, { model: `${MODEL};delay=${1 + (n % 3) * 10}` })),
+  );
+  assert.deepEqual(
+    answers,
+    texts.map((text) => echo(text).content),
+  );
+  const told = await stored(gateway, thread);
+  assert.deepEqual(told.map(JSON.stringify).sort(), turns(...texts).map(JSON.stringify).sort());
+});
+
+test("two equal messages in a row are two messages", async () => {
+  const thread = await threadOf("twin", "twin", "twin");
+  assert.deepEqual(await stored(gateway, thread), turns("twin", "twin", "twin"));
+  await chat(gateway, thread, [user("pair"), user("pair")]);
+  assert.deepEqual((await stored(gateway, thread)).slice(6), [user("pair"), user("pair"), echo("pair")]);
+});
+
+test("system and developer messages lead the prompt and are not stored", async () => {
+  const thread = await threadOf("one");
+  await chat(gateway, thread, [
+    system("Be brief."),
+    { role: "developer", content: "Be kind." },
+    user("two"),
+  ]);
+  assert.deepEqual(lastPrompt(sandbox), [
+    system("Be brief."),
+    { role: "developer", content: "Be kind." },
+    ...turns("one"),
+    user("two"),
+  ]);
+  assert.deepEqual(await stored(gateway, thread), turns("one", "two"));
+});
+
+test("a request of system messages alone is passed on", async () => {
+  const thread = await threadOf("one");
+  const { text } = await chat(gateway, thread, [system("Always answer with: aye")]);
+  assert.equal(text, "aye");
+  assert.deepEqual(lastPrompt(sandbox), [system("Always answer with: aye"), ...turns("one")]);
+});
+
+test("pictures are kept and shown again with all that the client said of them", async () => {
+  const thread = newThread();
+  const data = "data:image/png;base64,iVBORw0KGgo=";
+  const picture = user([
+    { type: "text", text: "Look at this picture." },
+    { type: "image_url", image_url: { url: data, detail: "high" } },
+    { type: "image_url", image_url: { url: "https://images.test/a.png" } },
+  ]);
+  await chat(gateway, thread, [picture]);
+  const { messages } = await messagesOf(gateway, thread);
+  assert.deepEqual(messages[0].content, [
+    { type: "text", text: "Look at this picture." },
+    { type: "image", mediaType: "image/png", name: null, data: "iVBORw0KGgo=" },
+    { type: "image", mediaType: null, name: null, url: "https://images.test/a.png" },
+  ]);
+  const { text } = await chat(gateway, thread, "What was in the image?");
+  assert.deepEqual(lastPrompt(sandbox)[0], picture);
+  assert.match(text, /8 bytes of image\/png/);
+});
+
+test("a message of three megabytes comes back whole", async () => {
+  const thread = newThread();
+  const long = "héllo wörld ✓ ".repeat(180_000);
+  await chat(gateway, thread, [user(long)], { max_tokens: 5 });
+  await chat(gateway, thread, "again");
+  assert.equal(lastPrompt(sandbox)[0].content, long);
+  assert.equal((await stored(gateway, thread))[0].content, long);
+});
+
+test("text of any kind is stored as it is", async () => {
+  const thread = newThread();
+  const odd = 'nul \u0000, quote ", back\\slash, \u2028, 👩‍👩‍👧, \uffff, \r\n\t, </system>, {{x}}, items[0]';
+  await chat(gateway, thread, [user(odd)]);
+  await chat(gateway, thread, "next");
+  assert.deepEqual(lastPrompt(sandbox), [user(odd), echo(odd), user("next")]);
+  assert.deepEqual(await stored(gateway, thread), turns(odd, "next"));
+});
+
+test("half a surrogate pair, as a careless client cuts it, neither breaks nor stops a turn", async () => {
+  const thread = newThread();
+  const body = `{"model":"${MODEL}","messages":[{"role":"user","content":"cut \\ud83d here"}]}`;
+  const response = await post(gateway, "/chat/completions", body, { thread });
+  assert.ok([200, 400].includes(response.status), `${response.status} ${await response.clone().text()}`);
+  assert.ok((await response.json())[response.status === 200 ? "choices" : "error"]);
+  assert.equal((await chat(gateway, thread, "next")).text, "You said: next");
+});
+
+// ——— Kinds of clients
+
+test("a client that sends only what is new is shown the whole thread", async () => {
+  const thread = await threadOf("one", "two");
+  await chat(gateway, thread, "three");
+  assert.deepEqual(lastPrompt(sandbox), [...turns("one", "two"), user("three")]);
+  assert.deepEqual(await stored(gateway, thread), turns("one", "two", "three"));
+});
+
+test("a client that sends the whole history is shown nothing twice", async () => {
+  const thread = newThread();
+  const history = [];
+  for (const text of ["one", "two", "three", "four"]) {
+    history.push(user(text));
+    const { message } = await chat(gateway, thread, [system("Be brief."), ...history]);
+    assert.deepEqual(lastPrompt(sandbox), [system("Be brief."), ...history]);
+    history.push(assistant(message.content));
+  }
+  assert.deepEqual(await stored(gateway, thread), history);
+});
+
+for (const [copy, change] of [
+  ["exact", (text) => text],
+  ["truncated", (text) => `${text.slice(0, 8)}…`],
+  ["reformatted", (text) => `  ${text.replaceAll(" ", "\n\n")} \n`],
+]) {
+  test(`five single turns, then their replay with ${copy} answers, are twelve messages`, async () => {
+    const texts = ["one", "two", "three", "four", "five"];
+    const thread = await threadOf(...texts);
+    const replay = turns(...texts).map((message) =>
+      message.role === "user" ? message : assistant(change(message.content)),
+    );
+    assert.equal((await chat(gateway, thread, [...replay, user("six")])).text, "You said: six");
+    assert.deepEqual(lastPrompt(sandbox), [...turns(...texts), user("six")]);
+    assert.deepEqual(await stored(gateway, thread), turns(...texts, "six"));
+  });
+}
+
+for (const size of [3, 4]) {
+  test(`a client that sends a window of the last ${size} messages is shown the whole thread`, async () => {
+    const texts = ["one", "two", "three", "four", "five"];
+    const thread = await threadOf(...texts);
+    await chat(gateway, thread, [system("Be brief."), ...turns(...texts).slice(-size), user("six")]);
+    assert.deepEqual(lastPrompt(sandbox), [system("Be brief."), ...turns(...texts), user("six")]);
+    assert.deepEqual(await stored(gateway, thread), turns(...texts, "six"));
+  });
+}
+
+test("a window that slides along the thread stores nothing twice", async () => {
+  const thread = newThread();
+  const history = [];
+  const texts = ["one", "two", "one", "two", "one", "three"];
+  for (const text of texts) {
+    history.push(user(text));
+    await chat(gateway, thread, history.slice(-4));
+    assert.deepEqual(lastPrompt(sandbox), history);
+    history.push(echo(text));
+  }
+  assert.deepEqual(await stored(gateway, thread), history);
+});
+
+test("an edited earlier message makes a branch: what followed is neither shown nor listed", async () => {
+  const thread = await threadOf("one", "two", "three");
+  await chat(gateway, thread, [...turns("one"), user("two, edited")]);
+  assert.deepEqual(lastPrompt(sandbox), [...turns("one"), user("two, edited")]);
+  assert.deepEqual(await stored(gateway, thread), turns("one", "two, edited"));
+  await chat(gateway, thread, "four");
+  assert.deepEqual(lastPrompt(sandbox), [...turns("one", "two, edited"), user("four")]);
+});
+
+test("going back to the branch that was left continues from there", async () => {
+  const thread = await threadOf("one", "two", "three");
+  await chat(gateway, thread, [...turns("one"), user("other two")]);
+  await chat(gateway, thread, [...turns("one", "two", "three"), user("four")]);
+  assert.deepEqual(lastPrompt(sandbox), [...turns("one", "two", "three"), user("four")]);
+  const told = await stored(gateway, thread);
+  assert.deepEqual(told, turns("one", "two", "three", "four"));
+});
+
+test("asking again for the last answer replaces it", async () => {
+  const thread = await threadOf("one", "two");
+  const request = [...turns("one"), user("two")];
+  const { text } = await chat(gateway, thread, request, { max_tokens: 1 });
+  assert.equal(text, "You");
+  assert.deepEqual(lastPrompt(sandbox), request);
+  assert.deepEqual(await stored(gateway, thread), [...turns("one"), user("two"), assistant("You")]);
+});
+
+test("a history that the gateway never saw is taken over", async () => {
+  const thread = newThread();
+  await chat(gateway, thread, [...turns("one", "two"), user("three")]);
+  assert.deepEqual(await stored(gateway, thread), turns("one", "two", "three"));
+  await chat(gateway, thread, "four");
+  assert.deepEqual(lastPrompt(sandbox), [...turns("one", "two", "three"), user("four")]);
+});
+
+// ——— Failures and retries
+
+test("a retry that the SDK marks as such does not double the turn", async () => {
+  const thread = await threadOf("one");
+  // The answer to "two" was lost on its way; the SDK sends the same request again.
+  await chat(gateway, thread, "two");
+  await chat(gateway, thread, "two", { headers: { "x-stainless-retry-count": "1" } });
+  assert.deepEqual(lastPrompt(sandbox), [...turns("one"), user("two")]);
+  assert.deepEqual(await stored(gateway, thread), turns("one", "two"));
+});
+
+test("the SDK's own retries of a failing request keep the message once", async () => {
+  const thread = await threadOf("one");
+  const before = sandbox.requests.length;
+  await assert.rejects(
+    chat(gateway, thread, "two", { model: `${MODEL};status=503`, retries: 2 }),
+    (error) => error.status === 503,
+  );
+  assert.equal(sandbox.requests.length - before, 3);
+  assert.deepEqual(lastPrompt(sandbox), [...turns("one"), user("two")]);
+  await until(async () => {
+    assert.deepEqual(await stored(gateway, thread), [...turns("one"), user("two")]);
+    return true;
+  }, "the message is stored once");
+});
+
+test("a failed answer keeps the message, and the same text sent again is not a second one", async () => {
+  const thread = await threadOf("one");
+  await assert.rejects(
+    chat(gateway, thread, "two", { model: `${MODEL};status=500` }),
+    (error) => error.status === 500,
+  );
+  assert.deepEqual(await stored(gateway, thread), [...turns("one"), user("two")]);
+  await chat(gateway, thread, "two");
+  assert.deepEqual(lastPrompt(sandbox), [...turns("one"), user("two")]);
+  assert.deepEqual(await stored(gateway, thread), turns("one", "two"));
+});
+
+test("after a failed answer another text is a second message", async () => {
+  const thread = await threadOf("one");
+  await assert.rejects(chat(gateway, thread, "two", { model: `${MODEL};status=500` }));
+  await chat(gateway, thread, "three");
+  assert.deepEqual(lastPrompt(sandbox), [...turns("one"), user("two"), user("three")]);
+  assert.deepEqual(await stored(gateway, thread), [...turns("one"), user("two"), ...turns("three")]);
+});
+
+test("a refused request of a full-history client leaves no trace that doubles the next one", async () => {
+  const thread = await threadOf("one");
+  const request = [...turns("one"), user("two")];
+  await assert.rejects(chat(gateway, thread, request, { model: `${MODEL};status=429` }));
+  await chat(gateway, thread, request);
+  assert.deepEqual(lastPrompt(sandbox), request);
+  assert.deepEqual(await stored(gateway, thread), turns("one", "two"));
+});
+
+test("nonsense where an answer was due is passed on and not remembered", async () => {
+  const thread = newThread();
+  const response = await post(
+    gateway,
+    "/chat/completions",
+    { model: `${MODEL};garbage`, messages: [user("one")] },
+    { thread },
+  );
+  assert.match(await response.text(), /<<sandbox garbage>>$/);
+  assert.deepEqual(await stored(gateway, thread), [user("one")]);
+});
+
+// ——— Isolation
+
+test("another project with the same ids sees nothing", async () => {
+  const thread = newThread();
+  await chat(gateway, thread, "My name is Alex.");
+  const listing = await fetch(`${gateway.baseURL}/memory/threads/${thread}/messages`, {
+    headers: { authorization: `Bearer ${gateway.otherKey}` },
+  });
+  assert.equal((await refused(listing)).status, 404);
+  const { headers } = await chat(gateway, thread, "What is my name?", { key: gateway.otherKey });
+  assert.equal(headers.get("x-memory-status"), "empty");
+  assert.deepEqual(lastPrompt(sandbox), [user("What is my name?")]);
+  assert.equal((await stored(gateway, thread)).length, 2);
+});
+
+test("no choice of thread id leads into another project", async () => {
+  const [, , a, ab] = KEYS;
+  await chat(gateway, "b-thread", "My name is Alex.", { key: a.key });
+  for (const thread of ["thread", "-thread", "b-thread", "../a/b-thread"]) {
+    const { headers } = await chat(gateway, thread, "What is my name?", { key: ab.key });
+    assert.equal(headers.get("x-memory-status"), "empty", thread);
+    assert.deepEqual(lastPrompt(sandbox), [user("What is my name?")]);
+  }
+});
+
+test("another resource gets a 404 that reveals nothing, and the provider is not asked", async () => {
+  const thread = newThread();
+  await chat(gateway, thread, "My name is Alex.", { resource: "ann-secret" });
+  const before = sandbox.requests.length;
+  for (const stream of [false, true]) {
+    const response = await post(
+      gateway,
+      "/chat/completions",
+      { model: MODEL, stream, messages: [user("What is my name?")] },
+      { thread, resource: "bob" },
+    );
+    assert.deepEqual(await refused(response), {
+      status: 404,
+      message:
+        "No such thread for this resource. Check x-thread-id and x-resource-id: a thread belongs to the resource " +
+        "that it was first used with.",
+      type: "not_found",
+      param: "x-thread-id",
+      code: null,
+    });
+    for (const [name, value] of response.headers) assert.doesNotMatch(value, /secret|alex/i, name);
+  }
+  assert.equal(sandbox.requests.length, before);
+  assert.equal((await stored(gateway, thread)).length, 2);
+});
+
+test("the same resource's threads are apart", async () => {
+  await threadOf("My name is Alex.");
+  const { headers } = await chat(gateway, newThread(), "What is my name?");
+  assert.equal(headers.get("x-memory-status"), "empty");
+  assert.deepEqual(lastPrompt(sandbox), [user("What is my name?")]);
+});
+
+// ——— Modes and headers
+
+test("x-memory-mode decides what is shown and what is stored", async () => {
+  const thread = await threadOf("one");
+  const ask = (mode, text) =>
+    chat(gateway, thread, text, { headers: mode && { "x-memory-mode": mode } }).then(({ headers }) =>
+      headers.get("x-memory-status"),
+    );
+  assert.equal(await ask("read", "two"), "hit");
+  assert.deepEqual(lastPrompt(sandbox), [...turns("one"), user("two")]);
+  assert.deepEqual(await stored(gateway, thread), turns("one"));
+
+  assert.equal(await ask("write", "three"), "off");
+  assert.deepEqual(lastPrompt(sandbox), [user("three")]);
+  assert.deepEqual(await stored(gateway, thread), turns("one", "three"));
+
+  await ask("off", "four");
+  assert.deepEqual(lastPrompt(sandbox), [user("four")]);
+  assert.deepEqual(await stored(gateway, thread), turns("one", "three"));
+
+  assert.equal(await ask("on", "five"), "hit");
+  assert.deepEqual(lastPrompt(sandbox), [...turns("one", "three"), user("five")]);
+  assert.deepEqual(await stored(gateway, thread), turns("one", "three", "five"));
+});
+
+test("reading mode makes no thread", async () => {
+  const thread = newThread();
+  await chat(gateway, thread, "one", { headers: { "x-memory-mode": "read" } });
+  const listing = await fetch(`${gateway.baseURL}/memory/threads/${thread}/messages`, {
+    headers: { authorization: `Bearer ${gateway.key}` },
+  });
+  assert.equal(listing.status, 404);
+});
+
+test("x-memory-status and x-memory-tokens tell what was put before the model", async () => {
+  const thread = newThread();
+  const told = ({ headers }) => [headers.get("x-memory-status"), headers.get("x-memory-tokens")];
+  assert.deepEqual(told(await chat(gateway, thread, "one")), ["empty", "0"]);
+  const [status, tokens] = told(await chat(gateway, thread, "two"));
+  assert.equal(status, "hit");
+  assert.match(tokens, /^\d+$/);
+  const [, more] = told(await chat(gateway, thread, "three"));
+  assert.ok(Number(tokens) > 0 && Number(more) > Number(tokens), `${tokens}, then ${more}`);
+  assert.deepEqual(told(await chat(gateway, undefined, "one")), [null, null]);
+});
+
+test("thread and resource ids may hold any text, percent-encoded or not", async () => {
+  const tail = newThread();
+  for (const id of [`a/b:c d ${tail}`, `ünï ✓ ${tail}`, `100% ${tail}`, `../${tail}`, `?x=1#y&${tail}`]) {
+    await chat(gateway, encodeURIComponent(id), "My name is Alex.", { resource: encodeURIComponent(id) });
+    assert.deepEqual(await stored(gateway, id), [user("My name is Alex."), assistant("Got it.")], id);
+    const { messages } = await messagesOf(gateway, id);
+    assert.equal(messages[0].threadId, id);
+    // The bytes of UTF-8 as they are, which `fetch` would refuse to send.
+    const raw = Buffer.from(id).toString("latin1");
+    const answer = await whole(`${gateway.baseURL}/chat/completions`, {
+      headers: {
+        authorization: `Bearer ${gateway.key}`,
+        "content-type": "application/json",
+        ...memoryHeaders(raw, raw),
+      },
+      body: JSON.stringify({ model: MODEL, messages: [user("What is my name?")] }),
+    });
+    assert.equal(answer.status, 200, `${id}: ${answer.text}`);
+    assert.equal(JSON.parse(answer.text).choices[0].message.content, "Alex", id);
+  }
+});
+
+test("an id of 512 bytes is taken and a longer one refused", async () => {
+  const thread = newThread().padEnd(512, "x");
+  assert.equal((await chat(gateway, thread, "one")).headers.get("x-memory-status"), "empty");
+  const response = await post(gateway, "/chat/completions", { model: MODEL, messages: [user("one")] }, {
+    thread: `${thread}y`,
+  });
+  const { status, type, param } = await refused(response);
+  assert.deepEqual({ status, type, param }, { status: 400, type: "invalid_request_error", param: "x-thread-id" });
+});
+
+test("a thread without a resource is a 400, a resource without a thread a plain request", async () => {
+  const body = { model: MODEL, messages: [user("one")] };
+  const response = await post(gateway, "/chat/completions", body, { headers: { "x-thread-id": newThread() } });
+  assert.deepEqual(await refused(response), {
+    status: 400,
+    message: "x-thread-id needs x-resource-id beside it: the id of the user or entity that owns the thread.",
+    type: "invalid_request_error",
+    param: "x-resource-id",
+    code: null,
+  });
+  const plain = await post(gateway, "/chat/completions", body, { headers: { "x-resource-id": "ann" } });
+  assert.equal(plain.status, 200);
+  assert.equal(plain.headers.get("x-memory-status"), null);
+});
+
+test("supermemory's header names work too", async () => {
+  const thread = newThread();
+  await chat(gateway, undefined, "My name is Alex.", {
+    headers: { "x-sm-conversation-id": thread, "x-sm-user-id": "ann" },
+  });
+  assert.equal((await chat(gateway, thread, "What is my name?")).text, "Alex");
+});
+
+// ——— Dialects
+
+test("a thread begun with chat goes on with responses, streamed and not, and comes back", async () => {
+  const thread = newThread();
+  const client = openai(gateway, { defaultHeaders: memoryHeaders(thread) });
+  await chat(gateway, thread, "My name is Alex.");
+
+  const { output_text } = await client.responses.create({
+    model: MODEL,
+    instructions: "Be brief.",
+    input: "What is my name?",
+  });
+  assert.equal(output_text, "Alex");
+  const { instructions, input } = sandbox.requests.at(-1).body;
+  assert.equal(instructions, "Be brief.");
+  assert.deepEqual(input, [
+    user("My name is Alex."),
+    assistant("Got it."),
+    user("What is my name?"),
+  ]);
+
+  const stream = await client.responses.create({
+    model: MODEL,
+    input: [{ role: "user", content: [{ type: "input_text", text: "I live in Oslo." }] }],
+    stream: true,
+  });
+  let text = "";
+  for await (const event of stream) if (event.type === "response.output_text.delta") text += event.delta;
+  assert.equal(text, "Got it.");
+
+  assert.equal((await chat(gateway, thread, "Where do I live?")).text, "Oslo");
+  const conversation = [
+    user("My name is Alex."),
+    assistant("Got it."),
+    user("What is my name?"),
+    assistant("Alex"),
+    user("I live in Oslo."),
+    assistant("Got it."),
+    user("Where do I live?"),
+  ];
+  assert.deepEqual(lastPrompt(sandbox), conversation);
+  assert.deepEqual(await stored(gateway, thread), [...conversation, assistant("Oslo")]);
+});
+
+test("a client of responses that sends the whole history is shown nothing twice", async () => {
+  const thread = newThread();
+  const client = openai(gateway, { defaultHeaders: memoryHeaders(thread) });
+  const history = [];
+  for (const text of ["one", "two", "three"]) {
+    history.push(user(text));
+    const response = await client.responses.create({ model: MODEL, input: history });
+    assert.equal(sandbox.requests.at(-1).body.input.length, history.length);
+    history.push(...response.output); // As OpenAI's guide does it.
+  }
+  assert.deepEqual(await stored(gateway, thread), turns("one", "two", "three"));
+});
+
+test("previous_response_id is left to the provider, and the turn is kept", async () => {
+  const thread = newThread();
+  const client = openai(gateway, { defaultHeaders: memoryHeaders(thread) });
+  const first = await client.responses.create({ model: MODEL, input: "My name is Alex." });
+  const second = await client.responses.create({
+    model: MODEL,
+    previous_response_id: first.id,
+    input: "What is my name?",
+  });
+  assert.equal(second.output_text, "Alex");
+  assert.equal(sandbox.requests.at(-1).body.input, "What is my name?");
+  assert.deepEqual(await stored(gateway, thread), [
+    user("My name is Alex."),
+    assistant("Got it."),
+    user("What is my name?"),
+    assistant("Alex"),
+  ]);
+});
+
+// ——— Tools
+
+const TOOL = {
+  type: "function",
+  function: {
+    name: "helloWorld",
+    parameters: { type: "object", properties: { name: { type: "string" } }, required: ["name"] },
+  },
+};
+const FORCED = { type: "function", function: { name: "helloWorld" } };
+const greeting = (call) =>
+  JSON.stringify({ greeting: `Hello, ${JSON.parse(call.function.arguments).name}!` });
+const toolResult = (call) => ({ role: "tool", tool_call_id: call.id, content: greeting(call) });
+
+for (const model of ["openai/gpt-5.4-mini", "google/gemini-2.5-flash", "google/gemini-3-pro"]) {
+  for (const stream of [false, true]) {
+    test(`a delta client of ${model} answers a ${stream ? "streamed " : ""}tool call with the result alone`, async () => {
+      const thread = newThread();
+      const question = user("Use the helloWorld tool to greet Alice.");
+      const request = { model, tools: [TOOL], tool_choice: FORCED };
+      let call;
+      if (stream) {
+        const chunks = await openai(gateway).chat.completions.create(
+          { ...request, messages: [question], stream: true },
+          { headers: memoryHeaders(thread) },
+        );
+        for await (const chunk of chunks) {
+          for (const { id, function: piece } of chunk.choices[0]?.delta?.tool_calls ?? []) {
+            call ??= { id, function: { name: piece.name, arguments: "" } };
+            call.function.arguments += piece.arguments ?? "";
+          }
+        }
+      } else {
+        call = (await chat(gateway, thread, [question], request)).message.tool_calls[0];
+      }
+      const { text } = await chat(gateway, thread, [toolResult(call)], { model, tools: [TOOL] });
+      assert.equal(text, "Hello, Alice!");
+      const prompt = lastPrompt(sandbox);
+      assert.deepEqual(prompt.map(({ role }) => role), ["user", "assistant", "tool"]);
+      assert.equal(prompt[1].tool_calls[0].id, call.id);
+      assert.deepEqual(prompt[2], toolResult(call));
+      assert.deepEqual(await stored(gateway, thread), [
+        question,
+        assistant([
+          { type: "tool_call", toolCallId: call.id, toolName: "helloWorld", arguments: '{"name":"Alice"}' },
+        ]),
+        {
+          role: "tool",
+          content: [
+            { type: "tool_result", toolCallId: call.id, content: [{ type: "text", text: greeting(call) }] },
+          ],
+        },
+        assistant("Hello, Alice!"),
+      ]);
+    });
+  }
+}
+
+test("results of parallel calls, sent in the wrong order or one by one, make a legal conversation", async () => {
+  for (const oneByOne of [false, true]) {
+    const thread = newThread();
+    const { message } = await chat(
+      gateway,
+      thread,
+      "Use the helloWorld tool to greet Alice and Bob.",
+      { tools: [TOOL], tool_choice: "required" },
+    );
+    const calls = message.tool_calls;
+    assert.equal(calls.length, 2);
+    const results = calls.map(toolResult).reverse();
+    if (oneByOne) await chat(gateway, thread, [results[0]], { tools: [TOOL] });
+    await chat(gateway, thread, oneByOne ? [results[1]] : results, { tools: [TOOL] });
+    await chat(gateway, thread, "Thanks.");
+    const prompt = lastPrompt(sandbox);
+    const asked = prompt.findIndex(({ tool_calls }) => tool_calls);
+    const answered = prompt.slice(asked + 1, asked + 3).map(({ tool_call_id }) => tool_call_id);
+    assert.deepEqual(answered.sort(), calls.map(({ id }) => id).sort());
+  }
+});
+
+test("a full-history client with tools is shown nothing twice", async () => {
+  const thread = newThread();
+  const history = [user("Use the helloWorld tool to greet Alice.")];
+  const { message } = await chat(gateway, thread, history, { tools: [TOOL], tool_choice: FORCED });
+  history.push(message, toolResult(message.tool_calls[0]));
+  const { text } = await chat(gateway, thread, history, { tools: [TOOL] });
+  assert.equal(text, "Hello, Alice!");
+  assert.equal(lastPrompt(sandbox).length, 3);
+  history.push(assistant(text), user("Thanks."));
+  await chat(gateway, thread, history, { tools: [TOOL] });
+  assert.equal(lastPrompt(sandbox).length, 5);
+  assert.deepEqual(
+    (await stored(gateway, thread)).map(({ role }) => role),
+    ["user", "assistant", "tool", "assistant", "user", "assistant"],
+  );
+});
+
+test("a call that the client never answers does not spoil the thread", async () => {
+  const thread = newThread();
+  const { message } = await chat(gateway, thread, "Use the helloWorld tool to greet Alice.", {
+    tools: [TOOL],
+    tool_choice: FORCED,
+  });
+  const [{ id }] = message.tool_calls;
+  assert.equal((await chat(gateway, thread, "Never mind.")).text, "You said: Never mind.");
+  const prompt = lastPrompt(sandbox);
+  assert.deepEqual(prompt.map(({ role }) => role), ["user", "assistant", "tool", "user"]);
+  assert.equal(prompt[2].tool_call_id, id);
+  assert.equal((await chat(gateway, thread, "Really.")).text, "You said: Really.");
+  // The stand-in for the result is for the provider only.
+  assert.deepEqual(
+    (await stored(gateway, thread)).map(({ role }) => role),
+    ["user", "assistant", "user", "assistant", "user", "assistant"],
+  );
+});
+
+test("a call made in chat is answered in responses, and the other way round", async () => {
+  const thread = newThread();
+  const client = openai(gateway, { defaultHeaders: memoryHeaders(thread) });
+  const { message } = await chat(gateway, thread, "Use the helloWorld tool to greet Alice.", {
+    tools: [TOOL],
+    tool_choice: FORCED,
+  });
+  const [call] = message.tool_calls;
+  const tools = [{ type: "function", ...TOOL.function }];
+  const answered = await client.responses.create({
+    model: MODEL,
+    tools,
+    input: [{ type: "function_call_output", call_id: call.id, output: greeting(call) }],
+  });
+  assert.equal(answered.output_text, "Hello, Alice!");
+
+  const asked = await client.responses.create({
+    model: MODEL,
+    tools,
+    tool_choice: { type: "function", name: "helloWorld" },
+    input: "Use the helloWorld tool to greet Bob.",
+  });
+  const [{ call_id, arguments: json }] = asked.output;
+  const back = { id: call_id, function: { name: "helloWorld", arguments: json } };
+  assert.equal((await chat(gateway, thread, [toolResult(back)], { tools: [TOOL] })).text, "Hello, Bob!");
+});
+
+// ——— The index and the list
+
+test("the index in D1 gets to know thread and resource", async () => {
+  const thread = newThread();
+  await chat(gateway, thread, "one", { resource: "o'brien" });
+  const rows = await until(async () => {
+    const found = await gateway.d1(`SELECT * FROM threads WHERE id = '${thread}'`);
+    return found.length > 0 && found;
+  }, "the thread is in the index");
+  const [first] = (await messagesOf(gateway, thread)).messages;
+  assert.deepEqual(rows, [
+    {
+      project_id: "default",
+      id: thread,
+      resource_id: "o'brien",
+      created_at: Date.parse(first.createdAt),
+      updated_at: rows[0].updated_at,
+    },
+  ]);
+  assert.ok(rows[0].updated_at >= rows[0].created_at);
+  const resources = await gateway.d1("SELECT project_id, id FROM resources WHERE id = 'o''brien'");
+  assert.deepEqual(resources, [{ project_id: "default", id: "o'brien" }]);
+});
+
+test("messages are listed in pages, in either order, in the documented form", async () => {
+  const thread = await threadOf("one", "two");
+  const list = (query) => messagesOf(gateway, thread, { query });
+  const all = await list("");
+  assert.equal(all.total, 4);
+  for (const message of all.messages) {
+    assert.deepEqual(Object.keys(message).sort(), [
+      "content", "createdAt", "id", "role", "status", "threadId", "type",
+    ]);
+    assert.equal(message.threadId, thread);
+    assert.equal(message.type, "text");
+    assert.match(message.createdAt, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  }
+  assert.deepEqual(await list("?limit=2&offset=1"), { messages: all.messages.slice(1, 3), total: 4 });
+  assert.deepEqual(await list("?order=desc&limit=99999"), { messages: all.messages.toReversed(), total: 4 });
+  assert.deepEqual(await list("?offset=4"), { messages: [], total: 4 });
+  const bad = await fetch(`${gateway.baseURL}/memory/threads/${thread}/messages?limit=x`, {
+    headers: { authorization: `Bearer ${gateway.key}` },
+  });
+  const { status, param } = await refused(bad);
+  assert.deepEqual({ status, param }, { status: 400, param: "limit" });
+});
+
+test("a HEAD request for messages works where GET does", async () => {
+  const thread = await threadOf("one");
+  const answer = await whole(`${gateway.baseURL}/memory/threads/${thread}/messages`, {
+    method: "HEAD",
+    headers: { authorization: `Bearer ${gateway.key}` },
+  });
+  assert.deepEqual([answer.status, answer.text], [200, ""]);
+});
+
+// ——— The body on its way to the provider
+
+const ODD =
+  '{ "zeta":1e400,\n\t"model" : "raw/some/model" , "big":12345678901234567890, "x":{"b":1.0,"a":[-0, 1E5]},\r\n' +
+  ' "messages":[ {"zz":1e5,"role":"user" , "content":"caf\\u00e9 \\/ \\ud83d\\ude00","seed":12345678901234567890} ] , "a":null ,"": {}}\n';
+
+const answerWith = (text) => (res) =>
+  res
+    .writeHead(200, { "content-type": "application/json" })
+    .end(JSON.stringify({ choices: [{ index: 0, message: assistant(text), finish_reason: "stop" }] }));
+
+test("without memory every byte of the body but the model's name reaches the provider", async () => {
+  upstream.answer = answerWith("fine");
+  const response = await post(gateway, "/chat/completions", ODD);
+  assert.equal(response.status, 200, await response.text());
+  assert.equal(upstream.requests.at(-1).raw, ODD.replace("raw/some/model", "some/model"));
+});
+
+test("with memory too, but for what is injected", async () => {
+  upstream.answer = answerWith("fine");
+  const thread = newThread();
+  const expected = ODD.replace("raw/some/model", "some/model");
+  let response = await post(gateway, "/chat/completions", ODD, { thread });
+  assert.equal(response.status, 200, await response.text());
+  assert.equal(upstream.requests.at(-1).raw, expected);
+
+  const next = ODD.replace("caf", "more caf");
+  response = await post(gateway, "/chat/completions", next, { thread });
+  assert.equal(response.status, 200, await response.text());
+  const { raw } = upstream.requests.at(-1);
+  const [head, tail] = next.replace("raw/some/model", "some/model").split(/\[ \{"zz".*?\} \]/s);
+  assert.ok(raw.startsWith(head), raw);
+  assert.ok(raw.endsWith(tail), raw);
+  // The new message keeps its bytes inside the list.
+  assert.ok(raw.includes(/\{"zz".*?\}/s.exec(next)[0]), raw);
+  assert.deepEqual(
+    JSON.parse(raw).messages.map(({ content }) => content),
+    ["café / 😀", "fine", "more café / 😀"],
+  );
+});
+
+for (const number of ["12345678901234567890", "123456789012345678901234567890", "0.1000000000000000055511151231257827", "1e400"]) {
+  test(`a number like ${number} in an unknown field of a message is neither refused nor damaged by memory`, async () => {
+    upstream.answer = answerWith("fine");
+    const thread = newThread();
+    const first = `{"model":"raw/m","messages":[{"role":"user","content":"one","odd":${number}}]}`;
+    const response = await post(gateway, "/chat/completions", first, { thread });
+    assert.equal(response.status, 200, await response.text());
+    assert.equal(upstream.requests.at(-1).raw, first.replace("raw/m", "m"));
+    const next = '{"model":"raw/m","messages":[{"role":"user","content":"two"}]}';
+    await (await post(gateway, "/chat/completions", next, { thread })).text();
+    const [, shown] = /"odd":([^,}]*)/.exec(upstream.requests.at(-1).raw);
+    assert.equal(shown.replace("e+", "e"), number);
+  });
+}
+
+test("a field that occurs twice is refused and not read by one and sent by the other", async () => {
+  const before = upstream.requests.length;
+  const twice = '{"model":"raw/m","messages":[{"role":"user","content":"a"}],"model":"raw/n"}';
+  const { status, param } = await refused(await post(gateway, "/chat/completions", twice));
+  assert.deepEqual({ status, param }, { status: 400, param: "model" });
+  assert.equal(upstream.requests.length, before);
+});
