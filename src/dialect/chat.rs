@@ -6,8 +6,8 @@
 use serde_json::{Map, Value, json};
 
 use super::fields::{
-    media_from_url, number_at, only_text, take_array, take_object, take_string, take_text, url_of_media,
-    without_empty,
+    check_messages, media_from_url, number_at, only_text, take_array, take_object, take_string, take_text,
+    url_of_media, without_empty,
 };
 use super::{Content, Conversation, Delta, Unit};
 use crate::body::Body;
@@ -18,23 +18,9 @@ use crate::turn::{
     ToolResult, Usage,
 };
 
-/// Checks that there are messages. Errors: 400 that names the field.
-pub fn check(body: &Body<'_>) -> Result<(), Error> {
-    match body.raw("messages").map(|raw| raw.get().trim_start()) {
-        None | Some("null") => Err(Error::invalid("messages", "The field `messages` is missing.")),
-        Some(text) if !text.starts_with('[') => {
-            Err(Error::invalid("messages", "The field `messages` must be an array."))
-        }
-        Some(text) if text.trim_start_matches('[').trim_start() == "]" => {
-            Err(Error::invalid("messages", "The field `messages` is empty. Send at least one message."))
-        }
-        Some(_) => Ok(()),
-    }
-}
-
 /// Reads the `messages` of a request. Errors: 400 that names the message and field.
 pub fn read_conversation<'a>(body: &Body<'a>, origin: &Origin) -> Result<Conversation<'a>, Error> {
-    check(body)?;
+    check_messages(body)?;
     let elements = body.array("messages")?.unwrap_or_default();
     let mut units = Vec::with_capacity(elements.len());
     for (at, raw) in elements.iter().enumerate() {
@@ -76,7 +62,9 @@ fn read_message(mut object: Map<String, Value>, role: Role, origin: &Origin) -> 
     let mut parts = Vec::new();
     if role == Role::Tool {
         let call_id = take_text(&mut object, "tool_call_id");
-        parts.push(PartKind::ToolResult(ToolResult { call_id, content, custom: false }).into());
+        parts.push(
+            PartKind::ToolResult(ToolResult { call_id, content, custom: false, is_error: false }).into(),
+        );
     } else {
         if let Some(text) = reasoning_text(&mut object) {
             parts.push(PartKind::Reasoning(Reasoning { text, ..Reasoning::default() }).into());
@@ -386,6 +374,7 @@ fn read_usage(value: &Value) -> Option<Usage> {
         input: number_at(usage, &["prompt_tokens"]),
         output: number_at(usage, &["completion_tokens"]),
         cached: number_at(usage, &["prompt_tokens_details", "cached_tokens"]),
+        cache_write: number_at(usage, &["prompt_tokens_details", "cache_write_tokens"]),
         reasoning: number_at(usage, &["completion_tokens_details", "reasoning_tokens"]),
     })
 }

@@ -114,7 +114,10 @@ fn read_item_part(kind: &str, mut object: Map<String, Value>) -> (Role, Part) {
         "function_call_output" | "custom_tool_call_output" => {
             let content = object.shift_remove("output").map(read_content).unwrap_or_default();
             let call_id = take_text(&mut object, "call_id");
-            (Role::Tool, PartKind::ToolResult(ToolResult { call_id, content, custom }).into())
+            (
+                Role::Tool,
+                PartKind::ToolResult(ToolResult { call_id, content, custom, is_error: false }).into(),
+            )
         }
         "reasoning" => {
             let mut text = String::new();
@@ -319,6 +322,7 @@ fn read_response(mut response: Value, origin: &Origin) -> Answer {
         input: number_at(usage, &["input_tokens"]),
         output: number_at(usage, &["output_tokens"]),
         cached: number_at(usage, &["input_tokens_details", "cached_tokens"]),
+        cache_write: number_at(usage, &["input_tokens_details", "cache_write_tokens"]),
         reasoning: number_at(usage, &["output_tokens_details", "reasoning_tokens"]),
     });
     let failed = response.get("error").is_some_and(|error| !error.is_null());

@@ -85,20 +85,32 @@ pub fn added_tokens(items: &[Item]) -> u64 {
         .sum()
 }
 
-/// A stored message as a model can take it: an answer that was cut short loses the calls whose arguments are torn;
-/// `None` when nothing is left.
+/// A stored message as a model can take it: an answer that was cut short loses the calls whose arguments are torn, and
+/// the calls of the provider's own tools that it has no result of; `None` when nothing is left.
 fn readable(stored: StoredMessage) -> Option<Message> {
     let mut message = stored.message;
     if stored.incomplete {
+        let answered: Vec<String> =
+            message.parts.iter().filter_map(|part| field(part, "tool_use_id")).collect();
         message.parts.retain(|part| match &part.kind {
             PartKind::ToolCall(call) => {
                 serde_json::from_str::<serde::de::IgnoredAny>(&call.arguments).is_ok()
                     && !call.name.is_empty()
             }
+            PartKind::Other(_) => {
+                let is_call = field(part, "type").is_some_and(|kind| kind.ends_with("_tool_use"));
+                !is_call || field(part, "id").is_some_and(|id| answered.contains(&id))
+            }
             _ => true,
         });
     }
     (!message.parts.is_empty()).then_some(message)
+}
+
+/// A text field of a part that is kept whole.
+fn field(part: &Part, name: &str) -> Option<String> {
+    let PartKind::Other(value) = &part.kind else { return None };
+    value.get(name).and_then(|value| value.as_str()).map(str::to_owned)
 }
 
 /// Puts each stored tool result behind its call, answers calls that never got one, and drops results without a call.
@@ -146,6 +158,6 @@ fn answers_any(message: &Message) -> bool {
 }
 
 fn unanswered(call_id: String, custom: bool) -> Message {
-    let result = ToolResult { call_id, content: vec![Part::text(NO_RESULT)], custom };
+    let result = ToolResult { call_id, content: vec![Part::text(NO_RESULT)], custom, is_error: false };
     Message::new(Role::Tool, vec![PartKind::ToolResult(result).into()])
 }
