@@ -68,7 +68,12 @@ pub enum Delta {
     /// More of a refusal.
     Refusal(String),
     /// More reasoning.
-    Reasoning(Reasoning),
+    Reasoning {
+        /// What is new of it.
+        reasoning: Reasoning,
+        /// Fields without a word in the hub.
+        extra: serde_json::Map<String, Value>,
+    },
     /// A tool call begins or goes on; the slot tells parallel calls apart, `arguments` is the next piece.
     ToolCall {
         /// Which of the calls.

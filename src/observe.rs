@@ -110,13 +110,15 @@ impl Gathered {
                 Some(PartKind::Refusal(text)) => text.push_str(&more),
                 _ => self.begin(PartKind::Refusal(more)),
             },
-            Delta::Reasoning(more) => match self.parts.last_mut().map(|part| &mut part.kind) {
-                Some(PartKind::Reasoning(reasoning)) => {
+            Delta::Reasoning { reasoning: more, extra } => match self.parts.last_mut() {
+                Some(Part { kind: PartKind::Reasoning(reasoning), extra: known }) => {
                     reasoning.text.push_str(&more.text);
                     reasoning.sealed = more.sealed.or(reasoning.sealed.take());
                     reasoning.id = more.id.or(reasoning.id.take());
+                    known.extend(extra);
                 }
-                _ => self.begin(PartKind::Reasoning(more)),
+                _ if more == Reasoning::default() => {}
+                _ => self.parts.push(Part { kind: PartKind::Reasoning(more), extra }),
             },
             Delta::ToolCall { slot, call, extra } => self.add_call(slot, call, extra),
             Delta::Extra(name, value) => extend(&mut self.extra, name, value),
@@ -143,7 +145,6 @@ impl Gathered {
     fn begin(&mut self, kind: PartKind) {
         let empty = match &kind {
             PartKind::Text(text) | PartKind::Refusal(text) => text.is_empty(),
-            PartKind::Reasoning(reasoning) => *reasoning == Reasoning::default(),
             _ => false,
         };
         if !empty {
