@@ -166,6 +166,11 @@ pub struct Reasoning {
 }
 
 impl ToolCall {
+    /// The arguments as providers take them: a function that was called without any got `{}`.
+    pub fn written_arguments(&self) -> &str {
+        if self.arguments.is_empty() && !self.custom { "{}" } else { &self.arguments }
+    }
+
     /// The arguments with sorted keys and without white space, numbers as written; nothing at all is `{}`. What is no
     /// JSON, and the free text of a custom tool, stays as it is.
     pub fn canonical_arguments(&self) -> Cow<'_, str> {

@@ -47,7 +47,7 @@ fn recorded_exchanges_are_read_without_loss() {
     };
     let mut text = Vec::new();
     lzma_rs::xz_decompress(&mut std::io::BufReader::new(packed), &mut text).unwrap();
-    let mut scores: BTreeMap<(String, String), [u32; 6]> = BTreeMap::new();
+    let mut scores: BTreeMap<(String, String), [u32; 8]> = BTreeMap::new();
     let mut failures = Vec::new();
     for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let exchange: Exchange = serde_json::from_slice(line).unwrap();
@@ -75,6 +75,7 @@ fn recorded_exchanges_are_read_without_loss() {
             check(4, ends_well(dialect, &exchange.response_text, &whole));
         } else if exchange.status == 200 {
             let answer = dialect.read_answer(exchange.response_text.as_bytes(), &origin);
+            check(6, goes_back(&origin, &exchange.response_text, answer.as_ref()));
             check(
                 4,
                 match answer {
@@ -86,14 +87,14 @@ fn recorded_exchanges_are_read_without_loss() {
             );
         }
     }
-    println!("{:<18} {:<12} {:>11} {:>11} {:>11}", "endpoint", "provider", "requests", "streams", "endings");
-    for ((endpoint, provider), [a, b, c, d, e, f]) in &scores {
-        println!(
-            "{endpoint:<18} {provider:<12} {:>11} {:>11} {:>11}",
-            format!("{a}/{b}"),
-            format!("{c}/{d}"),
-            format!("{e}/{f}")
-        );
+    println!(
+        "{:<18} {:<12} {:>10} {:>10} {:>10} {:>10}",
+        "endpoint", "provider", "requests", "answers", "streams", "endings"
+    );
+    for ((endpoint, provider), [a, b, c, d, e, f, g, h]) in &scores {
+        let [requests, answers, streams, endings] =
+            [(a, b), (g, h), (c, d), (e, f)].map(|(good, all)| format!("{good}/{all}"));
+        println!("{endpoint:<18} {provider:<12} {requests:>10} {answers:>10} {streams:>10} {endings:>10}");
     }
     let stale = EXCEPTIONS.iter().find(|(known, _)| failures.iter().all(|(id, _)| id != known));
     assert_eq!(stale, None, "an exception that none is");
@@ -121,8 +122,10 @@ fn comes_back(origin: &Origin, request: &RawValue) -> Result<(), String> {
             sent.push(value);
         }
     }
-    let sent = said(origin.dialect, sent);
-    let back = said(origin.dialect, back);
+    same(said(origin.dialect, sent), said(origin.dialect, back))
+}
+
+fn same(sent: Vec<Value>, back: Vec<Value>) -> Result<(), String> {
     if sent == back {
         return Ok(());
     }
@@ -139,6 +142,19 @@ fn comes_back(origin: &Origin, request: &RawValue) -> Result<(), String> {
     })
 }
 
+/// A whole answer, read and written as the next request's history, says what the provider said.
+fn goes_back(origin: &Origin, text: &str, answer: Option<&Answer>) -> Result<(), String> {
+    let mut value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let sent = match origin.dialect {
+        Dialect::Chat => value.pointer_mut("/choices/0/message").map(Value::take).into_iter().collect(),
+        Dialect::Responses => value["output"].as_array().cloned().unwrap_or_default(),
+        Dialect::Messages => vec![json!({"role": "assistant", "content": value["content"].take()})],
+    };
+    let message = answer.and_then(|answer| answer.message.as_ref());
+    let back = message.map(|message| origin.dialect.write_message(message, &origin.provider));
+    same(said(origin.dialect, sent), said(origin.dialect, back.unwrap_or_default()))
+}
+
 /// What a conversation says, in a form in which equal things are equal: pieces of content, each with its speaker.
 fn said(dialect: Dialect, elements: Vec<Value>) -> Vec<Value> {
     let mut pieces = Vec::new();
@@ -149,7 +165,15 @@ fn said(dialect: Dialect, elements: Vec<Value>) -> Vec<Value> {
             continue;
         };
         let role = element.shift_remove("role").unwrap_or_default();
-        pieces.extend(parts(element.shift_remove("content")).into_iter().map(|part| json!([role, part])));
+        if !role.is_null() {
+            let mut content = parts(element.shift_remove("content"));
+            if dialect == Dialect::Messages {
+                content.retain(|part| {
+                    part.get("text").and_then(Value::as_str).is_none_or(|text| !text.trim().is_empty())
+                });
+            }
+            pieces.extend(content.into_iter().map(|part| json!([role, part])));
+        }
         if dialect == Dialect::Chat {
             drop_of_chat(&mut element);
         }
@@ -164,22 +188,39 @@ fn said(dialect: Dialect, elements: Vec<Value>) -> Vec<Value> {
     pieces
 }
 
-/// Reasoning goes back only with the calls that it led to; a call's place in the list is its index.
+/// Reasoning goes back only with the calls that it led to; a call's place in the list is its index, and its type is
+/// `function` unless said otherwise. The predecessor of calls, `function_call`, is not remembered.
 fn drop_of_chat(message: &mut Map<String, Value>) {
+    message.shift_remove("function_call");
     if message.get("tool_calls").and_then(Value::as_array).is_none_or(Vec::is_empty) {
         message.shift_remove("reasoning_content");
         message.shift_remove("reasoning");
     }
     for call in message.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten() {
-        call.as_object_mut().unwrap().shift_remove("index");
+        let call = call.as_object_mut().unwrap();
+        call.shift_remove("index");
+        call.entry("type").or_insert("function".into());
+        if let Some(function) = call.get_mut("function").and_then(Value::as_object_mut) {
+            let arguments = function.entry("arguments").or_insert("{}".into());
+            if arguments == "" {
+                *arguments = "{}".into();
+            }
+        }
     }
 }
 
-/// Ids and states of items are the provider's own.
+/// Ids and states of items are the provider's own, and so is reasoning that is neither sealed nor shown.
 fn drop_of_responses(item: &mut Map<String, Value>) {
     let kind = item.get("type").and_then(Value::as_str).unwrap_or("message").to_owned();
     if kind == "message" {
         ["type", "id", "status"].iter().for_each(|name| drop(item.shift_remove(*name)));
+    }
+    if kind == "reasoning" {
+        item.shift_remove("status");
+        let sealed = item.get("encrypted_content").is_some_and(Value::is_string);
+        if !sealed && item.get("content").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+            item.clear();
+        }
     }
     if kind.starts_with("function_call") || kind.starts_with("custom_tool_call") {
         ["id", "status"].iter().for_each(|name| drop(item.shift_remove(*name)));

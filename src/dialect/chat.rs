@@ -318,7 +318,7 @@ fn write_tool_call(part: &Part, native: bool) -> Option<Value> {
     let mut object = if call.custom {
         json!({"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}})
     } else {
-        json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
+        json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.written_arguments()}})
     };
     if let (true, Value::Object(fields)) = (native, &mut object) {
         fields.extend(part.extra.clone());

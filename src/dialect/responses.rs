@@ -219,7 +219,7 @@ pub fn write_message(message: &Message, target: &Origin) -> Vec<Value> {
                 json!({"type": "custom_tool_call", "call_id": call.id, "name": call.name, "input": call.arguments})
             }
             PartKind::ToolCall(call) => {
-                json!({"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments})
+                json!({"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.written_arguments()})
             }
             PartKind::ToolResult(result) => {
                 let parts: Vec<&Part> = result.content.iter().collect();

@@ -87,10 +87,7 @@ fn write_result(result: &ToolResult, native: bool) -> Value {
 
 /// The arguments as the object that the API wants. Free text, and what is no object, stands in a field of one.
 fn input(call: &ToolCall) -> Value {
-    if call.arguments.trim().is_empty() {
-        return json!({});
-    }
-    match serde_json::from_str(&call.arguments) {
+    match serde_json::from_str(call.written_arguments()) {
         Ok(Value::Object(fields)) if !call.custom => Value::Object(fields),
         Ok(other) if !call.custom => json!({ "input": other }),
         _ => json!({ "input": call.arguments }),
