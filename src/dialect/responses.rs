@@ -10,7 +10,7 @@ pub use answer::{read_answer, read_event, write_failure};
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{media_from_url, only_text, take_string, take_text, url_of_media, without_empty};
+use super::fields::{media_from_url, take_string, take_text, url_of_media, without_empty};
 use super::{Content, Conversation, Unit};
 use crate::body::Body;
 use crate::error::Error;
@@ -295,12 +295,14 @@ fn flush(spoken: &mut Vec<&Part>, message: &Message, native: bool, items: &mut V
 }
 
 fn write_content(parts: &[&Part], role: Role, native: bool) -> Value {
-    if parts.len() <= 1
-        && let Some(text) = only_text(parts, native)
-    {
-        return text.into();
+    // One text is a string; several stay apart, so that nothing is glued that was not.
+    match parts {
+        [] => "".into(),
+        [Part { kind: PartKind::Text(text), extra }] if !native || extra.keys().all(|name| name == ITEM) => {
+            text.as_str().into()
+        }
+        _ => parts.iter().filter_map(|part| write_part(part, role, native)).collect(),
     }
-    parts.iter().filter_map(|part| write_part(part, role, native)).collect()
 }
 
 fn write_part(part: &Part, role: Role, native: bool) -> Option<Value> {

@@ -161,3 +161,33 @@ fn unanswered(call_id: String, custom: bool) -> Message {
     let result = ToolResult { call_id, content: vec![Part::text(NO_RESULT)], custom, is_error: false };
     Message::new(Role::Tool, vec![PartKind::ToolResult(result).into()])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_answer_cut_short_loses_the_calls_that_nothing_answers() {
+        let other = |value| Part::from(PartKind::Other(value));
+        let parts = vec![
+            other(json!({"type": "server_tool_use", "id": "s1", "input": {"query": "q"}})),
+            other(json!({"type": "web_search_tool_result", "tool_use_id": "s1", "content": []})),
+            Part::text("said"),
+            other(json!({"type": "server_tool_use", "id": "s2", "input": {}})),
+        ];
+        let stored = |incomplete| StoredMessage {
+            seq: 1,
+            id: String::new(),
+            content_hash: String::new(),
+            chain_hash: None,
+            incomplete,
+            superseded_by: None,
+            tokens: 0,
+            created_at: 0,
+            message: Message::new(Role::Assistant, parts.clone()),
+        };
+        assert_eq!(readable(stored(true)).map(|message| message.parts), Some(parts[..3].to_vec()));
+        assert_eq!(readable(stored(false)).map(|message| message.parts.len()), Some(4));
+    }
+}

@@ -25,8 +25,12 @@ fn chat_messages() -> Value {
              "extra_content": {"google": {"thought_signature": "sig"}}},
             {"id": "c2", "type": "custom", "custom": {"name": "g", "input": "free text"}},
         ]},
-        {"role": "tool", "tool_call_id": "c1", "content": "one"},
+        {"role": "tool", "tool_call_id": "c1", "content": "one", "name": "f"},
         {"role": "tool", "tool_call_id": "c2", "content": [{"type": "text", "text": "x"}, {"type": "text", "text": "y"}]},
+        {"role": "assistant", "content": null, "reasoning_content": "hm", "tool_calls": [
+            {"id": "c3", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "assistant", "content": null, "reasoning": "so", "tool_calls": [
+            {"id": "c4", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
         {"role": "assistant", "content": "done", "annotations": [{"type": "url_citation"}]},
         {"role": "assistant", "content": null, "refusal": "no"},
         {"role": "function", "name": "old", "content": "result"},
@@ -49,9 +53,14 @@ fn what_belongs_to_one_provider_is_not_sent_to_another() {
     let elsewhere: Vec<Value> =
         messages.iter().flat_map(|message| Dialect::Chat.write_message(message, "google")).collect();
     let text = Value::from(elsewhere).to_string();
-    for private in
-        ["cache_control", "thought_signature", "video_url", "annotations", "\"function\",\"name\":\"old\""]
-    {
+    for private in [
+        "cache_control",
+        "thought_signature",
+        "video_url",
+        "annotations",
+        "reasoning",
+        "\"function\",\"name\":\"old\"",
+    ] {
         assert!(!text.contains(private), "{private}");
     }
     assert!(text.contains("look") && text.contains("{\\\"a\\\":1}") && text.contains("free text"));

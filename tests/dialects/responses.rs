@@ -19,13 +19,16 @@ fn responses_items_come_back_as_they_were_sent() {
             {"type": "input_video", "video_url": "https://x.test/v.mp4"},
         ]},
         {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}], "encrypted_content": "E"},
-        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        {"role": "assistant", "content": "I will call.", "phase": "commentary"},
+        {"type": "reasoning", "id": "rs_2", "summary": [], "content": [{"type": "reasoning_text", "text": "shown"}]},
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}", "namespace": "n"},
         {"type": "custom_tool_call", "call_id": "c2", "name": "g", "input": "free"},
         {"type": "function_call_output", "call_id": "c1", "output": "one"},
         {"type": "custom_tool_call_output", "call_id": "c2", "output": [
             {"type": "input_text", "text": "x"}, {"type": "input_image", "image_url": "https://x.test/i.png", "detail": "auto"},
         ]},
-        {"role": "assistant", "content": "done"},
+        {"role": "assistant", "content": "one"},
+        {"role": "assistant", "content": "two", "phase": "final_answer"},
         {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "q"}},
     ]);
     let messages = read(Dialect::Responses, &json!({ "input": sent }));
@@ -94,4 +97,20 @@ fn a_responses_stream_may_end_incomplete_or_failed() {
         json!({"status": "failed", "error": {"code": "server_error"}, "output": []}),
     );
     assert_eq!(streamed(Dialect::Responses, &failed).ending, Ending::Failed);
+}
+
+#[test]
+fn tools_that_are_added_on_the_way_are_the_callers_and_not_stored() {
+    let messages = read(
+        Dialect::Responses,
+        &json!({"input": [
+            {"role": "user", "content": "q"},
+            {"type": "additional_tools", "role": "developer", "tools": []},
+            {"role": "assistant", "content": "a"},
+        ]}),
+    );
+    assert_eq!(
+        messages.iter().map(|message| message.role).collect::<Vec<_>>(),
+        [Role::User, Role::Assistant]
+    );
 }
