@@ -27,6 +27,7 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
         ["health"] => (Endpoint::Health, READ),
         ["v1", "chat", "completions"] => (Endpoint::Inference(Dialect::Chat), WRITE),
         ["v1", "responses"] => (Endpoint::Inference(Dialect::Responses), WRITE),
+        ["v1", "messages"] => (Endpoint::Inference(Dialect::Messages), WRITE),
         ["v1", "memory", "threads", thread, "messages"] => {
             (Endpoint::ThreadMessages { thread: percent_decoded(thread) }, READ)
         }
@@ -44,6 +45,14 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
     let allow = methods.join(", ");
     Err(Error::new(Kind::MethodNotAllowed, format!("This path takes {allow}, not {method}."))
         .with("allow", allow))
+}
+
+/// The dialect whose clients call a path, whatever the method and the outcome: their errors have its form.
+pub fn dialect_of(path: &str) -> Option<Dialect> {
+    match endpoint("POST", path) {
+        Ok(Endpoint::Inference(dialect)) => Some(dialect),
+        _ => None,
+    }
 }
 
 const READ: &[&str] = &["GET", "HEAD"];
@@ -118,6 +127,7 @@ mod tests {
             assert_eq!(endpoint("POST", path), Ok(Endpoint::Inference(Dialect::Chat)), "{path}");
         }
         assert_eq!(endpoint("POST", "/v1/responses"), Ok(Endpoint::Inference(Dialect::Responses)));
+        assert_eq!(endpoint("POST", "//v1/messages/"), Ok(Endpoint::Inference(Dialect::Messages)));
         assert_eq!(endpoint("HEAD", "/health"), Ok(Endpoint::Health));
         assert_eq!(
             endpoint("GET", "/v1/memory/threads/a%2Fb%20%C3%A9/messages"),
@@ -131,6 +141,19 @@ mod tests {
         assert_eq!(endpoint("POST", "/").unwrap_err().status(), 404);
         let error = endpoint("GET", "/v1/responses").unwrap_err();
         assert_eq!((error.status(), error.body()["error"]["allow"].as_str()), (405, Some("POST")));
+    }
+
+    #[test]
+    fn the_dialect_of_a_path_does_not_depend_on_the_method() {
+        for (path, dialect) in [
+            ("//v1/messages/", Some(Dialect::Messages)),
+            ("/v1/responses", Some(Dialect::Responses)),
+            ("/v1/memory/threads/t/messages", None),
+            ("/health", None),
+            ("/v1/nothing", None),
+        ] {
+            assert_eq!(dialect_of(path), dialect, "{path}");
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn unauthenticated(message: &str, code: &'static str) -> Error {
 }
 
 /// The credential behind `Bearer `, whatever the scheme's case; a bare credential is taken as it is.
-fn without_scheme(value: &str) -> &str {
+pub fn without_scheme(value: &str) -> &str {
     let value = value.trim();
     match value.split_once(' ') {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer") => rest.trim(),

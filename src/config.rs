@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::keys::Secret;
-use crate::providers::{Provider, ROWS};
+use crate::providers::{KeyHeader, Provider, ROWS};
 
 /// Everything that a deployment can set.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +38,9 @@ struct Declared {
     api_key_secret: Option<String>,
     #[serde(default)]
     dialects: Option<Vec<Dialect>>,
+    /// How it takes its credential where it speaks Messages: `bearer` or `x-api-key`.
+    #[serde(default)]
+    messages_key: KeyHeader,
     #[serde(default)]
     aliases: Vec<String>,
 }
@@ -57,6 +60,7 @@ impl Config {
                 key: set(row.key_var).map(Secret::new),
                 keyless: false,
                 dialects: row.dialects.to_vec(),
+                messages_key: row.messages_key,
             });
         }
         if let Some(text) = set("PROVIDERS") {
@@ -77,6 +81,7 @@ impl Config {
                     keyless: secret.is_none(),
                     key_var: secret.unwrap_or_default(),
                     dialects: entry.dialects.unwrap_or_else(|| vec![Dialect::Chat]),
+                    messages_key: entry.messages_key,
                     aliases: entry.aliases,
                     name,
                 });

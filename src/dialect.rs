@@ -2,8 +2,10 @@
 //!
 //! Invariant: adding a dialect means adding a variant here; the compiler then lists what is missing.
 
+pub mod base64;
 pub mod chat;
 pub mod fields;
+pub mod messages;
 pub mod responses;
 
 use std::ops::Range;
@@ -12,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use self::fields::check_messages;
 use crate::body::Body;
 use crate::error::Error;
 use crate::sse::Event;
@@ -25,6 +28,8 @@ pub enum Dialect {
     Chat,
     /// OpenAI Responses: <https://platform.openai.com/docs/api-reference/responses>.
     Responses,
+    /// Anthropic Messages: <https://docs.anthropic.com/en/api/messages>.
+    Messages,
 }
 
 /// The conversation inside a request: the raw elements of its message array, and what they mean.
@@ -39,7 +44,8 @@ pub struct Conversation<'a> {
 /// One message, or one system text, of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unit {
-    /// The elements that it consists of.
+    /// The elements that it consists of. Neighbouring units name the same element when it holds more than one message,
+    /// as a user's element of Messages does that brings tool results and then text.
     pub elements: Range<usize>,
     /// What it is.
     pub content: Content,
@@ -62,7 +68,12 @@ pub enum Delta {
     /// More of a refusal.
     Refusal(String),
     /// More reasoning.
-    Reasoning(Reasoning),
+    Reasoning {
+        /// What is new of it.
+        reasoning: Reasoning,
+        /// Fields without a word in the hub.
+        extra: serde_json::Map<String, Value>,
+    },
     /// A tool call begins or goes on; the slot tells parallel calls apart, `arguments` is the next piece.
     ToolCall {
         /// Which of the calls.
@@ -76,16 +87,48 @@ pub enum Delta {
     Extra(String, Value),
     /// A whole part.
     Part(Part),
+    /// A part begins in a slot of its own, beside others that are still open.
+    Open {
+        /// Names the part until it is closed.
+        slot: u64,
+        /// What is known of it.
+        part: Part,
+    },
+    /// The part in a slot goes on.
+    Grow {
+        /// Which part.
+        slot: u64,
+        /// What is new.
+        growth: Growth,
+    },
+    /// The part in a slot is whole.
+    Close {
+        /// Which part.
+        slot: u64,
+    },
     /// The whole message, which replaces what was gathered so far.
     Message(Message),
     /// Why the model stopped.
     Stop(Stop),
-    /// Token counts so far.
+    /// Token counts so far; counts only grow, so the larger ones hold.
     Usage(Usage),
     /// The provider says that the answer is whole; nothing of substance follows.
     End,
     /// The provider reports a failure inside the answer.
     Failure,
+}
+
+/// How a part that a stream has opened goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Growth {
+    /// More words: of a text, or of reasoning.
+    Text(String),
+    /// The sealed form of reasoning.
+    Sealed(String),
+    /// The next piece of JSON text: of a call's arguments, or of the `input` of a part that is kept whole.
+    Input(String),
+    /// A field of the part that has no word in the hub; arrays are joined, all else is replaced.
+    Extra(String, Value),
 }
 
 impl Dialect {
@@ -94,6 +137,7 @@ impl Dialect {
         match self {
             Dialect::Chat => "/v1/chat/completions",
             Dialect::Responses => "/v1/responses",
+            Dialect::Messages => "/v1/messages",
         }
     }
 
@@ -102,6 +146,7 @@ impl Dialect {
         match self {
             Dialect::Chat => "/chat/completions",
             Dialect::Responses => "/responses",
+            Dialect::Messages => "/messages",
         }
     }
 
@@ -110,6 +155,7 @@ impl Dialect {
         match self {
             Dialect::Chat => "Chat Completions",
             Dialect::Responses => "the Responses API",
+            Dialect::Messages => "the Messages API",
         }
     }
 
@@ -118,13 +164,14 @@ impl Dialect {
         match self {
             Dialect::Chat => "messages",
             Dialect::Responses => "input",
+            Dialect::Messages => "messages",
         }
     }
 
     /// True when the request leans on history that the provider keeps, so that adding ours would send it twice.
     pub fn continues_upstream(self, body: &Body<'_>) -> bool {
         match self {
-            Dialect::Chat => false,
+            Dialect::Chat | Dialect::Messages => false,
             Dialect::Responses => body.has("previous_response_id") || body.has("conversation"),
         }
     }
@@ -134,13 +181,14 @@ impl Dialect {
         match self {
             Dialect::Chat => chat::read_conversation(body, origin),
             Dialect::Responses => responses::read_conversation(body, origin),
+            Dialect::Messages => messages::read_conversation(body, origin),
         }
     }
 
     /// Checks what every request of this dialect must have, without reading the conversation. Errors: 400.
     pub fn check(self, body: &Body<'_>) -> Result<(), Error> {
         match self {
-            Dialect::Chat => chat::check(body),
+            Dialect::Chat | Dialect::Messages => check_messages(body),
             Dialect::Responses => responses::check(body),
         }
     }
@@ -151,6 +199,16 @@ impl Dialect {
         match self {
             Dialect::Chat => chat::write_message(message, &target),
             Dialect::Responses => responses::write_message(message, &target),
+            Dialect::Messages => messages::write_message(message, &target),
+        }
+    }
+
+    /// One element in the place of two neighbours, where the dialect wants as one what the hub keeps as two; `None`
+    /// where they may stand side by side.
+    pub fn join(self, before: &str, after: &str) -> Option<String> {
+        match self {
+            Dialect::Chat | Dialect::Responses => None,
+            Dialect::Messages => messages::join(before, after),
         }
     }
 
@@ -159,6 +217,7 @@ impl Dialect {
         match self {
             Dialect::Chat => chat::read_answer(json, origin),
             Dialect::Responses => responses::read_answer(json, origin),
+            Dialect::Messages => messages::read_answer(json, origin),
         }
     }
 
@@ -167,6 +226,7 @@ impl Dialect {
         match self {
             Dialect::Chat => chat::read_event(event, on_delta),
             Dialect::Responses => responses::read_event(event, origin, on_delta),
+            Dialect::Messages => messages::read_event(event, origin, on_delta),
         }
     }
 
@@ -175,6 +235,7 @@ impl Dialect {
         match self {
             Dialect::Chat => chat::write_failure(error),
             Dialect::Responses => responses::write_failure(error),
+            Dialect::Messages => messages::write_failure(error),
         }
     }
 }

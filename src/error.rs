@@ -6,6 +6,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::dialect::Dialect;
+
 /// What kind of failure it is; decides status and `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -153,6 +155,24 @@ impl Error {
         }
     }
 
+    /// The body in the form that clients of an endpoint expect: Anthropic's for Messages, OpenAI's for all else.
+    pub fn body_for(&self, dialect: Option<Dialect>, request_id: &str) -> Value {
+        match dialect {
+            Some(Dialect::Messages) => self.messages_body(request_id),
+            Some(Dialect::Chat | Dialect::Responses) | None => self.body(),
+        }
+    }
+
+    /// `{"type":"error","error":{"type","message"},"request_id"}`. The message names the field, so `param` and `code`,
+    /// which the form does not have, are left out.
+    fn messages_body(&self, request_id: &str) -> Value {
+        let mut error = json!({"type": self.type_name(), "message": self.0.message});
+        if let Value::Object(fields) = &mut error {
+            fields.extend(self.0.extra.clone());
+        }
+        json!({"type": "error", "error": error, "request_id": request_id})
+    }
+
     /// The body in the form of OpenAI's API: `{"error":{"message","type","param","code"}}`.
     pub fn body(&self) -> Value {
         let mut error = json!({
@@ -191,5 +211,18 @@ mod tests {
             json!({"error": {"message": "No.", "type": "invalid_request_error", "param": "model",
                              "code": "model_missing", "provider": "openai"}})
         );
+    }
+
+    #[test]
+    fn clients_of_messages_get_the_form_of_anthropics_api() {
+        let error = Error::invalid("messages", "No.").with_code("c").with("provider", "anthropic");
+        assert_eq!(
+            error.body_for(Some(Dialect::Messages), "req_1"),
+            json!({"type": "error", "request_id": "req_1",
+                   "error": {"type": "invalid_request_error", "message": "No.", "provider": "anthropic"}})
+        );
+        for dialect in [Some(Dialect::Chat), Some(Dialect::Responses), None] {
+            assert_eq!(error.body_for(dialect, "req_1"), error.body());
+        }
     }
 }

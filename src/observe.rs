@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::dialect::{Delta, Dialect};
+use crate::dialect::{Delta, Dialect, Growth};
 use crate::sse::Decoder;
 use crate::turn::{Answer, Ending, Message, Origin, Part, PartKind, Reasoning, Role, Stop, ToolCall, Usage};
 
@@ -24,11 +24,21 @@ struct Gathered {
     parts: Vec<Part>,
     /// Where in `parts` each tool call is, by the provider's slot.
     calls: BTreeMap<u64, usize>,
+    /// The parts that a stream opened and has not closed, by slot.
+    open: BTreeMap<u64, Open>,
     extra: Map<String, Value>,
     usage: Option<Usage>,
     stop: Option<Stop>,
     ended: bool,
     failed: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    /// Where in `parts` it is.
+    at: usize,
+    /// The pieces of its input so far.
+    input: String,
 }
 
 impl Observer {
@@ -69,6 +79,7 @@ impl Observer {
                 origin.dialect.read_event(event, origin, &mut |delta| gathered.add(delta));
             });
         }
+        gathered.settle();
         let Gathered { parts, mut extra, usage, stop, ended, failed, .. } = self.gathered;
         let said_why = at_end && stop.is_some() && self.origin.dialect == Dialect::Chat;
         let ending = if failed {
@@ -99,28 +110,33 @@ impl Gathered {
                 Some(PartKind::Refusal(text)) => text.push_str(&more),
                 _ => self.begin(PartKind::Refusal(more)),
             },
-            Delta::Reasoning(more) => match self.parts.last_mut().map(|part| &mut part.kind) {
-                Some(PartKind::Reasoning(reasoning)) => {
+            Delta::Reasoning { reasoning: more, extra } => match self.parts.last_mut() {
+                Some(Part { kind: PartKind::Reasoning(reasoning), extra: known }) => {
                     reasoning.text.push_str(&more.text);
                     reasoning.sealed = more.sealed.or(reasoning.sealed.take());
                     reasoning.id = more.id.or(reasoning.id.take());
+                    known.extend(extra);
                 }
-                _ => self.begin(PartKind::Reasoning(more)),
+                _ if more == Reasoning::default() => {}
+                _ => self.parts.push(Part { kind: PartKind::Reasoning(more), extra }),
             },
             Delta::ToolCall { slot, call, extra } => self.add_call(slot, call, extra),
-            Delta::Extra(name, value) => match (self.extra.get_mut(&name), value) {
-                (Some(Value::Array(items)), Value::Array(more)) => items.extend(more),
-                (_, value) => {
-                    self.extra.insert(name, value);
-                }
-            },
+            Delta::Extra(name, value) => extend(&mut self.extra, name, value),
             Delta::Part(part) => self.parts.push(part),
+            Delta::Open { slot, part } => {
+                self.close(slot, false);
+                self.open.insert(slot, Open { at: self.parts.len(), input: String::new() });
+                self.parts.push(part);
+            }
+            Delta::Grow { slot, growth } => self.grow(slot, growth),
+            Delta::Close { slot } => self.close(slot, true),
             Delta::Message(message) => {
                 self.calls.clear();
+                self.open.clear();
                 self.parts = message.parts;
             }
             Delta::Stop(stop) => self.stop = Some(stop),
-            Delta::Usage(usage) => self.usage = Some(usage),
+            Delta::Usage(usage) => self.usage = Some(self.usage.unwrap_or_default().with(usage)),
             Delta::End => self.ended = true,
             Delta::Failure => self.failed = true,
         }
@@ -129,7 +145,6 @@ impl Gathered {
     fn begin(&mut self, kind: PartKind) {
         let empty = match &kind {
             PartKind::Text(text) | PartKind::Refusal(text) => text.is_empty(),
-            PartKind::Reasoning(reasoning) => *reasoning == Reasoning::default(),
             _ => false,
         };
         if !empty {
@@ -155,5 +170,61 @@ impl Gathered {
         }
         self.calls.insert(slot, self.parts.len());
         self.parts.push(Part { kind: PartKind::ToolCall(call), extra });
+    }
+
+    fn grow(&mut self, slot: u64, growth: Growth) {
+        let Some(open) = self.open.get_mut(&slot) else { return };
+        let Some(part) = self.parts.get_mut(open.at) else { return };
+        match (growth, &mut part.kind) {
+            (Growth::Text(more), PartKind::Text(text)) => text.push_str(&more),
+            (Growth::Text(more), PartKind::Reasoning(reasoning)) => reasoning.text.push_str(&more),
+            (Growth::Sealed(seal), PartKind::Reasoning(reasoning)) => reasoning.sealed = Some(seal),
+            (Growth::Input(more), _) => open.input.push_str(&more),
+            (Growth::Extra(name, value), PartKind::Other(Value::Object(fields))) => {
+                extend(fields, name, value)
+            }
+            (Growth::Extra(name, value), _) => extend(&mut part.extra, name, value),
+            _ => {}
+        }
+    }
+
+    /// Ends the part in a slot. `whole` says that the provider ended it: then a call without arguments has none, and is
+    /// not torn.
+    fn close(&mut self, slot: u64, whole: bool) {
+        let Some(Open { at, input }) = self.open.remove(&slot) else { return };
+        match self.parts.get_mut(at).map(|part| &mut part.kind) {
+            Some(PartKind::ToolCall(call)) => {
+                if !input.is_empty() {
+                    call.arguments = input;
+                } else if whole && call.arguments.is_empty() {
+                    call.arguments = "{}".to_owned();
+                }
+            }
+            Some(PartKind::Other(Value::Object(fields))) => {
+                if let Ok(value) = serde_json::from_str(&input) {
+                    fields.insert("input".to_owned(), value);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends what is still open, and drops what was opened and never filled.
+    fn settle(&mut self) {
+        let slots: Vec<u64> = self.open.keys().copied().collect();
+        for slot in slots {
+            self.close(slot, self.ended);
+        }
+        self.parts.retain(|part| !part.is_blank());
+    }
+}
+
+/// Sets a field; an array joins the one that is there.
+fn extend(fields: &mut Map<String, Value>, name: String, value: Value) {
+    match (fields.get_mut(&name), value) {
+        (Some(Value::Array(items)), Value::Array(more)) => items.extend(more),
+        (_, value) => {
+            fields.insert(name, value);
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Writes the woven conversation back into the request's body.
 //!
-//! Invariant: what the client sent keeps its bytes and its place; system texts that led the request lead it still, and
-//! one from further down stays in front of the message that it preceded.
+//! Invariant: what the client sent keeps its bytes and its place, unless a stored message has to come into the middle of
+//! an element or become part of it; system texts that led the request lead it still, and one from further down stays in
+//! front of the message that it preceded.
 
-use serde_json::Value;
+use std::ops::Range;
 
 use crate::body::{Body, Edit};
 use crate::dialect::{Content, Conversation, Dialect, Unit};
@@ -42,7 +43,8 @@ pub fn edit(
     if unchanged {
         return None;
     }
-    let mut writer = Writer { dialect, conversation, provider, next_system: 0, elements: Vec::new() };
+    let mut writer =
+        Writer { dialect, conversation, provider, next_system: 0, open: 0..0, elements: Vec::new() };
     writer.systems_before(places.first().copied().unwrap_or(conversation.units.len()));
     for item in items {
         match item {
@@ -62,7 +64,9 @@ pub fn edit(
         }
     }
     writer.systems_before(conversation.units.len());
-    Some(body.set(dialect.conversation_field(), format!("[{}]", writer.elements.join(","))))
+    writer.close();
+    let elements: Vec<String> = writer.elements.into_iter().map(|element| element.json).collect();
+    Some(body.set(dialect.conversation_field(), format!("[{}]", elements.join(","))))
 }
 
 struct Writer<'a> {
@@ -71,7 +75,15 @@ struct Writer<'a> {
     provider: &'a str,
     /// System texts before this unit are written.
     next_system: usize,
-    elements: Vec<String>,
+    /// Units of one element that are to be written as they were sent, if none of the element's is missing.
+    open: Range<usize>,
+    elements: Vec<Element>,
+}
+
+struct Element {
+    json: String,
+    /// True for the client's own bytes.
+    sent: bool,
 }
 
 impl Writer<'_> {
@@ -86,20 +98,70 @@ impl Writer<'_> {
 
     /// A unit of the request, as it was sent.
     fn sent(&mut self, at: usize) {
-        let Some(unit) = self.conversation.units.get(at) else { return };
-        for raw in self.conversation.elements.get(unit.elements.clone()).unwrap_or_default() {
-            let text = raw.get();
-            // Responses' `input` may be a bare string, which is short for one message of the user.
-            self.elements.push(if text.starts_with('"') {
-                format!("{{\"role\":\"user\",\"content\":{text}}}")
-            } else {
-                text.to_owned()
-            });
+        if self.open.end == at
+            && self.element_of(at).is_some()
+            && self.element_of(at) == self.element_of(self.open.start)
+        {
+            self.open.end = at + 1;
+            return;
+        }
+        self.close();
+        self.open = at..at + 1;
+    }
+
+    /// The elements that a unit consists of.
+    fn element_of(&self, at: usize) -> Option<&Range<usize>> {
+        self.conversation.units.get(at).map(|unit| &unit.elements)
+    }
+
+    /// Writes the open units: as sent if they are all of their element, else from what was read.
+    fn close(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        if open.is_empty() {
+            return;
+        }
+        let conversation = self.conversation;
+        let Some(elements) = conversation.units.get(open.start).map(|unit| &unit.elements) else { return };
+        let outside = |at: Option<usize>| at.and_then(|at| self.element_of(at)) != Some(elements);
+        if outside(open.start.checked_sub(1)) && outside(Some(open.end)) {
+            for raw in conversation.elements.get(elements.clone()).unwrap_or_default() {
+                let text = raw.get();
+                // Responses' `input` may be a bare string, which is short for one message of the user.
+                let json = if text.starts_with('"') {
+                    format!("{{\"role\":\"user\",\"content\":{text}}}")
+                } else {
+                    text.to_owned()
+                };
+                self.add(json, true);
+            }
+            return;
+        }
+        for unit in conversation.units.get(open).unwrap_or_default() {
+            if let Content::Message(message) = &unit.content {
+                self.written(message);
+            }
         }
     }
 
     fn stored(&mut self, message: &Message) {
-        let written = self.dialect.write_message(message, self.provider);
-        self.elements.extend(written.iter().map(Value::to_string));
+        self.close();
+        self.written(message);
+    }
+
+    fn written(&mut self, message: &Message) {
+        for value in self.dialect.write_message(message, self.provider) {
+            self.add(value.to_string(), false);
+        }
+    }
+
+    fn add(&mut self, json: String, sent: bool) {
+        if let Some(last) = self.elements.last_mut()
+            && !(sent && last.sent)
+            && let Some(joined) = self.dialect.join(&last.json, &json)
+        {
+            *last = Element { json: joined, sent: false };
+            return;
+        }
+        self.elements.push(Element { json, sent });
     }
 }

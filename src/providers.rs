@@ -3,8 +3,22 @@
 //! Invariant: a provider is a row. Base URLs and credentials come from the deployment's configuration only, never
 //! from a request.
 
+use serde::Deserialize;
+
 use crate::dialect::Dialect;
 use crate::keys::Secret;
+
+/// How a provider takes its credential on its own, native API. On an OpenAI-compatible one it is always a bearer token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyHeader {
+    /// `Authorization: Bearer KEY`.
+    #[default]
+    Bearer,
+    /// Anthropic's way: a key as `x-api-key: KEY`, an OAuth token as `Authorization: Bearer TOKEN`, and the version of
+    /// the API beside either.
+    XApiKey,
+}
 
 /// A built-in provider, before configuration.
 #[derive(Debug)]
@@ -23,12 +37,14 @@ pub struct Row {
     pub key_var: &'static str,
     /// The dialects it speaks natively.
     pub dialects: &'static [Dialect],
+    /// How it takes its credential where it speaks Messages.
+    pub messages_key: KeyHeader,
 }
 
 /// The default route: takes every model id as it is, prefix included.
 pub const OPENROUTER: &str = "openrouter";
 
-/// The built-in providers. Paths are of each provider's OpenAI-compatible API.
+/// The built-in providers. Paths are of each provider's OpenAI-compatible API; Anthropic has Messages beside it.
 pub const ROWS: &[Row] = &[
     Row {
         name: "openai",
@@ -38,6 +54,7 @@ pub const ROWS: &[Row] = &[
         path: "",
         key_var: "OPENAI_API_KEY",
         dialects: &[Dialect::Chat, Dialect::Responses],
+        messages_key: KeyHeader::Bearer,
     },
     Row {
         name: "anthropic",
@@ -46,7 +63,8 @@ pub const ROWS: &[Row] = &[
         base_url: "https://api.anthropic.com",
         path: "/v1",
         key_var: "ANTHROPIC_API_KEY",
-        dialects: &[Dialect::Chat],
+        dialects: &[Dialect::Chat, Dialect::Messages],
+        messages_key: KeyHeader::XApiKey,
     },
     Row {
         name: "google",
@@ -56,6 +74,7 @@ pub const ROWS: &[Row] = &[
         path: "/v1beta/openai",
         key_var: "GOOGLE_API_KEY",
         dialects: &[Dialect::Chat],
+        messages_key: KeyHeader::Bearer,
     },
     Row {
         name: OPENROUTER,
@@ -64,7 +83,8 @@ pub const ROWS: &[Row] = &[
         base_url: "https://openrouter.ai/api/v1",
         path: "",
         key_var: "OPENROUTER_API_KEY",
-        dialects: &[Dialect::Chat, Dialect::Responses],
+        dialects: &[Dialect::Chat, Dialect::Responses, Dialect::Messages],
+        messages_key: KeyHeader::Bearer,
     },
 ];
 
@@ -85,6 +105,8 @@ pub struct Provider {
     pub keyless: bool,
     /// The dialects it speaks natively.
     pub dialects: Vec<Dialect>,
+    /// How it takes its credential where it speaks Messages.
+    pub messages_key: KeyHeader,
 }
 
 impl Provider {

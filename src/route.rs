@@ -1,13 +1,15 @@
 //! From a model id to a provider, an upstream model name and a credential.
 //!
 //! Invariant: a credential goes only to the provider it belongs to: the caller's own to the provider that the model id
-//! names, a stored one to the base URL it was configured with.
+//! names, a stored one to the base URL it was configured with; and in the header in which that provider takes it.
 
+use crate::auth::without_scheme;
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::error::Error;
+use crate::headers::Headers;
 use crate::keys::Secret;
-use crate::providers::{OPENROUTER, Provider, of_bare_name};
+use crate::providers::{KeyHeader, OPENROUTER, Provider, of_bare_name};
 
 /// Whose credential a request uses upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,41 @@ pub struct Route<'a> {
     pub credential: Option<Secret>,
     /// Whose it is.
     pub source: CredentialSource,
+}
+
+/// The version of Anthropic's API that a request without one means.
+const ANTHROPIC_VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
+
+impl Route<'_> {
+    /// The headers that carry the credential to the provider, and the version of its API where that must be named.
+    /// `client` are the headers of the client's request: they say in which form its own credential came.
+    pub fn credential_headers(&self, dialect: Dialect, client: Headers<'_>) -> Vec<(&'static str, String)> {
+        let native = dialect == Dialect::Messages && self.provider.messages_key == KeyHeader::XApiKey;
+        let mut headers = Vec::new();
+        if let Some(credential) = &self.credential {
+            let text = credential.reveal();
+            headers.push(if native && !self.is_token(text, client) {
+                ("x-api-key", text.to_owned())
+            } else {
+                ("authorization", format!("Bearer {text}"))
+            });
+        }
+        let (name, version) = ANTHROPIC_VERSION;
+        if native && client.get(name).is_none() {
+            headers.push((name, version.to_owned()));
+        }
+        headers
+    }
+
+    /// True for an OAuth token. Anthropic's own say what they are; of others, the caller's header does. A key is one even
+    /// as a bearer: it is what OpenAI's SDKs make of every key.
+    fn is_token(&self, credential: &str, client: Headers<'_>) -> bool {
+        if credential.starts_with("sk-ant-") {
+            return credential.starts_with("sk-ant-oat");
+        }
+        let bearer = client.get("authorization").map(without_scheme);
+        self.source == CredentialSource::Caller && bearer == Some(credential)
+    }
 }
 
 /// Finds the route. The first hit wins: the caller's own credential, the deployment's secret for the provider,

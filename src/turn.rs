@@ -3,6 +3,8 @@
 //! Invariant: reading a message from a dialect and writing it back to the same dialect and provider loses nothing a
 //! model can see. Wire fields without a word here ride along in `extra`, and go back only to where they came from.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -145,6 +147,9 @@ pub struct ToolResult {
     /// True when the tool was a custom (free-text) one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub custom: bool,
+    /// True when the client said that the tool failed. Only Messages has a word for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_error: bool,
 }
 
 /// Reasoning of the model.
@@ -160,6 +165,31 @@ pub struct Reasoning {
     pub id: Option<String>,
 }
 
+impl ToolCall {
+    /// The arguments as providers take them: a function that was called without any got `{}`.
+    pub fn written_arguments(&self) -> &str {
+        if self.arguments.is_empty() && !self.custom { "{}" } else { &self.arguments }
+    }
+
+    /// The arguments with sorted keys and without white space, numbers as written; nothing at all is `{}`. What is no
+    /// JSON, and the free text of a custom tool, stays as it is.
+    pub fn canonical_arguments(&self) -> Cow<'_, str> {
+        if self.custom {
+            return Cow::Borrowed(&self.arguments);
+        }
+        if self.arguments.trim().is_empty() {
+            return Cow::Borrowed("{}");
+        }
+        match serde_json::from_str::<Value>(&self.arguments) {
+            Ok(mut value) => {
+                value.sort_all_objects();
+                Cow::Owned(value.to_string())
+            }
+            Err(_) => Cow::Borrowed(&self.arguments),
+        }
+    }
+}
+
 impl From<PartKind> for Part {
     fn from(kind: PartKind) -> Self {
         Part { kind, extra: Map::new() }
@@ -170,6 +200,15 @@ impl Part {
     /// A text part without extras.
     pub fn text(text: impl Into<String>) -> Self {
         PartKind::Text(text.into()).into()
+    }
+
+    /// True for a text without words and for reasoning without anything: what a stream opens and never fills.
+    pub fn is_blank(&self) -> bool {
+        match &self.kind {
+            PartKind::Text(text) => text.is_empty() && self.extra.is_empty(),
+            PartKind::Reasoning(reasoning) => *reasoning == Reasoning::default(),
+            _ => false,
+        }
     }
 }
 
@@ -217,7 +256,8 @@ impl Message {
     }
 
     /// SHA-256 (hex) of role and content. Cache hints, ids of the provider and other extras do not count, because
-    /// clients move or drop them between turns; neither does the way a single text is wrapped.
+    /// clients move or drop them between turns; neither does the way a single text is wrapped. The arguments of a call
+    /// count as the JSON they are, not as its spelling: Messages carries them as an object, the others as text.
     pub fn content_hash(&self) -> String {
         let mut digest = Fields(Sha256::new());
         digest.field(self.role.as_str());
@@ -254,7 +294,7 @@ impl Fields {
                 self.field("call");
                 self.field(&call.id);
                 self.field(&call.name);
-                self.field(&call.arguments);
+                self.field(&call.canonical_arguments());
             }
             PartKind::ToolResult(result) => {
                 self.field("result");
@@ -308,8 +348,25 @@ pub struct Usage {
     pub output: u64,
     /// Prompt tokens that the provider read from its cache.
     pub cached: u64,
+    /// Prompt tokens that the provider wrote to its cache.
+    pub cache_write: u64,
     /// Completion tokens spent on reasoning.
     pub reasoning: u64,
+}
+
+impl Usage {
+    /// Both reports as one. Counts only grow while an answer streams, but a report may leave out what an earlier one
+    /// gave (Messages spreads them over two events), so the larger of each holds.
+    #[must_use]
+    pub fn with(self, later: Usage) -> Self {
+        Usage {
+            input: self.input.max(later.input),
+            output: self.output.max(later.output),
+            cached: self.cached.max(later.cached),
+            cache_write: self.cache_write.max(later.cache_write),
+            reasoning: self.reasoning.max(later.reasoning),
+        }
+    }
 }
 
 /// Why the model stopped.
@@ -368,6 +425,23 @@ mod tests {
         assert_ne!(plain.content_hash(), split.content_hash());
         let tool = Message::new(Role::Tool, vec![Part::text("hi")]);
         assert_ne!(plain.content_hash(), tool.content_hash());
+    }
+
+    #[test]
+    fn arguments_are_compared_as_json_and_torn_ones_as_text() {
+        let hash = |arguments: &str| {
+            let call =
+                ToolCall { id: "c".into(), name: "f".into(), arguments: arguments.into(), custom: false };
+            Message::new(Role::Assistant, vec![PartKind::ToolCall(call).into()]).content_hash()
+        };
+        assert_eq!(
+            hash(r#"{"b": {"y":1.50,"x":"é"}, "a":[1]}"#),
+            hash(r#"{"a":[1],"b":{"x":"\u00e9","y":1.50}}"#)
+        );
+        assert_eq!(hash(""), hash(" {} "));
+        assert_ne!(hash(r#"{"a":1}"#), hash(r#"{"a":1.0}"#));
+        assert_ne!(hash(r#"{"a":[1,2]}"#), hash(r#"{"a":[2,1]}"#));
+        assert_ne!(hash(r#"{"a":1"#), hash(r#"{"a": 1"#));
     }
 
     #[test]

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 use memory_gateway::config::Config;
-use memory_gateway::dialect::Dialect::{self, Chat, Responses};
+use memory_gateway::dialect::Dialect::{self, Chat, Messages, Responses};
+use memory_gateway::headers::Headers;
 use memory_gateway::keys::Secret;
 use memory_gateway::route::{CredentialSource, route};
 
 const OPENAI: (&str, &str) = ("OPENAI_API_KEY", "key-openai");
+const ANTHROPIC: (&str, &str) = ("ANTHROPIC_API_KEY", "sk-ant-api03-k");
 const GOOGLE: (&str, &str) = ("GOOGLE_API_KEY", "key-google");
 const OPENROUTER: (&str, &str) = ("OPENROUTER_API_KEY", "key-openrouter");
 const GROQ: (&str, &str) = (
@@ -146,4 +148,90 @@ fn what_is_no_model_id_is_refused() {
     for model in ["", "/", "openai/", "/gpt"] {
         assert!(found(&[OPENAI], Chat, model, None).contains("is not a model id"), "{model}");
     }
+}
+
+/// The headers that carry the credential to the provider.
+fn sent(
+    vars: &[(&str, &str)],
+    dialect: Dialect,
+    model: &str,
+    own: Option<&str>,
+    client: &str,
+) -> Vec<(&'static str, String)> {
+    let config = Config::read(|name| {
+        vars.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string())
+    })
+    .unwrap();
+    let own = own.map(Secret::new);
+    let to = route(&config, dialect, model, own.as_ref()).unwrap();
+    to.credential_headers(dialect, Headers::from_lines(client))
+}
+
+#[test]
+fn messages_goes_to_anthropic_and_openrouter() {
+    let all = [ANTHROPIC, OPENROUTER];
+    assert_eq!(
+        found(&all, Messages, "anthropic/claude-sonnet-5", None),
+        "anthropic claude-sonnet-5 sk-ant-api03-k deployment"
+    );
+    assert_eq!(
+        found(&[OPENROUTER], Messages, "anthropic/claude-sonnet-5", None),
+        "openrouter anthropic/claude-sonnet-5 key-openrouter deployment"
+    );
+    let config =
+        Config::read(|name| (name == "ANTHROPIC_BASE_URL").then(|| "http://a.test/".to_owned())).unwrap();
+    let url = |dialect: Dialect| {
+        format!("{}{}", config.provider("anthropic").unwrap().base_url, dialect.upstream_path())
+    };
+    assert_eq!(url(Messages), "http://a.test/v1/messages");
+    assert_eq!(url(Chat), "http://a.test/v1/chat/completions");
+}
+
+#[test]
+fn a_key_goes_to_anthropics_own_api_as_x_api_key_with_a_version() {
+    let version = ("anthropic-version", "2023-06-01".to_owned());
+    let key = ("x-api-key", "sk-ant-api03-k".to_owned());
+    let model = "anthropic/claude-sonnet-5";
+    assert_eq!(sent(&[ANTHROPIC], Messages, model, None, ""), [key.clone(), version.clone()]);
+    assert_eq!(
+        sent(&[ANTHROPIC], Messages, model, None, "anthropic-version: 2024-01-01"),
+        [key],
+        "the client's version stands"
+    );
+    assert_eq!(
+        sent(&[ANTHROPIC], Chat, model, None, ""),
+        [("authorization", "Bearer sk-ant-api03-k".to_owned())],
+        "its OpenAI-compatible API takes a bearer"
+    );
+    assert_eq!(
+        sent(&[("ANTHROPIC_API_KEY", "sk-ant-oat01-t")], Messages, model, None, ""),
+        [("authorization", "Bearer sk-ant-oat01-t".to_owned()), version]
+    );
+}
+
+#[test]
+fn the_callers_credential_goes_to_anthropic_in_the_form_in_which_it_came() {
+    let model = "claude-sonnet-5";
+    let name = |own: &str, client: &str| sent(&[], Messages, model, Some(own), client)[0].clone();
+    let bearer = |text: &str| ("authorization", format!("Bearer {text}"));
+    let key = |text: &str| ("x-api-key", text.to_owned());
+    assert_eq!(name("tok", "authorization: Bearer tok"), bearer("tok"));
+    assert_eq!(name("tok", "x-api-key: tok"), key("tok"));
+    assert_eq!(name("sk-ant-oat01-t", "x-api-key: sk-ant-oat01-t"), bearer("sk-ant-oat01-t"));
+    assert_eq!(name("sk-ant-api03-k", "authorization: Bearer sk-ant-api03-k"), key("sk-ant-api03-k"));
+}
+
+#[test]
+fn every_other_provider_takes_a_bearer_unless_it_is_declared_otherwise() {
+    let bearer = [("authorization", "Bearer key-openrouter".to_owned())];
+    assert_eq!(sent(&[OPENROUTER], Messages, "anthropic/claude", None, ""), bearer);
+    assert_eq!(sent(&[OPENAI], Responses, "openai/gpt-5", None, "")[0].0, "authorization");
+    assert_eq!(sent(&[GROQ], Chat, "local/qwen", None, ""), []);
+    let declared = (
+        "PROVIDERS",
+        r#"{"own":{"base_url":"https://own.test/v1","api_key_secret":"OWN_KEY","dialects":["messages"],
+                   "messages_key":"x-api-key"}}"#,
+    );
+    let headers = sent(&[declared, ("OWN_KEY", "k")], Messages, "own/model", None, "");
+    assert_eq!(headers, [("x-api-key", "k".to_owned()), ("anthropic-version", "2023-06-01".to_owned())]);
 }

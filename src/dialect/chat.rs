@@ -1,13 +1,13 @@
 //! OpenAI Chat Completions: <https://platform.openai.com/docs/api-reference/chat>.
 //!
 //! Invariant: reading a message and writing it back for the same provider gives what the client sent, but for the
-//! wrapping of a single text. Of several choices (`n` > 1) the first is the one remembered.
+//! wrapping of a single text, and for reasoning that led to no tool call. Of several choices (`n` > 1) the first is the one remembered.
 
 use serde_json::{Map, Value, json};
 
 use super::fields::{
-    media_from_url, number_at, only_text, take_array, take_object, take_string, take_text, url_of_media,
-    without_empty,
+    check_messages, media_from_url, number_at, only_text, take_array, take_object, take_string, take_text,
+    url_of_media, without_empty,
 };
 use super::{Content, Conversation, Delta, Unit};
 use crate::body::Body;
@@ -18,23 +18,9 @@ use crate::turn::{
     ToolResult, Usage,
 };
 
-/// Checks that there are messages. Errors: 400 that names the field.
-pub fn check(body: &Body<'_>) -> Result<(), Error> {
-    match body.raw("messages").map(|raw| raw.get().trim_start()) {
-        None | Some("null") => Err(Error::invalid("messages", "The field `messages` is missing.")),
-        Some(text) if !text.starts_with('[') => {
-            Err(Error::invalid("messages", "The field `messages` must be an array."))
-        }
-        Some(text) if text.trim_start_matches('[').trim_start() == "]" => {
-            Err(Error::invalid("messages", "The field `messages` is empty. Send at least one message."))
-        }
-        Some(_) => Ok(()),
-    }
-}
-
 /// Reads the `messages` of a request. Errors: 400 that names the message and field.
 pub fn read_conversation<'a>(body: &Body<'a>, origin: &Origin) -> Result<Conversation<'a>, Error> {
-    check(body)?;
+    check_messages(body)?;
     let elements = body.array("messages")?.unwrap_or_default();
     let mut units = Vec::with_capacity(elements.len());
     for (at, raw) in elements.iter().enumerate() {
@@ -76,10 +62,15 @@ fn read_message(mut object: Map<String, Value>, role: Role, origin: &Origin) -> 
     let mut parts = Vec::new();
     if role == Role::Tool {
         let call_id = take_text(&mut object, "tool_call_id");
-        parts.push(PartKind::ToolResult(ToolResult { call_id, content, custom: false }).into());
+        parts.push(
+            PartKind::ToolResult(ToolResult { call_id, content, custom: false, is_error: false }).into(),
+        );
     } else {
-        if let Some(text) = reasoning_text(&mut object) {
-            parts.push(PartKind::Reasoning(Reasoning { text, ..Reasoning::default() }).into());
+        // DeepSeek wants even the empty reasoning of a call back.
+        if let Some((reasoning, extra)) = read_reasoning(&mut object)
+            && (!reasoning.text.is_empty() || object.contains_key("tool_calls"))
+        {
+            parts.push(Part { kind: PartKind::Reasoning(reasoning), extra });
         }
         parts.extend(content);
         if let Some(text) = take_string(&mut object, "refusal") {
@@ -92,11 +83,25 @@ fn read_message(mut object: Map<String, Value>, role: Role, origin: &Origin) -> 
     Message { role, parts, name, origin: Some(origin.clone()), extra: without_empty(object) }
 }
 
-/// DeepSeek and its kin say `reasoning_content`, OpenRouter and Groq `reasoning`.
-fn reasoning_text(object: &mut Map<String, Value>) -> Option<String> {
-    let long = take_string(object, "reasoning_content");
+/// The field of reasoning in which DeepSeek and its kin write it; OpenRouter and Groq say `reasoning`.
+const REASONING: &str = "reasoning_content";
+
+/// Where, among the extras of reasoning, the name of its field is kept if it is another than [`REASONING`].
+const FIELD: &str = "field";
+
+fn read_reasoning(object: &mut Map<String, Value>) -> Option<(Reasoning, Map<String, Value>)> {
+    let long = take_string(object, REASONING);
     let short = take_string(object, "reasoning");
-    long.or(short).filter(|text| !text.is_empty())
+    let mut extra = Map::new();
+    let text = match (long, short) {
+        (Some(long), short) if !long.is_empty() || short.is_none() => long,
+        (_, Some(short)) => {
+            extra.insert(FIELD.to_owned(), "reasoning".into());
+            short
+        }
+        _ => return None,
+    };
+    Some((Reasoning { text, ..Reasoning::default() }, extra))
 }
 
 fn read_content(content: Value) -> Vec<Part> {
@@ -219,12 +224,24 @@ pub fn write_message(message: &Message, target: &Origin) -> Vec<Value> {
         object.insert("name".into(), name.clone().into());
     }
     if !calls.is_empty() {
+        // Models that think between calls want the thoughts back with them, and only then.
+        if native {
+            object.extend(write_reasoning(message));
+        }
         object.insert("tool_calls".into(), calls.into());
     }
     if native {
         object.extend(message.extra.clone());
     }
     vec![Value::Object(object)]
+}
+
+fn write_reasoning(message: &Message) -> Option<(String, Value)> {
+    message.parts.iter().find_map(|part| {
+        let PartKind::Reasoning(reasoning) = &part.kind else { return None };
+        let field = part.extra.get(FIELD).and_then(Value::as_str).unwrap_or(REASONING);
+        Some((field.to_owned(), reasoning.text.clone().into()))
+    })
 }
 
 fn is_blank(content: &Value) -> bool {
@@ -242,6 +259,9 @@ fn write_tool_result(result: &ToolResult, message: &Message, native: bool) -> Va
     object.insert("tool_call_id".into(), result.call_id.clone().into());
     object.insert("content".into(), write_content(&parts, native));
     if native {
+        if let Some(name) = &message.name {
+            object.insert("name".into(), name.clone().into());
+        }
         object.extend(message.extra.clone());
     }
     Value::Object(object)
@@ -298,7 +318,7 @@ fn write_tool_call(part: &Part, native: bool) -> Option<Value> {
     let mut object = if call.custom {
         json!({"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}})
     } else {
-        json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
+        json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.written_arguments()}})
     };
     if let (true, Value::Object(fields)) = (native, &mut object) {
         fields.extend(part.extra.clone());
@@ -354,8 +374,8 @@ pub fn read_event(event: Event<'_>, on_delta: &mut dyn FnMut(Delta)) {
 
 fn read_delta(mut delta: Map<String, Value>, on_delta: &mut dyn FnMut(Delta)) {
     delta.shift_remove("role");
-    if let Some(text) = reasoning_text(&mut delta) {
-        on_delta(Delta::Reasoning(Reasoning { text, ..Reasoning::default() }));
+    if let Some((reasoning, extra)) = read_reasoning(&mut delta) {
+        on_delta(Delta::Reasoning { reasoning, extra });
     }
     match delta.shift_remove("content") {
         Some(Value::String(text)) if !text.is_empty() => on_delta(Delta::Text(text)),
@@ -386,6 +406,7 @@ fn read_usage(value: &Value) -> Option<Usage> {
         input: number_at(usage, &["prompt_tokens"]),
         output: number_at(usage, &["completion_tokens"]),
         cached: number_at(usage, &["prompt_tokens_details", "cached_tokens"]),
+        cache_write: number_at(usage, &["prompt_tokens_details", "cache_write_tokens"]),
         reasoning: number_at(usage, &["completion_tokens_details", "reasoning_tokens"]),
     })
 }

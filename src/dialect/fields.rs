@@ -1,10 +1,26 @@
-//! Small readers of JSON objects that the dialects share.
+//! Small readers of JSON that the dialects share.
 //!
 //! Invariant: readers are lenient. What has another type than expected counts as absent, and stays in the object.
 
 use serde_json::{Map, Value};
 
+use crate::body::Body;
+use crate::error::Error;
 use crate::turn::{Media, Part, PartKind, Source};
+
+/// Checks that `messages` is there, an array, and not empty. Errors: 400 that names the field.
+pub fn check_messages(body: &Body<'_>) -> Result<(), Error> {
+    match body.raw("messages").map(|raw| raw.get().trim_start()) {
+        None | Some("null") => Err(Error::invalid("messages", "The field `messages` is missing.")),
+        Some(text) if !text.starts_with('[') => {
+            Err(Error::invalid("messages", "The field `messages` must be an array."))
+        }
+        Some(text) if text.trim_start_matches('[').trim_start() == "]" => {
+            Err(Error::invalid("messages", "The field `messages` is empty. Send at least one message."))
+        }
+        Some(_) => Ok(()),
+    }
+}
 
 /// Takes a string field out of an object.
 pub fn take_string(object: &mut Map<String, Value>, name: &str) -> Option<String> {

@@ -4,19 +4,21 @@
 //! looks the same whichever dialect carried it. Item ids are the provider's own and are never replayed, except with
 //! sealed reasoning, which is worthless without its id.
 
+mod answer;
+
+pub use answer::{read_answer, read_event, write_failure};
+
 use serde_json::{Map, Value, json};
 
-use super::fields::{
-    media_from_url, number_at, only_text, take_array, take_string, take_text, url_of_media, without_empty,
-};
-use super::{Content, Conversation, Delta, Unit};
+use super::fields::{media_from_url, take_string, take_text, url_of_media, without_empty};
+use super::{Content, Conversation, Unit};
 use crate::body::Body;
 use crate::error::Error;
-use crate::sse::Event;
-use crate::turn::{
-    Answer, Ending, Media, Message, Origin, Part, PartKind, Reasoning, Role, Source, Stop, ToolCall,
-    ToolResult, Usage,
-};
+use crate::turn::{Media, Message, Origin, Part, PartKind, Reasoning, Role, Source, ToolCall, ToolResult};
+
+/// Where, among the extras of a text, the fields of the item are kept that it begins: neighbouring items are one message,
+/// so they cannot stand with the message.
+const ITEM: &str = "message";
 
 /// Checks the form of `input`. A request that continues another, or uses a stored prompt, may leave it out.
 /// Errors: 400 that names the field.
@@ -69,12 +71,15 @@ pub fn read_conversation<'a>(body: &Body<'a>, origin: &Origin) -> Result<Convers
 fn read_item(mut object: Map<String, Value>, at: usize, origin: &Origin) -> Result<Content, Error> {
     let message = |role, parts| Message { origin: Some(origin.clone()), ..Message::new(role, parts) };
     let kind = object.get("type").and_then(Value::as_str).unwrap_or("message").to_owned();
+    // Texts, and tools that are added on the way.
+    if let Some("system" | "developer") = object.get("role").and_then(Value::as_str) {
+        return Ok(Content::System);
+    }
     if kind != "message" {
         let (role, part) = read_item_part(&kind, object);
         return Ok(Content::Message(message(role, vec![part])));
     }
     let role = match object.get("role").and_then(Value::as_str) {
-        Some("system" | "developer") => return Ok(Content::System),
         Some("user") => Role::User,
         Some("assistant") => Role::Assistant,
         _ => {
@@ -84,15 +89,30 @@ fn read_item(mut object: Map<String, Value>, at: usize, origin: &Origin) -> Resu
             ));
         }
     };
-    let parts = object.shift_remove("content").map(read_content).unwrap_or_default();
-    let mut read = message(role, parts);
-    if role == Role::User {
-        for name in ["type", "role", "id", "status"] {
-            object.shift_remove(name);
-        }
-        read.extra = without_empty(object);
+    if role == Role::Assistant {
+        return Ok(Content::Message(message(role, read_spoken(object))));
     }
+    let mut read = message(role, object.shift_remove("content").map(read_content).unwrap_or_default());
+    read.extra = item_fields(object);
     Ok(Content::Message(read))
+}
+
+/// Reads what the assistant says in one item.
+fn read_spoken(mut item: Map<String, Value>) -> Vec<Part> {
+    let mut parts = item.shift_remove("content").map(read_content).unwrap_or_default();
+    let fields = item_fields(item);
+    if let Some(first) = parts.first_mut().filter(|_| !fields.is_empty()) {
+        first.extra.insert(ITEM.to_owned(), fields.into());
+    }
+    parts
+}
+
+/// The fields of an item that have no word in the hub and may go back: its id and status may not.
+fn item_fields(mut item: Map<String, Value>) -> Map<String, Value> {
+    for name in ["type", "role", "id", "status"] {
+        item.shift_remove(name);
+    }
+    without_empty(item)
 }
 
 /// Reads an item that is not a message: whose it is, and the part that it becomes.
@@ -106,31 +126,31 @@ fn read_item_part(kind: &str, mut object: Map<String, Value>) -> (Role, Part) {
                 arguments: take_text(&mut object, if custom { "input" } else { "arguments" }),
                 custom,
             };
-            for name in ["type", "id", "status"] {
-                object.shift_remove(name);
-            }
-            (Role::Assistant, Part { kind: PartKind::ToolCall(call), extra: without_empty(object) })
+            (Role::Assistant, Part { kind: PartKind::ToolCall(call), extra: item_fields(object) })
         }
         "function_call_output" | "custom_tool_call_output" => {
             let content = object.shift_remove("output").map(read_content).unwrap_or_default();
             let call_id = take_text(&mut object, "call_id");
-            (Role::Tool, PartKind::ToolResult(ToolResult { call_id, content, custom }).into())
+            let result = ToolResult { call_id, content, custom, is_error: false };
+            (Role::Tool, Part { kind: PartKind::ToolResult(result), extra: item_fields(object) })
         }
         "reasoning" => {
-            let mut text = String::new();
-            for list in ["summary", "content"] {
-                for mut item in take_array(&mut object, list).unwrap_or_default() {
-                    if let Some(fields) = item.as_object_mut() {
-                        text.push_str(&take_text(fields, "text"));
-                    }
-                }
+            let texts = |list: &str| {
+                let items = object.get(list).and_then(Value::as_array).into_iter().flatten();
+                items.filter_map(|item| item.get("text").and_then(Value::as_str)).collect::<String>()
+            };
+            let (summary, content) = (texts("summary"), texts("content"));
+            // A single summary can be written again from its text.
+            if content.is_empty() && object.get("summary") == Some(&write_summary(&summary)) {
+                object.shift_remove("summary");
             }
+            let text = if summary.is_empty() { content } else { summary };
             let reasoning = Reasoning {
                 text,
                 sealed: take_string(&mut object, "encrypted_content"),
                 id: take_string(&mut object, "id"),
             };
-            (Role::Assistant, PartKind::Reasoning(reasoning).into())
+            (Role::Assistant, Part { kind: PartKind::Reasoning(reasoning), extra: item_fields(object) })
         }
         // Results of tools that the client runs end in `_output`; all else comes from the model or the provider.
         _ => {
@@ -194,12 +214,12 @@ pub fn write_message(message: &Message, target: &Origin) -> Vec<Value> {
     let mut items = Vec::new();
     let mut spoken: Vec<&Part> = Vec::new();
     for part in &message.parts {
-        let item = match &part.kind {
+        let mut item = match &part.kind {
             PartKind::ToolCall(call) if call.custom => {
                 json!({"type": "custom_tool_call", "call_id": call.id, "name": call.name, "input": call.arguments})
             }
             PartKind::ToolCall(call) => {
-                json!({"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments})
+                json!({"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.written_arguments()})
             }
             PartKind::ToolResult(result) => {
                 let parts: Vec<&Part> = result.content.iter().collect();
@@ -207,13 +227,14 @@ pub fn write_message(message: &Message, target: &Origin) -> Vec<Value> {
                 let kind = if result.custom { "custom_tool_call_output" } else { "function_call_output" };
                 json!({"type": kind, "call_id": result.call_id, "output": output})
             }
-            PartKind::Reasoning(Reasoning { text, sealed: Some(sealed), id: Some(id) }) if native => {
-                let summary: Vec<Value> = if text.is_empty() {
-                    Vec::new()
-                } else {
-                    vec![json!({"type": "summary_text", "text": text})]
-                };
-                json!({"type": "reasoning", "id": id, "summary": summary, "encrypted_content": sealed})
+            PartKind::Reasoning(reasoning) if native && is_replayable(reasoning, part) => {
+                let text = if part.extra.contains_key("content") { "" } else { reasoning.text.as_str() };
+                let mut item =
+                    json!({"type": "reasoning", "id": reasoning.id, "summary": write_summary(text)});
+                if let (Some(sealed), Value::Object(fields)) = (&reasoning.sealed, &mut item) {
+                    fields.insert("encrypted_content".into(), sealed.clone().into());
+                }
+                item
             }
             PartKind::Reasoning(_) => continue,
             PartKind::Other(value) if is_item(value) => {
@@ -223,15 +244,31 @@ pub fn write_message(message: &Message, target: &Origin) -> Vec<Value> {
                 value.clone()
             }
             _ => {
+                if native && part.extra.contains_key(ITEM) {
+                    flush(&mut spoken, message, native, &mut items);
+                }
                 spoken.push(part);
                 continue;
             }
         };
+        if let (true, Value::Object(fields)) = (native, &mut item) {
+            fields.extend(part.extra.clone());
+        }
         flush(&mut spoken, message, native, &mut items);
         items.push(item);
     }
     flush(&mut spoken, message, native, &mut items);
     items
+}
+
+/// True for reasoning that its provider can take back: sealed, or shown in full. The rest is known to it by id alone, and
+/// only as long as it keeps the response.
+fn is_replayable(reasoning: &Reasoning, part: &Part) -> bool {
+    reasoning.id.is_some() && (reasoning.sealed.is_some() || part.extra.contains_key("content"))
+}
+
+fn write_summary(text: &str) -> Value {
+    if text.is_empty() { json!([]) } else { json!([{"type": "summary_text", "text": text}]) }
 }
 
 /// True for a part that was an item of its own, false for one from inside a message's content.
@@ -250,17 +287,22 @@ fn flush(spoken: &mut Vec<&Part>, message: &Message, native: bool, items: &mut V
     object.insert("content".into(), write_content(&parts, message.role, native));
     if native {
         object.extend(message.extra.clone());
+        if let Some(Value::Object(fields)) = parts.first().and_then(|part| part.extra.get(ITEM)) {
+            object.extend(fields.clone());
+        }
     }
     items.push(Value::Object(object));
 }
 
 fn write_content(parts: &[&Part], role: Role, native: bool) -> Value {
-    if parts.len() <= 1
-        && let Some(text) = only_text(parts, native)
-    {
-        return text.into();
+    // One text is a string; several stay apart, so that nothing is glued that was not.
+    match parts {
+        [] => "".into(),
+        [Part { kind: PartKind::Text(text), extra }] if !native || extra.keys().all(|name| name == ITEM) => {
+            text.as_str().into()
+        }
+        _ => parts.iter().filter_map(|part| write_part(part, role, native)).collect(),
     }
-    parts.iter().filter_map(|part| write_part(part, role, native)).collect()
 }
 
 fn write_part(part: &Part, role: Role, native: bool) -> Option<Value> {
@@ -299,137 +341,7 @@ fn write_part(part: &Part, role: Role, native: bool) -> Option<Value> {
     };
     if let (true, Value::Object(fields)) = (native, &mut object) {
         fields.extend(part.extra.clone());
+        fields.shift_remove(ITEM);
     }
     Some(object)
-}
-
-/// Reads a whole answer; `None` when it is not a response object.
-pub fn read_answer(json: &[u8], origin: &Origin) -> Option<Answer> {
-    let value: Value = serde_json::from_slice(json).ok()?;
-    let failed = value.get("error").is_some_and(|error| !error.is_null());
-    if !failed && value.get("output").is_none() {
-        return None;
-    }
-    Some(read_response(value, origin))
-}
-
-/// Reads a response object, as in a whole answer and in the last event of a streamed one.
-fn read_response(mut response: Value, origin: &Origin) -> Answer {
-    let usage = response.get("usage").filter(|usage| usage.is_object()).map(|usage| Usage {
-        input: number_at(usage, &["input_tokens"]),
-        output: number_at(usage, &["output_tokens"]),
-        cached: number_at(usage, &["input_tokens_details", "cached_tokens"]),
-        reasoning: number_at(usage, &["output_tokens_details", "reasoning_tokens"]),
-    });
-    let failed = response.get("error").is_some_and(|error| !error.is_null());
-    let reason = response.pointer("/incomplete_details/reason").and_then(Value::as_str).map(str::to_owned);
-    let status = response.get("status").and_then(Value::as_str).unwrap_or("completed").to_owned();
-    let mut parts = Vec::new();
-    for item in response.as_object_mut().and_then(|object| take_array(object, "output")).unwrap_or_default() {
-        let Value::Object(mut item) = item else { continue };
-        let kind = item.get("type").and_then(Value::as_str).unwrap_or("message").to_owned();
-        if kind == "message" {
-            parts.extend(item.shift_remove("content").map(read_content).unwrap_or_default());
-        } else {
-            parts.push(read_item_part(&kind, item).1);
-        }
-    }
-    let calls = parts.iter().any(|part| matches!(part.kind, PartKind::ToolCall(_)));
-    let (ending, stop) = match status.as_str() {
-        _ if failed => (Ending::Failed, None),
-        "completed" if calls => (Ending::Complete, Some(Stop::ToolCalls)),
-        "completed" => (Ending::Complete, Some(Stop::End)),
-        "incomplete" => (
-            Ending::Complete,
-            Some(match reason.as_deref() {
-                Some("max_output_tokens") | None => Stop::Length,
-                Some("content_filter") => Stop::ContentFilter,
-                Some(other) => Stop::Other(other.to_owned()),
-            }),
-        ),
-        "failed" => (Ending::Failed, None),
-        // Cancelled, or still queued in the background: what is here is not the whole answer.
-        _ => (Ending::Truncated, None),
-    };
-    let message = (!parts.is_empty())
-        .then(|| Message { origin: Some(origin.clone()), ..Message::new(Role::Assistant, parts) });
-    Answer { message, usage, stop, ending }
-}
-
-/// Reads one event of a streamed answer.
-pub fn read_event(event: Event<'_>, origin: &Origin, on_delta: &mut dyn FnMut(Delta)) {
-    // Most events only repeat what others say; parsing them would be work for nothing.
-    let kind = if event.name.is_empty() { None } else { Some(event.name) };
-    if kind.is_some_and(|kind| !is_read(kind)) {
-        return;
-    }
-    let Ok(Value::Object(mut object)) = serde_json::from_str::<Value>(event.data) else { return };
-    let kind = take_text(&mut object, "type");
-    let slot = object.get("output_index").and_then(Value::as_u64).unwrap_or(0);
-    let piece = take_text(&mut object, "delta");
-    match kind.as_str() {
-        "response.output_text.delta" => on_delta(Delta::Text(piece)),
-        "response.refusal.delta" => on_delta(Delta::Refusal(piece)),
-        "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
-            on_delta(Delta::Reasoning(Reasoning { text: piece, ..Reasoning::default() }));
-        }
-        "response.output_item.added" => {
-            let item = object.shift_remove("item").unwrap_or_default();
-            if let Value::Object(item) = item
-                && let Some("function_call" | "custom_tool_call") = item.get("type").and_then(Value::as_str)
-            {
-                let kind = item.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
-                if let Part { kind: PartKind::ToolCall(call), extra } = read_item_part(&kind, item).1 {
-                    on_delta(Delta::ToolCall { slot, call, extra });
-                }
-            }
-        }
-        "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" => {
-            let custom = kind.starts_with("response.custom");
-            let call = ToolCall { id: String::new(), name: String::new(), arguments: piece, custom };
-            on_delta(Delta::ToolCall { slot, call, extra: Map::new() });
-        }
-        "response.completed" | "response.incomplete" | "response.failed" => {
-            let answer = read_response(object.shift_remove("response").unwrap_or_default(), origin);
-            if let Some(usage) = answer.usage {
-                on_delta(Delta::Usage(usage));
-            }
-            // Some back ends close with an empty `output`; what was streamed then stands.
-            if let Some(message) = answer.message {
-                on_delta(Delta::Message(message));
-            }
-            if let Some(stop) = answer.stop {
-                on_delta(Delta::Stop(stop));
-            }
-            on_delta(if kind == "response.failed" { Delta::Failure } else { Delta::End });
-        }
-        "error" => on_delta(Delta::Failure),
-        _ => {}
-    }
-}
-
-fn is_read(kind: &str) -> bool {
-    kind.ends_with(".delta")
-        || matches!(
-            kind,
-            "response.output_item.added"
-                | "response.completed"
-                | "response.incomplete"
-                | "response.failed"
-                | "error"
-        )
-}
-
-/// The event that tells a client that its stream is cut short.
-pub fn write_failure(error: &Error) -> String {
-    let data = json!({
-        "type": "response.failed",
-        "response": {
-            "object": "response",
-            "status": "failed",
-            "error": {"code": error.code().unwrap_or(error.type_name()), "message": error.message()},
-            "output": [],
-        },
-    });
-    format!("event: response.failed\ndata: {data}\n\n")
 }

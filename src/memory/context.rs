@@ -85,20 +85,32 @@ pub fn added_tokens(items: &[Item]) -> u64 {
         .sum()
 }
 
-/// A stored message as a model can take it: an answer that was cut short loses the calls whose arguments are torn;
-/// `None` when nothing is left.
+/// A stored message as a model can take it: an answer that was cut short loses the calls whose arguments are torn, and
+/// the calls of the provider's own tools that it has no result of; `None` when nothing is left.
 fn readable(stored: StoredMessage) -> Option<Message> {
     let mut message = stored.message;
     if stored.incomplete {
+        let answered: Vec<String> =
+            message.parts.iter().filter_map(|part| field(part, "tool_use_id")).collect();
         message.parts.retain(|part| match &part.kind {
             PartKind::ToolCall(call) => {
                 serde_json::from_str::<serde::de::IgnoredAny>(&call.arguments).is_ok()
                     && !call.name.is_empty()
             }
+            PartKind::Other(_) => {
+                let is_call = field(part, "type").is_some_and(|kind| kind.ends_with("_tool_use"));
+                !is_call || field(part, "id").is_some_and(|id| answered.contains(&id))
+            }
             _ => true,
         });
     }
     (!message.parts.is_empty()).then_some(message)
+}
+
+/// A text field of a part that is kept whole.
+fn field(part: &Part, name: &str) -> Option<String> {
+    let PartKind::Other(value) = &part.kind else { return None };
+    value.get(name).and_then(|value| value.as_str()).map(str::to_owned)
 }
 
 /// Puts each stored tool result behind its call, answers calls that never got one, and drops results without a call.
@@ -146,6 +158,36 @@ fn answers_any(message: &Message) -> bool {
 }
 
 fn unanswered(call_id: String, custom: bool) -> Message {
-    let result = ToolResult { call_id, content: vec![Part::text(NO_RESULT)], custom };
+    let result = ToolResult { call_id, content: vec![Part::text(NO_RESULT)], custom, is_error: false };
     Message::new(Role::Tool, vec![PartKind::ToolResult(result).into()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_answer_cut_short_loses_the_calls_that_nothing_answers() {
+        let other = |value| Part::from(PartKind::Other(value));
+        let parts = vec![
+            other(json!({"type": "server_tool_use", "id": "s1", "input": {"query": "q"}})),
+            other(json!({"type": "web_search_tool_result", "tool_use_id": "s1", "content": []})),
+            Part::text("said"),
+            other(json!({"type": "server_tool_use", "id": "s2", "input": {}})),
+        ];
+        let stored = |incomplete| StoredMessage {
+            seq: 1,
+            id: String::new(),
+            content_hash: String::new(),
+            chain_hash: None,
+            incomplete,
+            superseded_by: None,
+            tokens: 0,
+            created_at: 0,
+            message: Message::new(Role::Assistant, parts.clone()),
+        };
+        assert_eq!(readable(stored(true)).map(|message| message.parts), Some(parts[..3].to_vec()));
+        assert_eq!(readable(stored(false)).map(|message| message.parts.len()), Some(4));
+    }
 }

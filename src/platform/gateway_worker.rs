@@ -12,7 +12,7 @@ use worker::{Context, Env, event};
 use super::border::{header_lines, random_id, respond};
 use super::thread_client::ThreadClient;
 use super::{inference, log};
-use crate::api::{Endpoint, Page, endpoint};
+use crate::api::{Endpoint, Page, dialect_of, endpoint};
 use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::headers::{Headers, request_id};
@@ -42,7 +42,7 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     let id = request_id(headers, random_id("req_"));
     let config = match config(&env) {
         Ok(config) => config,
-        Err(error) => return refuse(&error, Lines::new(&id)),
+        Err(error) => return refuse(&error, &request, &id, Lines::new(&id)),
     };
     let method = request.method();
     if method == "OPTIONS"
@@ -61,7 +61,7 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
                     json!({ "request_id": id, "status": error.status(), "code": error.code(), "error": error.message() }),
                 );
             }
-            refuse(&error, answer_lines)
+            refuse(&error, &request, &id, answer_lines)
         }
     }
 }
@@ -123,9 +123,16 @@ fn config(env: &Env) -> Result<Rc<Config>, Error> {
     Ok(read)
 }
 
-fn refuse(error: &Error, mut lines: Lines) -> worker::Result<web_sys::Response> {
+/// Answers with an error, in the form of the dialect that the path belongs to.
+fn refuse(
+    error: &Error,
+    request: &web_sys::Request,
+    id: &str,
+    mut lines: Lines,
+) -> worker::Result<web_sys::Response> {
     add_error(&mut lines, error);
-    Ok(respond(error.status(), lines.as_str(), &JsValue::from_str(&error.body().to_string()))?)
+    let body = error.body_for(dialect_of(path_and_query(&request.url()).0), id);
+    Ok(respond(error.status(), lines.as_str(), &JsValue::from_str(&body.to_string()))?)
 }
 
 fn json_answer(status: u16, mut lines: Lines, body: &str) -> Result<web_sys::Response, Error> {

@@ -41,8 +41,8 @@ pub async fn request(
     for (name, value) in for_upstream(headers) {
         lines.add(name, value);
     }
-    if let Some(credential) = &route.credential {
-        lines.add("authorization", &format!("Bearer {}", credential.reveal()));
+    for (name, value) in route.credential_headers(dialect, client) {
+        lines.add(name, &value);
     }
     let url = format!("{}{}", route.provider.base_url, dialect.upstream_path());
     let provider = &route.provider.name;

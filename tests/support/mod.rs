@@ -194,7 +194,13 @@ pub fn result(name: &str, text: &str) -> Message {
     Message::new(
         Role::Tool,
         vec![
-            PartKind::ToolResult(ToolResult { call_id: format!("id-{name}"), content, custom: false }).into(),
+            PartKind::ToolResult(ToolResult {
+                call_id: format!("id-{name}"),
+                content,
+                custom: false,
+                is_error: false,
+            })
+            .into(),
         ],
     )
 }

@@ -1,0 +1,109 @@
+//! Anthropic Messages: <https://docs.anthropic.com/en/api/messages>. This file reads requests.
+//!
+//! Invariant: reading a message and writing it back for the same provider gives what the client sent, but for the
+//! wrapping of a single text, the spelling of an object (`is_error: false`, null and empty fields) and blank texts,
+//! which the API refuses. A user's element that brings tool results is read as one tool message for each and a user
+//! message for what is said beside them, so that a conversation looks the same whichever dialect carried it.
+
+mod answer;
+mod block;
+mod write;
+
+pub use answer::{read_answer, read_event, write_failure};
+pub use write::write_message;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use self::block::read_content;
+use super::fields::{check_messages, without_empty};
+use super::{Content, Conversation, Unit};
+use crate::body::Body;
+use crate::error::Error;
+use crate::turn::{Message, Origin, Part, PartKind, Role};
+
+/// Reads the `messages` of a request. Errors: 400 that names the message and field.
+pub fn read_conversation<'a>(body: &Body<'a>, origin: &Origin) -> Result<Conversation<'a>, Error> {
+    check_messages(body)?;
+    let elements = body.array("messages")?.unwrap_or_default();
+    let mut units = Vec::with_capacity(elements.len());
+    for (at, raw) in elements.iter().enumerate() {
+        let object: Map<String, Value> = serde_json::from_str(raw.get()).map_err(|error| {
+            Error::invalid(&format!("messages[{at}]"), format!("messages[{at}] must be an object: {error}."))
+        })?;
+        let contents = read_element(object, at, origin)?;
+        units.extend(contents.into_iter().map(|content| Unit { elements: at..at + 1, content }));
+    }
+    Ok(Conversation { elements, units })
+}
+
+fn read_element(mut object: Map<String, Value>, at: usize, origin: &Origin) -> Result<Vec<Content>, Error> {
+    let role = match object.get("role").and_then(Value::as_str) {
+        Some("user") => Role::User,
+        Some("assistant") => Role::Assistant,
+        // Newer models take instructions and tools between the messages, too, beside the field `system`.
+        Some("system") => return Ok(vec![Content::System]),
+        _ => {
+            return Err(Error::invalid(
+                &format!("messages[{at}].role"),
+                format!(
+                    "messages[{at}].role must be user or assistant. Instructions belong into the field `system`, tool \
+                     results into a user message."
+                ),
+            ));
+        }
+    };
+    object.shift_remove("role");
+    let parts = object.shift_remove("content").map(read_content).unwrap_or_default();
+    let mut messages = divided(role, parts);
+    if let Some(last) = messages.last_mut() {
+        last.extra = without_empty(object);
+    }
+    for message in &mut messages {
+        message.origin = Some(origin.clone());
+    }
+    Ok(messages.into_iter().map(Content::Message).collect())
+}
+
+/// A user's parts as messages: each tool result is one of its own. There is always at least one message.
+fn divided(role: Role, parts: Vec<Part>) -> Vec<Message> {
+    let mut messages: Vec<Message> = Vec::new();
+    for part in parts {
+        let is_result = role == Role::User && matches!(part.kind, PartKind::ToolResult(_));
+        match messages.last_mut() {
+            _ if is_result => messages.push(Message::new(Role::Tool, vec![part])),
+            Some(open) if open.role == role => open.parts.push(part),
+            _ => messages.push(Message::new(role, vec![part])),
+        }
+    }
+    if messages.is_empty() {
+        messages.push(Message::new(role, Vec::new()));
+    }
+    messages
+}
+
+/// Two elements as one where the first holds nothing but tool results and the second begins with one: all results of a
+/// turn's calls must stand in the element right behind it. Blocks keep their bytes, and so do the second's other fields.
+pub fn join(before: &str, after: &str) -> Option<String> {
+    let before = Body::parse(before.as_bytes()).ok()?;
+    let after = Body::parse(after.as_bytes()).ok()?;
+    let of_user = |body: &Body<'_>| body.string("role").ok().flatten().as_deref() == Some("user");
+    if !of_user(&before) || !of_user(&after) {
+        return None;
+    }
+    let results = before.array("content").ok()??;
+    let rest = after.array("content").ok()??;
+    if results.is_empty() || !results.iter().all(|block| is_result(block)) || !is_result(rest.first()?) {
+        return None;
+    }
+    let blocks: Vec<&str> = results.iter().chain(&rest).map(|block| block.get()).collect();
+    let edit = after.set("content", format!("[{}]", blocks.join(",")));
+    String::from_utf8(after.edited(vec![edit])).ok()
+}
+
+fn is_result(block: &RawValue) -> bool {
+    Body::parse(block.get().as_bytes())
+        .ok()
+        .and_then(|block| block.string("type").ok().flatten().map(|kind| kind == "tool_result"))
+        .unwrap_or(false)
+}
