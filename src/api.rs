@@ -5,6 +5,7 @@
 
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
+use crate::operation::Operation;
 
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +13,14 @@ pub enum Endpoint {
     /// `GET /health`.
     Health,
     /// `POST /v1/chat/completions` and its siblings.
-    Inference(Dialect),
+    Inference(Operation),
+    /// `GET /v1/models`.
+    Models,
+    /// `GET /v1/models/{id}`.
+    Model {
+        /// The model's id, decoded; its own slashes need not be encoded.
+        id: String,
+    },
     /// `GET /v1/memory/threads/{id}/messages`.
     ThreadMessages {
         /// The thread's id, decoded.
@@ -25,9 +33,13 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let (endpoint, methods) = match segments.as_slice() {
         ["health"] => (Endpoint::Health, READ),
-        ["v1", "chat", "completions"] => (Endpoint::Inference(Dialect::Chat), WRITE),
-        ["v1", "responses"] => (Endpoint::Inference(Dialect::Responses), WRITE),
-        ["v1", "messages"] => (Endpoint::Inference(Dialect::Messages), WRITE),
+        ["v1", "chat", "completions"] => (Endpoint::Inference(Operation::Answer(Dialect::Chat)), WRITE),
+        ["v1", "responses"] => (Endpoint::Inference(Operation::Answer(Dialect::Responses)), WRITE),
+        ["v1", "messages"] => (Endpoint::Inference(Operation::Answer(Dialect::Messages)), WRITE),
+        ["v1", "messages", "count_tokens"] => (Endpoint::Inference(Operation::CountTokens), WRITE),
+        ["v1", "embeddings"] => (Endpoint::Inference(Operation::Embeddings), WRITE),
+        ["v1", "models"] => (Endpoint::Models, READ),
+        ["v1", "models", id @ ..] => (Endpoint::Model { id: percent_decoded(&id.join("/")) }, READ),
         ["v1", "memory", "threads", thread, "messages"] => {
             (Endpoint::ThreadMessages { thread: percent_decoded(thread) }, READ)
         }
@@ -50,7 +62,7 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
 /// The dialect whose clients call a path, whatever the method and the outcome: their errors have its form.
 pub fn dialect_of(path: &str) -> Option<Dialect> {
     match endpoint("POST", path) {
-        Ok(Endpoint::Inference(dialect)) => Some(dialect),
+        Ok(Endpoint::Inference(operation)) => Some(operation.dialect()),
         _ => None,
     }
 }
@@ -124,11 +136,24 @@ mod tests {
     #[test]
     fn paths_lead_to_endpoints_whatever_their_slashes() {
         for path in ["/v1/chat/completions", "//v1/chat/completions", "/v1/chat/completions/"] {
-            assert_eq!(endpoint("POST", path), Ok(Endpoint::Inference(Dialect::Chat)), "{path}");
+            assert_eq!(
+                endpoint("POST", path),
+                Ok(Endpoint::Inference(Operation::Answer(Dialect::Chat))),
+                "{path}"
+            );
         }
-        assert_eq!(endpoint("POST", "/v1/responses"), Ok(Endpoint::Inference(Dialect::Responses)));
-        assert_eq!(endpoint("POST", "//v1/messages/"), Ok(Endpoint::Inference(Dialect::Messages)));
+        assert_eq!(
+            endpoint("POST", "/v1/responses"),
+            Ok(Endpoint::Inference(Operation::Answer(Dialect::Responses)))
+        );
+        assert_eq!(
+            endpoint("POST", "//v1/messages/"),
+            Ok(Endpoint::Inference(Operation::Answer(Dialect::Messages)))
+        );
         assert_eq!(endpoint("HEAD", "/health"), Ok(Endpoint::Health));
+        for path in ["/v1/models/openai/gpt-5", "/v1/models/openai%2Fgpt-5"] {
+            assert_eq!(endpoint("GET", path), Ok(Endpoint::Model { id: "openai/gpt-5".into() }));
+        }
         assert_eq!(
             endpoint("GET", "/v1/memory/threads/a%2Fb%20%C3%A9/messages"),
             Ok(Endpoint::ThreadMessages { thread: "a/b é".into() })

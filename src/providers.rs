@@ -41,6 +41,9 @@ pub struct Row {
     pub messages_key: KeyHeader,
 }
 
+/// The version of Anthropic's API that a request without one means.
+pub const ANTHROPIC_VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
+
 /// The default route: takes every model id as it is, prefix included.
 pub const OPENROUTER: &str = "openrouter";
 
@@ -113,6 +116,31 @@ impl Provider {
     /// True when `prefix` of a model id means this provider.
     pub fn answers_to(&self, prefix: &str) -> bool {
         self.name == prefix || self.aliases.iter().any(|alias| alias == prefix)
+    }
+
+    /// The path of its list of models below the base URL, whole where it would come in pages.
+    pub fn list_path(&self) -> &'static str {
+        match self.messages_key {
+            KeyHeader::XApiKey => "/models?limit=1000",
+            KeyHeader::Bearer => "/models",
+        }
+    }
+
+    /// The headers with which the deployment asks it for its list of models.
+    pub fn list_headers(&self) -> Vec<(&'static str, String)> {
+        let Some(key) = &self.key else { return Vec::new() };
+        match self.messages_key {
+            KeyHeader::XApiKey => {
+                let (name, version) = ANTHROPIC_VERSION;
+                vec![("x-api-key", key.reveal().to_owned()), (name, version.to_owned())]
+            }
+            KeyHeader::Bearer => vec![("authorization", format!("Bearer {}", key.reveal()))],
+        }
+    }
+
+    /// True when it counts the tokens of a Messages request itself: the maker of that API does.
+    pub fn counts_tokens(&self) -> bool {
+        self.messages_key == KeyHeader::XApiKey
     }
 
     /// True when it speaks `dialect` natively.

@@ -9,7 +9,7 @@ use crate::dialect::Dialect;
 use crate::error::Error;
 use crate::headers::Headers;
 use crate::keys::Secret;
-use crate::providers::{KeyHeader, OPENROUTER, Provider, of_bare_name};
+use crate::providers::{ANTHROPIC_VERSION, KeyHeader, OPENROUTER, Provider, of_bare_name};
 
 /// Whose credential a request uses upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +34,6 @@ pub struct Route<'a> {
     /// Whose it is.
     pub source: CredentialSource,
 }
-
-/// The version of Anthropic's API that a request without one means.
-const ANTHROPIC_VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
 
 impl Route<'_> {
     /// The headers that carry the credential to the provider, and the version of its API where that must be named.

@@ -25,7 +25,7 @@ function toHeaders(lines) {
  * headers as lines and what ends its connection, or to why there is none: "gone" (the client left), "slow" (the time is
  * up) or "unreachable". One promise for all of it: each one that Rust awaits costs as much as the rest of the call.
  */
-export async function send(url, lines, body, client, timeoutMs) {
+export async function send(method, url, lines, body, client, timeoutMs) {
   const controller = new AbortController();
   let why = "unreachable";
   const end = (reason) => {
@@ -37,7 +37,7 @@ export async function send(url, lines, body, client, timeoutMs) {
   client.addEventListener("abort", leave);
   const timer = setTimeout(end, timeoutMs, "slow");
   try {
-    const init = { method: "POST", headers: toHeaders(lines), body, signal: controller.signal, redirect: "manual" };
+    const init = { method, headers: toHeaders(lines), body, signal: controller.signal, redirect: "manual" };
     const answer = await fetch(url, init);
     return { answer, controller, status: answer.status, lines: headerLines(answer.headers) };
   } catch {

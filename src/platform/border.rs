@@ -82,6 +82,7 @@ extern "C" {
     #[wasm_bindgen(js_name = headerLines)]
     pub fn header_lines(headers: &web_sys::Headers) -> String;
     pub fn send(
+        method: &str,
         url: &str,
         header_lines: &str,
         body: &JsValue,

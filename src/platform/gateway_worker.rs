@@ -5,24 +5,56 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 use worker::{Context, Env, event};
 
 use super::border::{header_lines, random_id, respond};
-use super::thread_client::ThreadClient;
-use super::{inference, log};
-use crate::api::{Endpoint, Page, dialect_of, endpoint};
+use super::{inference, log, memory_api, models_api};
+use crate::api::{Endpoint, dialect_of, endpoint};
 use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::headers::{Headers, request_id};
-use crate::memory::address::check_id;
-use crate::protocol::{Messages, ReadMessages, ThreadKey};
 use crate::reply::{Lines, add_error, preflight};
 
 thread_local! {
     /// Bindings cannot change while an isolate lives.
     static CONFIG: RefCell<Option<Rc<Config>>> = const { RefCell::new(None) };
+}
+
+/// A request as it came in.
+pub struct Incoming {
+    /// The request; its body has not been read.
+    pub request: web_sys::Request,
+    /// The Worker's bindings.
+    pub env: Env,
+    /// The deployment's configuration.
+    pub config: Rc<Config>,
+    /// The request's address.
+    pub url: String,
+    /// The request's headers, as lines.
+    pub lines: String,
+    /// The id that the answer carries.
+    pub request_id: String,
+}
+
+impl Incoming {
+    /// The path of the address.
+    pub fn path(&self) -> &str {
+        path_and_query(&self.url).0
+    }
+
+    /// The query of the address, without its question mark.
+    pub fn query(&self) -> &str {
+        path_and_query(&self.url).1
+    }
+
+    /// The lines that begin every answer to this request.
+    pub fn answer_lines(&self) -> Lines {
+        let mut lines = Lines::new(&self.request_id);
+        lines.add_cors(&self.config, Headers::from_lines(&self.lines));
+        lines
+    }
 }
 
 #[event(start)]
@@ -38,79 +70,53 @@ fn start() {
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
     let lines = header_lines(&request.headers());
-    let headers = Headers::from_lines(&lines);
-    let id = request_id(headers, random_id("req_"));
-    let config = match config(&env) {
-        Ok(config) => config,
-        Err(error) => return refuse(&error, &request, &id, Lines::new(&id)),
+    let url = request.url();
+    let dialect = dialect_of(path_and_query(&url).0);
+    let request_id = request_id(Headers::from_lines(&lines), random_id("req_"));
+    let (answer_lines, outcome) = match config(&env) {
+        Err(error) => (Lines::new(&request_id), Err(error)),
+        Ok(config) => {
+            let incoming = Incoming { request, env, config, url, lines, request_id: request_id.clone() };
+            (incoming.answer_lines(), serve(incoming, &context).await)
+        }
     };
-    let method = request.method();
-    if method == "OPTIONS"
-        && let Some(lines) = preflight(&config, headers, &id)
-    {
-        return Ok(respond(204, lines.as_str(), &JsValue::NULL)?);
-    }
-    let mut answer_lines = Lines::new(&id);
-    answer_lines.add_cors(&config, headers);
-    match serve(&request, &method, env, &context, config, lines.clone(), id.clone()).await {
+    match outcome {
         Ok(answer) => Ok(answer),
         Err(error) => {
             if matches!(error.kind(), Kind::Internal | Kind::Upstream | Kind::Overloaded | Kind::Timeout) {
                 log::event(
                     "request_failed",
-                    json!({ "request_id": id, "status": error.status(), "code": error.code(), "error": error.message() }),
+                    json!({ "request_id": request_id, "status": error.status(), "code": error.code(), "error": error.message() }),
                 );
             }
-            refuse(&error, &request, &id, answer_lines)
+            let mut lines = answer_lines;
+            add_error(&mut lines, &error);
+            let body = error.body_for(dialect, &request_id).to_string();
+            Ok(respond(error.status(), lines.as_str(), &JsValue::from_str(&body))?)
         }
     }
 }
 
-async fn serve(
-    request: &web_sys::Request,
-    method: &str,
-    env: Env,
-    context: &Context,
-    config: Rc<Config>,
-    lines: String,
-    id: String,
-) -> Result<web_sys::Response, Error> {
-    let url = request.url();
-    let (path, query) = path_and_query(&url);
-    match endpoint(method, path)? {
+async fn serve(incoming: Incoming, context: &Context) -> Result<web_sys::Response, Error> {
+    let method = incoming.request.method();
+    if method == "OPTIONS"
+        && let Some(lines) =
+            preflight(&incoming.config, Headers::from_lines(&incoming.lines), &incoming.request_id)
+    {
+        return respond(204, lines.as_str(), &JsValue::NULL).map_err(|_| Error::internal());
+    }
+    match endpoint(&method, incoming.path())? {
         Endpoint::Health => {
-            let body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") });
-            json_answer(200, Lines::new(&id), &body.to_string())
+            json_answer(&incoming, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
         }
-        Endpoint::Inference(dialect) => {
+        Endpoint::Inference(operation) => {
             #[cfg(feature = "fault-injection")]
-            misbehave(Headers::from_lines(&lines));
-            inference::serve(request, env, context, config, dialect, lines, id).await
+            misbehave(Headers::from_lines(&incoming.lines));
+            inference::serve(incoming, context, operation).await
         }
-        Endpoint::ThreadMessages { thread } => {
-            let (_, principal) = inference::authenticate(&env, Headers::from_lines(&lines)).await?;
-            check_id("threadId", &thread)?;
-            let page = Page::read(query)?;
-            let key = ThreadKey { project: principal.project.clone(), thread, resource: None };
-            let object = ThreadClient::new(env, &principal, &key.thread);
-            let thread = key.thread.clone();
-            let asked =
-                ReadMessages { key, limit: page.limit, offset: page.offset, descending: page.descending };
-            match object.messages(&asked).await {
-                Ok(Messages::Page { messages, total }) => {
-                    let body = crate::memory::public::messages(&thread, messages, total);
-                    json_answer(200, Lines::new(&id), &body.to_string())
-                }
-                Ok(Messages::NotFound) => Err(Error::thread_not_found()),
-                Err(error) => {
-                    log::event("thread_unreachable", json!({ "request_id": id, "error": error.to_string() }));
-                    Err(Error::new(
-                        Kind::Overloaded,
-                        "The thread's storage does not answer. Try again in a few seconds.",
-                    ))
-                }
-            }
-        }
+        Endpoint::Models => models_api::list(&incoming).await,
+        Endpoint::Model { id } => models_api::one(&incoming, &id).await,
+        Endpoint::ThreadMessages { thread } => memory_api::thread_messages(&incoming, thread).await,
     }
 }
 
@@ -123,21 +129,11 @@ fn config(env: &Env) -> Result<Rc<Config>, Error> {
     Ok(read)
 }
 
-/// Answers with an error, in the form of the dialect that the path belongs to.
-fn refuse(
-    error: &Error,
-    request: &web_sys::Request,
-    id: &str,
-    mut lines: Lines,
-) -> worker::Result<web_sys::Response> {
-    add_error(&mut lines, error);
-    let body = error.body_for(dialect_of(path_and_query(&request.url()).0), id);
-    Ok(respond(error.status(), lines.as_str(), &JsValue::from_str(&body.to_string()))?)
-}
-
-fn json_answer(status: u16, mut lines: Lines, body: &str) -> Result<web_sys::Response, Error> {
+/// A 200 with a JSON body.
+pub fn json_answer(incoming: &Incoming, body: &Value) -> Result<web_sys::Response, Error> {
+    let mut lines = incoming.answer_lines();
     lines.add("content-type", "application/json");
-    respond(status, lines.as_str(), &JsValue::from_str(body)).map_err(|_| Error::internal())
+    respond(200, lines.as_str(), &JsValue::from_str(&body.to_string())).map_err(|_| Error::internal())
 }
 
 /// The path and the query of an absolute URL, without parsing all of it.

@@ -11,16 +11,17 @@ use wasm_bindgen::JsCast;
 use worker::{Context, Env};
 
 use super::border::{body_of, now, random_id, respond, settled};
+use super::gateway_worker::Incoming;
 use super::thread_client::ThreadClient;
 use super::{d1_keys, memory_turn, upstream};
 use crate::auth::{CredentialHeaders, Credentials, credentials};
 use crate::body::{Body, Edit};
 use crate::config::Config;
-use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::headers::{Headers, is_json};
 use crate::keys::Principal;
 use crate::memory::address;
+use crate::operation::{Operation, estimated_tokens};
 use crate::reply::Lines;
 use crate::route::{Route, route};
 
@@ -30,8 +31,8 @@ pub struct Inference {
     pub env: Env,
     /// The deployment's configuration.
     pub config: Rc<Config>,
-    /// The wire format.
-    pub dialect: Dialect,
+    /// What is wanted.
+    pub operation: Operation,
     /// The request's headers, as lines.
     pub header_lines: String,
     /// The id that the answer carries.
@@ -61,14 +62,11 @@ pub async fn authenticate(env: &Env, headers: Headers<'_>) -> Result<(Credential
 
 /// Serves a request to a model.
 pub async fn serve(
-    request: &web_sys::Request,
-    env: Env,
+    incoming: Incoming,
     context: &Context,
-    config: Rc<Config>,
-    dialect: Dialect,
-    lines: String,
-    request_id: String,
+    operation: Operation,
 ) -> Result<web_sys::Response, Error> {
+    let Incoming { request, env, config, lines, request_id, .. } = incoming;
     let headers = Headers::from_lines(&lines);
     let started = now();
     let (credentials, principal) = authenticate(&env, headers).await?;
@@ -80,11 +78,11 @@ pub async fn serve(
         ));
     }
     let address = address::read(headers)?;
-    let bytes = read_body(request, headers, config.max_body_bytes).await?;
+    let bytes = read_body(&request, headers, config.max_body_bytes).await?;
     let inference = Inference {
         env,
         config,
-        dialect,
+        operation,
         header_lines: lines,
         request_id,
         principal,
@@ -93,14 +91,15 @@ pub async fn serve(
         bytes: bytes.to_vec(),
         client: request.signal(),
     };
-    match address {
-        None => inference.proxy(bytes).await,
-        Some(address) => {
+    match (operation, address) {
+        (Operation::Answer(dialect), Some(address)) => {
             let (reply, answer) = oneshot::channel();
             let turn = random_id("turn_");
-            context.wait_until(memory_turn::run(inference, address, turn, reply));
+            context.wait_until(memory_turn::run(inference, dialect, address, turn, reply));
             answer.await.unwrap_or_else(|_| Err(Error::internal()))
         }
+        (Operation::CountTokens, _) => inference.count_tokens(bytes).await,
+        _ => inference.proxy(bytes).await,
     }
 }
 
@@ -159,12 +158,12 @@ impl Inference {
 
     /// Where the request goes. Errors: 400.
     pub fn route(&self, body: &Body<'_>) -> Result<Route<'_>, Error> {
-        self.dialect.check(body)?;
+        self.operation.check(body)?;
         let model = body.string("model")?.ok_or_else(|| {
             Error::invalid("model", "The field `model` is missing. Write it as `provider/model`.")
         })?;
         body.flag("stream")?;
-        route(&self.config, self.dialect, &model, self.credentials.provider.as_ref())
+        route(&self.config, self.operation.dialect(), &model, self.credentials.provider.as_ref())
     }
 
     /// The edit that gives the model its upstream name, where that differs.
@@ -176,6 +175,22 @@ impl Inference {
         vec![body.set("model", serde_json::Value::from(route.model.as_str()).to_string())]
     }
 
+    /// Asks the provider to count, where it can; else gives our own estimate, marked as one.
+    async fn count_tokens(self, bytes: Uint8Array) -> Result<web_sys::Response, Error> {
+        let body = Body::parse(&self.bytes)?;
+        match self.route(&body) {
+            Ok(route) if route.provider.counts_tokens() => return self.proxy(bytes).await,
+            Ok(_) => {}
+            Err(error) if matches!(error.code(), Some("unsupported_dialect" | "no_route")) => {}
+            Err(error) => return Err(error),
+        }
+        let mut lines = self.lines();
+        lines.add("content-type", "application/json");
+        lines.add("x-gateway-estimated", "input_tokens");
+        let answer = serde_json::json!({ "input_tokens": estimated_tokens(&body) }).to_string();
+        respond(200, lines.as_str(), &answer.into()).map_err(|_| Error::internal())
+    }
+
     /// Without memory: the request with the model's upstream name, the answer as it comes.
     async fn proxy(self, bytes: Uint8Array) -> Result<web_sys::Response, Error> {
         let body = Body::parse(&self.bytes)?;
@@ -185,7 +200,7 @@ impl Inference {
         let sent_at = now();
         let timeout = self.config.upstream_timeout_ms;
         let begun =
-            upstream::request(&route, self.dialect, self.headers(), &sent, &self.client, timeout).await?;
+            upstream::request(&route, self.operation, self.headers(), &sent, &self.client, timeout).await?;
         let mut lines = self.lines();
         lines.add_route(&route.provider.name, &route.model, 1);
         lines.add_timing(self.auth_ms, 0, now() - sent_at);

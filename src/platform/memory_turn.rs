@@ -19,6 +19,7 @@ use super::pump::Pump;
 use super::thread_client::ThreadClient;
 use super::{log, upstream};
 use crate::body::Body;
+use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::headers::{Headers, is_event_stream};
 use crate::memory::address::{Address, Mode};
@@ -35,8 +36,8 @@ use crate::turn::{Answer, Ending, Origin};
 pub type Reply = oneshot::Sender<Result<web_sys::Response, Error>>;
 
 /// Runs the turn; the client's answer goes through `reply`.
-pub async fn run(inference: Inference, address: Address, turn_id: String, reply: Reply) {
-    match start(&inference, &address, turn_id).await {
+pub async fn run(inference: Inference, dialect: Dialect, address: Address, turn_id: String, reply: Reply) {
+    match start(&inference, dialect, &address, turn_id).await {
         Ok(started) => started.carry(&inference, reply).await,
         Err(Refused { error, report }) => {
             // The client does not wait for the book-keeping of a turn that failed.
@@ -75,11 +76,15 @@ struct Begun {
     items: Vec<Item>,
 }
 
-async fn start(inference: &Inference, address: &Address, turn_id: String) -> Result<Started, Refused> {
+async fn start(
+    inference: &Inference,
+    dialect: Dialect,
+    address: &Address,
+    turn_id: String,
+) -> Result<Started, Refused> {
     let headers = inference.headers();
     let body = Body::parse(&inference.bytes)?;
     let route = inference.route(&body)?;
-    let dialect = inference.dialect;
     let origin = Origin { dialect, provider: route.provider.name.clone() };
     let conversation = dialect.read_conversation(&body, &origin)?;
     let thread = inference.thread(&address.thread);
@@ -124,7 +129,15 @@ async fn start(inference: &Inference, address: &Address, turn_id: String) -> Res
     let sent = Uint8Array::from(body.edited(edits).as_slice());
     let sent_at = now();
     let timeout = inference.config.upstream_timeout_ms;
-    let upstream = match upstream::request(&route, dialect, headers, &sent, &inference.client, timeout).await
+    let upstream = match upstream::request(
+        &route,
+        inference.operation,
+        headers,
+        &sent,
+        &inference.client,
+        timeout,
+    )
+    .await
     {
         Ok(upstream) => upstream,
         Err(error) => {

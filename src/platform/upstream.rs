@@ -6,12 +6,15 @@
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::border::{AbortController, Sent, send, settled};
-use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::headers::{Headers, for_upstream};
+use crate::operation::Operation;
 use crate::refusal;
 use crate::reply::Lines;
 use crate::route::Route;
+
+/// How the gateway names itself to providers.
+pub const USER_AGENT: &str = concat!("memory-gateway/", env!("CARGO_PKG_VERSION"));
 
 /// An answer that has begun.
 pub struct Begun {
@@ -29,7 +32,7 @@ pub struct Begun {
 /// answer that must not reach the client.
 pub async fn request(
     route: &Route<'_>,
-    dialect: Dialect,
+    operation: Operation,
     headers: Headers<'_>,
     body: &JsValue,
     client: &web_sys::AbortSignal,
@@ -37,16 +40,16 @@ pub async fn request(
 ) -> Result<Begun, Error> {
     let mut lines = Lines::default();
     lines.add("content-type", "application/json");
-    lines.add("user-agent", concat!("memory-gateway/", env!("CARGO_PKG_VERSION")));
+    lines.add("user-agent", USER_AGENT);
     for (name, value) in for_upstream(headers) {
         lines.add(name, value);
     }
-    for (name, value) in route.credential_headers(dialect, client) {
+    for (name, value) in route.credential_headers(operation.dialect(), headers) {
         lines.add(name, &value);
     }
-    let url = format!("{}{}", route.provider.base_url, dialect.upstream_path());
+    let url = format!("{}{}", route.provider.base_url, operation.upstream_path());
     let provider = &route.provider.name;
-    let sent = settled(Ok(send(&url, lines.as_str(), body, client, timeout_ms)))
+    let sent = settled(Ok(send("POST", &url, lines.as_str(), body, client, timeout_ms)))
         .await
         .map_err(|_| refusal::unreachable(provider))?;
     match sent.as_string().as_deref() {

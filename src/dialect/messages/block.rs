@@ -3,9 +3,10 @@
 //! Invariant: nothing is taken out of a block before it is sure what the block is; one that has no word in the hub
 //! (server tools, search results, what is yet to come) stays whole.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use crate::dialect::base64;
 use crate::dialect::fields::{take_object, take_string, take_text, without_empty};
 use crate::turn::{Media, Part, PartKind, Reasoning, Source, ToolCall, ToolResult};
 
@@ -85,7 +86,7 @@ fn take_media(object: &mut Map<String, Value>) -> Option<Media> {
     Some(Media {
         source: match form.as_str() {
             // The other dialects have only encoded documents.
-            "text" => Source::Data(base64::encode(value.as_bytes())),
+            "text" => Source::Data(STANDARD.encode(value)),
             "base64" => Source::Data(value),
             "url" => Source::Url(value),
             _ => Source::FileId(value),

@@ -4,9 +4,10 @@
 //! thinking, no media of a type it does not know, and ids and names in its alphabet. Signatures, cache hints and blocks
 //! without a word in the hub go back only to the provider that they came from.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::dialect::base64;
 use crate::dialect::fields::only_text;
 use crate::turn::{Media, Message, Origin, Part, PartKind, Reasoning, Role, Source, ToolCall, ToolResult};
 
@@ -119,7 +120,7 @@ fn document_source(media: &Media, native: bool) -> Option<Value> {
     match &media.source {
         Source::Url(url) => Some(json!({"type": "url", "url": url})),
         Source::Data(data) if media_type.starts_with("text/") => {
-            let text = String::from_utf8(base64::decode(data)?).ok()?;
+            let text = String::from_utf8(STANDARD.decode(data).ok()?).ok()?;
             Some(json!({"type": "text", "media_type": "text/plain", "data": text}))
         }
         Source::Data(data) => (native || media_type == "application/pdf")

@@ -1,0 +1,122 @@
+//! The list of models: the providers' own lists, put together under the ids that the gateway takes.
+//!
+//! Invariant: every listed id is one that a request may name; a model that can be reached directly and through
+//! OpenRouter is listed once.
+
+use serde_json::{Map, Value, json};
+
+use crate::memory::public::iso_time;
+use crate::providers::OPENROUTER;
+
+/// One model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The id to send.
+    pub id: String,
+    /// When it came out, in Unix seconds; 0 where the provider does not say.
+    pub created: u64,
+    /// Who made it, in the provider's words.
+    pub owner: String,
+    /// Its name for people.
+    pub name: String,
+}
+
+/// Reads a provider's list; anything that is no model is passed over.
+pub fn read_list(provider: &str, json: &[u8]) -> Vec<Model> {
+    let Ok(Value::Object(mut list)) = serde_json::from_slice::<Value>(json) else { return Vec::new() };
+    let Some(Value::Array(entries)) = list.get_mut("data").map(Value::take) else { return Vec::new() };
+    entries.iter().filter_map(Value::as_object).filter_map(|entry| read_entry(provider, entry)).collect()
+}
+
+fn read_entry(provider: &str, entry: &Map<String, Value>) -> Option<Model> {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str);
+    let given = text("id")?;
+    // Google lists resource names.
+    let own = given.strip_prefix("models/").unwrap_or(given);
+    let id = if provider == OPENROUTER { own.to_owned() } else { format!("{provider}/{own}") };
+    Some(Model {
+        created: entry.get("created").and_then(Value::as_u64).unwrap_or(0),
+        owner: text("owned_by").unwrap_or(provider).to_owned(),
+        name: text("display_name").or(text("name")).unwrap_or(own).to_owned(),
+        id,
+    })
+}
+
+/// Puts lists together, sorted by id; of two entries with one id the earlier list's stays.
+pub fn merged(lists: Vec<Vec<Model>>) -> Vec<Model> {
+    let mut all: Vec<Model> = lists.into_iter().flatten().collect();
+    // The sort is stable, so of equals the first list's comes first.
+    all.sort_by(|one, other| one.id.cmp(&other.id));
+    all.dedup_by(|later, first| later.id == first.id);
+    all
+}
+
+/// The list as OpenAI's API gives it.
+pub fn openai_list(models: &[Model]) -> Value {
+    json!({ "object": "list", "data": models.iter().map(openai_model).collect::<Vec<_>>() })
+}
+
+/// One model as OpenAI's API gives it.
+pub fn openai_model(model: &Model) -> Value {
+    json!({ "id": model.id, "object": "model", "created": model.created, "owned_by": model.owner })
+}
+
+/// The list as Anthropic's API gives it, in one page.
+pub fn anthropic_list(models: &[Model]) -> Value {
+    json!({
+        "data": models.iter().map(anthropic_model).collect::<Vec<_>>(),
+        "has_more": false,
+        "first_id": models.first().map(|model| &model.id),
+        "last_id": models.last().map(|model| &model.id),
+    })
+}
+
+/// One model as Anthropic's API gives it.
+pub fn anthropic_model(model: &Model) -> Value {
+    json!({
+        "type": "model",
+        "id": model.id,
+        "display_name": model.name,
+        "created_at": iso_time(model.created.saturating_mul(1_000)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lists() -> Vec<Vec<Model>> {
+        let openai = json!({"object": "list", "data": [{"id": "gpt-5", "object": "model", "created": 7, "owned_by": "openai"}]});
+        let google = json!({"data": [{"id": "models/gemini-2.5-flash", "owned_by": "google", "display_name": "Flash"}]});
+        let router = json!({"data": [{"id": "openai/gpt-5", "created": 9, "name": "GPT-5"}, {"id": "x/y"}, {"no": "id"}, 1]});
+        [("openai", openai), ("google", google), (OPENROUTER, router)]
+            .map(|(provider, list)| read_list(provider, list.to_string().as_bytes()))
+            .to_vec()
+    }
+
+    #[test]
+    fn lists_come_together_under_the_ids_that_requests_name() {
+        let models = merged(lists());
+        assert_eq!(
+            openai_list(&models),
+            json!({"object": "list", "data": [
+                {"id": "google/gemini-2.5-flash", "object": "model", "created": 0, "owned_by": "google"},
+                {"id": "openai/gpt-5", "object": "model", "created": 7, "owned_by": "openai"},
+                {"id": "x/y", "object": "model", "created": 0, "owned_by": "openrouter"},
+            ]})
+        );
+        assert_eq!(
+            anthropic_list(&models[..1]),
+            json!({"data": [{"type": "model", "id": "google/gemini-2.5-flash", "display_name": "Flash",
+                             "created_at": "1970-01-01T00:00:00.000Z"}],
+                   "has_more": false, "first_id": "google/gemini-2.5-flash", "last_id": "google/gemini-2.5-flash"})
+        );
+    }
+
+    #[test]
+    fn what_is_no_list_is_an_empty_one() {
+        for json in ["", "[]", "{\"data\":{}}", "{\"error\":{}}"] {
+            assert_eq!(read_list("openai", json.as_bytes()), []);
+        }
+    }
+}

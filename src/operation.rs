@@ -1,0 +1,72 @@
+//! What a request wants of a model: an answer in some dialect, or one of the small services beside.
+//!
+//! Invariant: only an answer can have memory; the others are forwarded, or computed here.
+
+use crate::body::Body;
+use crate::dialect::Dialect;
+use crate::error::Error;
+use crate::tokens;
+
+/// An operation of the inference API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// An answer to a conversation.
+    Answer(Dialect),
+    /// How many tokens a request of Messages has.
+    CountTokens,
+    /// Vectors of texts.
+    Embeddings,
+}
+
+impl Operation {
+    /// The wire format of requests, credentials and errors.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Operation::Answer(dialect) => dialect,
+            Operation::CountTokens => Dialect::Messages,
+            Operation::Embeddings => Dialect::Chat,
+        }
+    }
+
+    /// The endpoint's path below a provider's base URL.
+    pub fn upstream_path(self) -> &'static str {
+        match self {
+            Operation::Answer(dialect) => dialect.upstream_path(),
+            Operation::CountTokens => "/messages/count_tokens",
+            Operation::Embeddings => "/embeddings",
+        }
+    }
+
+    /// Checks what every such request must have. Errors: 400 that names the field.
+    pub fn check(self, body: &Body<'_>) -> Result<(), Error> {
+        match self {
+            Operation::Answer(_) | Operation::CountTokens => self.dialect().check(body),
+            Operation::Embeddings if body.has("input") => Ok(()),
+            Operation::Embeddings => Err(Error::invalid("input", "The field `input` is missing.")),
+        }
+    }
+}
+
+/// Our own count of a Messages request's tokens, for models whose provider counts none: its texts, instructions and
+/// tools as they stand on the wire.
+pub fn estimated_tokens(body: &Body<'_>) -> u64 {
+    ["system", "messages", "tools"]
+        .into_iter()
+        .filter_map(|field| body.raw(field))
+        .map(|raw| tokens::of_text(raw.get()))
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_grows_with_each_field_that_costs_tokens() {
+        let count = |text: &str| estimated_tokens(&Body::parse(text.as_bytes()).unwrap());
+        let plain = count(r#"{"messages":[{"role":"user","content":"hi"}],"model":"a/b","max_tokens":99}"#);
+        assert_eq!(plain, 8);
+        assert!(count(r#"{"messages":[{"role":"user","content":"hi"}],"system":"be brief"}"#) > plain);
+        assert!(count(r#"{"messages":[{"role":"user","content":"hi"}],"tools":[{"name":"t"}]}"#) > plain);
+    }
+}
