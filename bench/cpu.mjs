@@ -15,7 +15,9 @@ export function cpuMicroseconds(pid) {
     return (Number(fields[11]) + Number(fields[12])) * TICK_US;
   }
   // [days-][hours:]minutes:seconds
-  const [clock, days = "0"] = probe("ps", ["-o", "time=", "-p", String(pid)]).split("-").reverse();
+  const [clock, days = "0"] = probe("ps", ["-o", "time=", "-p", String(pid)])
+    .split("-")
+    .reverse();
   const seconds = clock.split(":").reduce((sum, part) => sum * 60 + Number(part), 0);
   return (Number(days) * 86_400 + seconds) * 1e6;
 }
@@ -23,7 +25,7 @@ export function cpuMicroseconds(pid) {
 /** Waits until the process rests, so that work left over from its answers is counted too, and to nobody else. */
 export async function atRest(pid, within = 3_000) {
   let before = cpuMicroseconds(pid);
-  for (const until = Date.now() + within; Date.now() < until; ) {
+  for (const until = Date.now() + within; Date.now() < until;) {
     await sleep(60);
     const now = cpuMicroseconds(pid);
     if (now - before < TICK_US) return now;

@@ -49,7 +49,8 @@ function one(job, agent, samples) {
     let bytes = 0;
     const sent = request(job.url, { method: "POST", agent, headers, timeout: TIMEOUT_MS }, (answer) => {
       const wrong = complaint(job, answer);
-      if (wrong) return answer.toArray().then((all) => reject(new Error(`${wrong}: ${Buffer.concat(all)}`)), reject);
+      if (wrong)
+        return answer.toArray().then((all) => reject(new Error(`${wrong}: ${Buffer.concat(all)}`)), reject);
       answer.on("data", (chunk) => {
         first ??= performance.now() - since;
         bytes += chunk.length;

@@ -64,7 +64,11 @@ function table(results, baseline, kind) {
         if (value === undefined) return "–";
         return target === "ratio" ? `${value.toFixed(2)}×` : value.toFixed(digits);
       });
-      rows.push([target === baseline ? name : "", target === "ratio" ? "gateway / baseline" : target, ...figures]);
+      rows.push([
+        target === baseline ? name : "",
+        target === "ratio" ? "gateway / baseline" : target,
+        ...figures,
+      ]);
     }
   }
   const widths = rows[0].map((_, at) => Math.max(...rows.map((row) => row[at].length)));

@@ -72,7 +72,8 @@ async function bench() {
     results.push(measured);
   }
   console.log(`\n${NOTES}`);
-  if (values.json) writeFileSync(values.json, `${JSON.stringify({ environment, parts: results }, null, 2)}\n`);
+  if (values.json)
+    writeFileSync(values.json, `${JSON.stringify({ environment, parts: results }, null, 2)}\n`);
 }
 
 function chosen(only) {
@@ -97,7 +98,8 @@ async function measurePart({ title, baseline, aim, scenarios }, { generator, ups
   }
   // The paced streams take the way that the others have warmed up.
   for (const scenario of scenarios.filter(({ timesEvents }) => !timesEvents)) {
-    for (const target of both) await measure(generator, scenario, target, whole.get(scenario), pace.warmUpSeconds);
+    for (const target of both)
+      await measure(generator, scenario, target, whole.get(scenario), pace.warmUpSeconds);
   }
   const rounds = scenarios.map(() => []);
   for (let round = 0; round < pace.rounds; round++) {
@@ -151,7 +153,9 @@ function startChild(file) {
       child.send(message);
       const { result, error } = await said();
       if (result) return result;
-      throw new Stop(`a measurement failed: ${error}\n${target ? `${target.name} wrote:\n${target.output()}` : ""}`);
+      throw new Stop(
+        `a measurement failed: ${error}\n${target ? `${target.name} wrote:\n${target.output()}` : ""}`,
+      );
     },
   };
 }

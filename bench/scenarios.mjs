@@ -64,7 +64,12 @@ const paced = () => ({
 const named = (prefix, scenario) => ({ ...scenario, name: `${prefix}, ${scenario.name}` });
 // A new thread is a new database file: a bound, so that no disk fills up.
 const fresh = (scenario) => ({ ...named("new thread", scenario), memory: "empty", freshThread: true });
-const warm = (scenario) => ({ ...named("20 messages", scenario), memory: "hit", thread: "warm", mode: "read" });
+const warm = (scenario) => ({
+  ...named("20 messages", scenario),
+  memory: "hit",
+  thread: "warm",
+  mode: "read",
+});
 
 /** The parts of the benchmark; `baseline` and `gateway` are targets of targets.mjs. */
 export const PARTS = [
@@ -98,7 +103,13 @@ export const PARTS = [
 ];
 
 /** The turns that fill the warm thread: 20 messages. */
-export const FILLING = { body: body("json", 500, false), concurrency: 1, limit: 10, seconds: 60, thread: "warm" };
+export const FILLING = {
+  body: body("json", 500, false),
+  concurrency: 1,
+  limit: 10,
+  seconds: 60,
+  thread: "warm",
+};
 
 export function requestHeaders({ thread, freshThread, mode }, key) {
   return {

@@ -137,6 +137,7 @@ function compatibility() {
   const file = readFileSync(join(root, "wrangler.toml"), "utf8").replaceAll(/^\s*#.*$/gm, "");
   const date = /^compatibility_date\s*=\s*"([^"]+)"/m.exec(file)?.[1];
   const list = /^compatibility_flags\s*=\s*\[([^\]]*)\]/m.exec(file)?.[1];
-  if (!date || list === undefined) throw new Stop("wrangler.toml: no compatibility_date or compatibility_flags found");
+  if (!date || list === undefined)
+    throw new Stop("wrangler.toml: no compatibility_date or compatibility_flags found");
   return { date, flags: [...list.matchAll(/"([^"]+)"/g)].map(([, flag]) => flag) };
 }

@@ -17,7 +17,12 @@ const completion = Buffer.from(
     choices: [
       {
         index: 0,
-        message: { role: "assistant", content: "A short answer. ".repeat(20), refusal: null, annotations: [] },
+        message: {
+          role: "assistant",
+          content: "A short answer. ".repeat(20),
+          refusal: null,
+          annotations: [],
+        },
         logprobs: null,
         finish_reason: "stop",
       },
@@ -53,7 +58,15 @@ const stamped = () =>
 const row = {
   success: true,
   results: { columns: ["id", "project_id"], rows: [["key_bench", "bench"]] },
-  meta: { duration: 0, changes: 1, last_row_id: 0, changed_db: true, size_after: 0, rows_read: 1, rows_written: 1 },
+  meta: {
+    duration: 0,
+    changes: 1,
+    last_row_id: 0,
+    changed_db: true,
+    size_after: 0,
+    rows_read: 1,
+    rows_written: 1,
+  },
 };
 const d1Answer = Buffer.from(JSON.stringify([row, row]));
 
@@ -67,7 +80,10 @@ const server = createServer(async (request, response) => {
   }
   if (request.url.startsWith("/query")) return sendJson(response, d1Answer);
   if (!stream) return sendJson(response, completion);
-  response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8", "x-request-id": "req_bench" });
+  response.writeHead(200, {
+    "content-type": "text/event-stream; charset=utf-8",
+    "x-request-id": "req_bench",
+  });
   const [, kind, count] = stream;
   await (kind === "flat" ? flatOut(response, Number(count)) : paced(response, Number(count)));
   response.end(ending);

@@ -3,7 +3,12 @@
 
 const NUMBER = /\d{1,15}(?:\.\d{1,15})?/y;
 const PRECEDENCE = { "+": 1, "-": 1, "*": 2, "/": 2 };
-const SPOKEN = [[/\bplus\b/gi, "+"], [/\bminus\b/gi, "-"], [/\b(?:times|multiplied by)\b/gi, "*"], [/\bdivided by\b/gi, "/"]];
+const SPOKEN = [
+  [/\bplus\b/gi, "+"],
+  [/\bminus\b/gi, "-"],
+  [/\b(?:times|multiplied by)\b/gi, "*"],
+  [/\bdivided by\b/gi, "/"],
+];
 
 /** "What is 2+2?" -> "4"; null if the text asks no sum. */
 export function workOut(text) {
@@ -24,19 +29,39 @@ export function workOut(text) {
 function looksLikeSum(expression, text, index) {
   if (!/\d[\s)]*[-+*/][\s(-]*\d/.test(expression)) return false;
   if (/^\d{4}-\d{1,2}-\d{1,2}$|^\d{1,2}\/\d{1,2}\/\d{2,4}$/.test(expression)) return false;
-  if (/[\p{L}\d_./:-]/u.test(text[index - 1] ?? "") || /[\p{L}_]/u.test(text[index + expression.length] ?? "")) return false;
+  if (
+    /[\p{L}\d_./:-]/u.test(text[index - 1] ?? "") ||
+    /[\p{L}_]/u.test(text[index + expression.length] ?? "")
+  )
+    return false;
   if (/[+*]|\s[-/]\s/.test(expression)) return true;
-  return /(?:what(?:'s|’s| is)|calculate|compute|how much is|evaluate|solve)[: ]{0,3}$/i.test(text.slice(Math.max(0, index - 20), index)) ||
-    text.trim().replace(/[=?. ]+$/, "") === expression;
+  return (
+    /(?:what(?:'s|’s| is)|calculate|compute|how much is|evaluate|solve)[: ]{0,3}$/i.test(
+      text.slice(Math.max(0, index - 20), index),
+    ) || text.trim().replace(/[=?. ]+$/, "") === expression
+  );
 }
 
 // Two stacks instead of recursion, so that ten thousand parentheses are no problem.
 function evaluate(expression) {
-  const values = [], operators = [];
-  let at = 0, wantValue = true, sign = 1;
+  const values = [],
+    operators = [];
+  let at = 0,
+    wantValue = true,
+    sign = 1;
   const apply = () => {
-    const right = values.pop(), left = values.pop(), operator = operators.pop();
-    values.push(operator === "+" ? left + right : operator === "-" ? left - right : operator === "*" ? left * right : left / right);
+    const right = values.pop(),
+      left = values.pop(),
+      operator = operators.pop();
+    values.push(
+      operator === "+"
+        ? left + right
+        : operator === "-"
+          ? left - right
+          : operator === "*"
+            ? left * right
+            : left / right,
+    );
   };
   while (at < expression.length) {
     const character = expression[at];

@@ -17,7 +17,11 @@ import { randomBytes } from "node:crypto";
 
 /** A refusal, in no dialect yet. `retryAfter` is in seconds. */
 export class ApiError extends Error {
-  constructor(status, message, { type = "invalid_request_error", code = null, param = null, retryAfter } = {}) {
+  constructor(
+    status,
+    message,
+    { type = "invalid_request_error", code = null, param = null, retryAfter } = {},
+  ) {
     super(message);
     Object.assign(this, { status, type, code, param, retryAfter });
   }
@@ -55,18 +59,21 @@ export function promptTokens({ turns, tools }) {
 }
 
 export function completionTokens({ text = "", toolCalls = [] }) {
-  return tokens(text.length + toolCalls.reduce((sum, call) => sum + call.name.length + call.arguments.length, 0));
+  return tokens(
+    text.length + toolCalls.reduce((sum, call) => sum + call.name.length + call.arguments.length, 0),
+  );
 }
 
 /** Text in the pieces a stream sends: a word each, more only where that would mean millions of events. */
 export function* words(text) {
   const perPiece = Math.ceil(text.length / 1_000_000);
-  let piece = "", held = 0;
+  let piece = "",
+    held = 0;
   for (const [word] of text.matchAll(/\s*\S+|\s+$/g)) {
     piece += word;
     if (++held < perPiece) continue;
     yield piece;
-    piece = "", held = 0;
+    ((piece = ""), (held = 0));
   }
   if (piece) yield piece;
 }
@@ -85,7 +92,8 @@ export function limit(answer, { maxTokens, stop }) {
     if (at >= 0) text = text.slice(0, at);
   }
   if (maxTokens === null) return { text };
-  let end = 0, count = 0;
+  let end = 0,
+    count = 0;
   for (const match of text.matchAll(/\S+/g)) {
     if (++count > maxTokens) return { text: text.slice(0, end), cut: true };
     end = match.index + match[0].length;

@@ -12,14 +12,21 @@ export const embeddings = {
 
   answer({ body, model }) {
     const { input, dimensions = DIMENSIONS, encoding_format: encoding = "float" } = body;
-    if (input === undefined || input === null) throw invalid("'input' is required.", "input", "missing_required_parameter");
+    if (input === undefined || input === null)
+      throw invalid("'input' is required.", "input", "missing_required_parameter");
     if (input.length === 0) throw invalid("'input' is empty.", "input", "invalid_value");
-    if (!Number.isInteger(dimensions) || dimensions < 1 || dimensions > 4096) throw invalid("'dimensions' must be an integer from 1 to 4096.", "dimensions", "invalid_value");
+    if (!Number.isInteger(dimensions) || dimensions < 1 || dimensions > 4096)
+      throw invalid("'dimensions' must be an integer from 1 to 4096.", "dimensions", "invalid_value");
     // A list of numbers is one text, already in tokens; any other list is several texts.
     const texts = Array.isArray(input) && typeof input[0] !== "number" ? input : [input];
     const data = texts.map((text, index) => {
       const vector = embed(Array.isArray(text) ? text.join(" ") : String(text), dimensions);
-      return { object: "embedding", index, embedding: encoding === "base64" ? Buffer.from(Float32Array.from(vector).buffer).toString("base64") : vector };
+      return {
+        object: "embedding",
+        index,
+        embedding:
+          encoding === "base64" ? Buffer.from(Float32Array.from(vector).buffer).toString("base64") : vector,
+      };
     });
     const tokens = texts.reduce((sum, text) => sum + Math.max(1, Math.ceil(text.length / 4)), 0);
     return { whole: { object: "list", data, model, usage: { prompt_tokens: tokens, total_tokens: tokens } } };

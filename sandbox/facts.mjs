@@ -11,27 +11,48 @@ const SUBJECT = String.raw`(?:\bI(?: also| now| really| always| currently)?|\b[U
 
 const PATTERNS = [
   // A name someone goes by outranks "I'm X": "My name is Ada. I'm German." is about Ada.
-  { topic: "name", find: new RegExp(String.raw`(?:${OWNER} (?:full )?name is(?: now)?|\b[Mm]y name['’]s|\bI(?: am|['’]m) called|\b[Cc]all me|\b[Uu]ser is (?:called|named))\s{1,3}["'“*]{0,2}${NAME}`, "gu") },
+  {
+    topic: "name",
+    find: new RegExp(
+      String.raw`(?:${OWNER} (?:full )?name is(?: now)?|\b[Mm]y name['’]s|\bI(?: am|['’]m) called|\b[Cc]all me|\b[Uu]ser is (?:called|named))\s{1,3}["'“*]{0,2}${NAME}`,
+      "gu",
+    ),
+  },
   { topic: "name", find: /\b[Mm]y name is (\p{Ll}[\p{L}'’-]{1,40})(?=[.,!?\n]| and |$)/gu, unless: /^not$/ },
   { topic: "name", weak: true, find: new RegExp(String.raw`\bI(?: am|['’]m) ${NAME}`, "gu") },
-  { topic: "name", weak: true, system: true, find: new RegExp(String.raw`\b[Nn]ame\*{0,2}:\*{0,2} {0,3}${NAME}`, "gu") },
-  { topic: "home", find: new RegExp(String.raw`${SUBJECT} (?:lives?|moved|have moved|has moved) (?:in|to) ${VALUE}`, "gu") },
+  {
+    topic: "name",
+    weak: true,
+    system: true,
+    find: new RegExp(String.raw`\b[Nn]ame\*{0,2}:\*{0,2} {0,3}${NAME}`, "gu"),
+  },
+  {
+    topic: "home",
+    find: new RegExp(String.raw`${SUBJECT} (?:lives?|moved|have moved|has moved) (?:in|to) ${VALUE}`, "gu"),
+  },
   { topic: "preference", find: new RegExp(String.raw`${SUBJECT} prefers? ${VALUE}`, "gu") },
-  { topic: "word", find: new RegExp(String.raw`\b[Rr]emember (?:this|the|that|my) (\p{L}{1,20})(?: is)?:? ${VALUE}`, "gu"), unless: /^(?:is|to|for|from|that|of|we|i|you)\b/i },
+  {
+    topic: "word",
+    find: new RegExp(String.raw`\b[Rr]emember (?:this|the|that|my) (\p{L}{1,20})(?: is)?:? ${VALUE}`, "gu"),
+    unless: /^(?:is|to|for|from|that|of|we|i|you)\b/i,
+  },
   { find: new RegExp(String.raw`\b${OWNER} ${TOPIC} (?:is|are|was) (?:now |called |named )?${VALUE}`, "gu") },
 ];
 
 const NEAR_ENDS = 128 * 1024;
 
 /** The ends of a very long text: rules look there, so that 20 MB cost no more than 256 KB. */
-export const ends = (text, near = NEAR_ENDS) => (text.length <= 2 * near ? text : `${text.slice(0, near)}\n${text.slice(-near)}`);
+export const ends = (text, near = NEAR_ENDS) =>
+  text.length <= 2 * near ? text : `${text.slice(0, near)}\n${text.slice(-near)}`;
 
 /** Map of topic -> { value, kind }, of everything said in these turns, latest last. */
 export function factsIn(turns) {
   const facts = new Map();
   for (const { role, text } of turns) {
     if (role !== "user" && role !== "system") continue;
-    const found = PATTERNS.flatMap((pattern) => matchesOf(pattern, ends(text), role)).sort((a, b) => a.at - b.at);
+    const found = PATTERNS.flatMap((pattern) => matchesOf(pattern, ends(text), role)).sort(
+      (a, b) => a.at - b.at,
+    );
     for (const { topic, value, weak } of found) {
       if (weak && facts.get(topic)?.weak === false) continue;
       facts.set(topic, { value, weak: weak === true });
@@ -47,8 +68,14 @@ function matchesOf(pattern, text, role) {
     const said = match.at(-1);
     if (pattern.unless?.test(said)) continue;
     // Asking is not telling: "What is my name?" holds no name, "Is my name Alex?" neither.
-    if (/\b(?:what|where|who|which|if|whether)(?: is| are)? $/i.test(text.slice(Math.max(0, match.index - 12), match.index))) continue;
-    const topic = pattern.topic === "word" ? `word:${match[1].toLowerCase()}` : pattern.topic ?? topicOf(match[1]);
+    if (
+      /\b(?:what|where|who|which|if|whether)(?: is| are)? $/i.test(
+        text.slice(Math.max(0, match.index - 12), match.index),
+      )
+    )
+      continue;
+    const topic =
+      pattern.topic === "word" ? `word:${match[1].toLowerCase()}` : (pattern.topic ?? topicOf(match[1]));
     if (topic === "name" && pattern.topic !== "name") continue;
     const value = topic === "name" ? withoutPronoun(said) : clause(said);
     if (value) found.push({ at: match.index, topic, value, weak: pattern.weak });
@@ -60,16 +87,50 @@ const withoutPronoun = (name) => name.replace(/ I(?:['’]\p{Ll}+)?$/u, "");
 
 // A full stop ends a value, the point in "3.5" does not; "and I …" begins the next statement.
 const clause = (text) =>
-  text.split(/[.:](?=\s|["'”*)]*$)|,? (?:and|but) (?:I|my|i|we|he|she|they|the user|prefers?|lives?)\b|, /u)[0].trim().replace(/^["'“*]+|["'”*.]+$/g, "").trim();
+  text
+    .split(/[.:](?=\s|["'”*)]*$)|,? (?:and|but) (?:I|my|i|we|he|she|they|the user|prefers?|lives?)\b|, /u)[0]
+    .trim()
+    .replace(/^["'“*]+|["'”*.]+$/g, "")
+    .trim();
 
-const topicOf = (text) => text.toLowerCase().replaceAll("’", "'").replace(/\bfavorite\b/g, "favourite").replace(/^(?:own|current|new) /, "").trim();
+const topicOf = (text) =>
+  text
+    .toLowerCase()
+    .replaceAll("’", "'")
+    .replace(/\bfavorite\b/g, "favourite")
+    .replace(/^(?:own|current|new) /, "")
+    .trim();
 
 const QUESTIONS = [
-  { ask: /\b(?:what(?:['’]s| is| was)|tell me|remember|know|say|repeat) (?:what )?my (?:first |full |own )?name\b|\bwhat my name is\b|\bwho am i\b/gi, topic: () => "name", unknown: () => "I don't know your name." },
-  { ask: /\bwhere (?:do|did) i (?:currently |now )?live\b/gi, topic: () => "home", unknown: () => "I don't know where you live." },
-  { ask: /\bwhat (?:[\p{L}]{1,20} (?:of [\p{L}]{1,20} )?)?(?:do|did) i (?:say (?:that )?i )?prefer\b/giu, topic: () => "preference", unknown: () => "I don't know what you prefer." },
-  { ask: /\b(?:what|which) (\p{L}{1,20}) did i (?:ask|tell) you to remember\b/giu, topic: (kind) => `word:${kind.toLowerCase()}`, fallback: "word:", unknown: (kind) => `You did not ask me to remember a ${kind}.` },
-  { ask: new RegExp(String.raw`\b(?:what|who|which|how old)(?:['’]s| is| are| was) my ${TOPIC}(?=\s{0,3}(?:[?.!,\n]|$| and (?:what|where|who)))`, "giu"), topic: topicOf, unknown: (topic) => `I don't know your ${topic}.` },
+  {
+    ask: /\b(?:what(?:['’]s| is| was)|tell me|remember|know|say|repeat) (?:what )?my (?:first |full |own )?name\b|\bwhat my name is\b|\bwho am i\b/gi,
+    topic: () => "name",
+    unknown: () => "I don't know your name.",
+  },
+  {
+    ask: /\bwhere (?:do|did) i (?:currently |now )?live\b/gi,
+    topic: () => "home",
+    unknown: () => "I don't know where you live.",
+  },
+  {
+    ask: /\bwhat (?:[\p{L}]{1,20} (?:of [\p{L}]{1,20} )?)?(?:do|did) i (?:say (?:that )?i )?prefer\b/giu,
+    topic: () => "preference",
+    unknown: () => "I don't know what you prefer.",
+  },
+  {
+    ask: /\b(?:what|which) (\p{L}{1,20}) did i (?:ask|tell) you to remember\b/giu,
+    topic: (kind) => `word:${kind.toLowerCase()}`,
+    fallback: "word:",
+    unknown: (kind) => `You did not ask me to remember a ${kind}.`,
+  },
+  {
+    ask: new RegExp(
+      String.raw`\b(?:what|who|which|how old)(?:['’]s| is| are| was) my ${TOPIC}(?=\s{0,3}(?:[?.!,\n]|$| and (?:what|where|who)))`,
+      "giu",
+    ),
+    topic: topicOf,
+    unknown: (topic) => `I don't know your ${topic}.`,
+  },
 ];
 
 /** The answer to questions about the user in `question`, from what `turns` say; null if it asks none. */
@@ -81,10 +142,14 @@ export function recollect(question, turns) {
       const about = topic(match[1] ?? "");
       if (about === "name" && answers.some((answer) => answer.about === "name")) continue;
       facts ??= factsIn(turns);
-      const known = facts.get(about) ?? (fallback && [...facts].findLast(([key]) => key.startsWith(fallback))?.[1]);
+      const known =
+        facts.get(about) ?? (fallback && [...facts].findLast(([key]) => key.startsWith(fallback))?.[1]);
       answers.push({ at: match.index, about, text: known?.value ?? unknown(match[1] ?? "") });
     }
   }
   if (answers.length === 0) return null;
-  return answers.sort((a, b) => a.at - b.at).map(({ text }) => text).join(", ");
+  return answers
+    .sort((a, b) => a.at - b.at)
+    .map(({ text }) => text)
+    .join(", ");
 }

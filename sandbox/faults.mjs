@@ -5,8 +5,23 @@
 import { ApiError, invalid } from "./conversation.mjs";
 
 const KNOBS = [
-  "delay", "chunk", "cut", "eof", "stall", "pause", "status", "words", "pad",
-  "nodone", "garbage", "error", "html", "redirect", "crlf", "comments", "gzip",
+  "delay",
+  "chunk",
+  "cut",
+  "eof",
+  "stall",
+  "pause",
+  "status",
+  "words",
+  "pad",
+  "nodone",
+  "garbage",
+  "error",
+  "html",
+  "redirect",
+  "crlf",
+  "comments",
+  "gzip",
 ];
 
 /** "gpt-5.4-mini;delay=50;cut=300" -> { model: "gpt-5.4-mini", knobs: { delay: 50, cut: 300 } } */
@@ -15,7 +30,8 @@ export function splitModel(name) {
   const knobs = {};
   for (const setting of settings) {
     const [knob, value = "1"] = setting.trim().split("=");
-    if (!KNOBS.includes(knob)) throw invalid(`The sandbox has no knob '${knob}'; it has ${KNOBS.join(", ")}.`, "model");
+    if (!KNOBS.includes(knob))
+      throw invalid(`The sandbox has no knob '${knob}'; it has ${KNOBS.join(", ")}.`, "model");
     if (!/^\d{1,9}$/.test(value)) throw invalid(`The sandbox knob '${knob}' needs a number.`, "model");
     knobs[knob] = Number(value);
   }
@@ -25,7 +41,11 @@ export function splitModel(name) {
 const STATUS = {
   400: ["The sandbox was told to refuse this request.", "invalid_request_error", null],
   401: ["The sandbox was told to refuse this key.", "invalid_request_error", "invalid_api_key"],
-  403: ["The sandbox was told that this key may not use the model.", "invalid_request_error", "model_not_allowed"],
+  403: [
+    "The sandbox was told that this key may not use the model.",
+    "invalid_request_error",
+    "model_not_allowed",
+  ],
   404: ["The sandbox was told that this model does not exist.", "invalid_request_error", "model_not_found"],
   408: ["The sandbox was told that the request took too long to arrive.", "server_error", "timeout"],
   413: ["The sandbox was told that the request is too large.", "invalid_request_error", "request_too_large"],
@@ -38,12 +58,17 @@ const STATUS = {
 };
 
 export function statusError(status) {
-  if (!STATUS[status]) return invalid(`The sandbox knob 'status' may be ${Object.keys(STATUS).join(", ")}.`, "model");
+  if (!STATUS[status])
+    return invalid(`The sandbox knob 'status' may be ${Object.keys(STATUS).join(", ")}.`, "model");
   const [message, type, code] = STATUS[status];
   return new ApiError(status, message, { type, code, ...(status === 429 && { retryAfter: 2 }) });
 }
 
-const midStream = () => new ApiError(500, "The sandbox was told to fail in the middle of the answer.", { type: "server_error", code: "server_error" });
+const midStream = () =>
+  new ApiError(500, "The sandbox was told to fail in the middle of the answer.", {
+    type: "server_error",
+    code: "server_error",
+  });
 
 /** The bytes of a whole answer. */
 export function wholeBody({ whole, failedWhole }, knobs) {
@@ -63,7 +88,8 @@ export function* frames({ events, failure, named }, knobs) {
     const padded = knobs.pad ? { ...data, obfuscation: "x".repeat(knobs.pad) } : data;
     return `${named ? `event: ${data.type}${end}` : ""}data: ${JSON.stringify(padded)}${end}${end}`;
   };
-  let sent = 0, deltas = 0;
+  let sent = 0,
+    deltas = 0;
   for (const event of knobs.error ? failing(events, failure) : events) {
     if (knobs.nodone && event.terminal) continue;
     if (knobs.comments && sent > 0) yield frame({ comment: "PROCESSING" });
@@ -76,7 +102,8 @@ export function* frames({ events, failure, named }, knobs) {
 }
 
 function* failing(events, failure) {
-  let deltas = 0, sent = 0;
+  let deltas = 0,
+    sent = 0;
   for (const event of events) {
     if ((event.delta && deltas === DELTAS_BEFORE_FAILURE) || event.closing || event.terminal) break;
     yield event;
@@ -93,5 +120,6 @@ export function* writes(parts, { chunk }) {
     return;
   }
   const whole = Buffer.concat([...parts].map((part) => Buffer.from(part)));
-  for (let at = 0; at < whole.length; at += chunk || whole.length) yield whole.subarray(at, at + (chunk || whole.length));
+  for (let at = 0; at < whole.length; at += chunk || whole.length)
+    yield whole.subarray(at, at + (chunk || whole.length));
 }

@@ -17,22 +17,49 @@ export const messages = {
 
   answer({ body, model, flavour, headers, key, requestId, text, state }) {
     if (flavour === "anthropic") checkVersion(headers);
-    const { conversation, thinking, prefill } = readRequest(body, { model, flavour, kind: "create" });
+    const { conversation, thinking, prefill } = readRequest(body, {
+      model,
+      flavour,
+      kind: "create",
+      version: headers["anthropic-version"],
+    });
     const found = text === undefined ? answerTo(conversation) : { text };
     const { answer, ...stop } = ended(withoutPrefill(found, prefill), conversation);
     const thoughts = conversation.maxTokens === 0 ? null : thoughtsOn(conversation, thinking);
-    const prompt = cachedUsage(body, { model, key, total: promptTokens(conversation) }, (state.promptCache ??= new Set()));
+    const prompt = cachedUsage(
+      body,
+      { model, key, total: promptTokens(conversation) },
+      (state.promptCache ??= new Set()),
+    );
     const reply = {
-      model, id: flavour === "openrouter" ? newId("gen-", 20) : newId("msg_01", 22), type: "message", role: "assistant",
-      content: contentOf(answer, thoughts), ...stop, stop_details: null,
-      usage: { ...prompt, output_tokens: outputTokens(answer, thoughts), service_tier: "standard", inference_geo: "global" },
+      model,
+      id: flavour === "openrouter" ? newId("gen-", 20) : newId("msg_01", 22),
+      type: "message",
+      role: "assistant",
+      content: contentOf(answer, thoughts),
+      ...stop,
+      stop_details: null,
+      usage: {
+        ...prompt,
+        output_tokens: outputTokens(answer, thoughts),
+        service_tier: "standard",
+        inference_geo: "global",
+      },
     };
-    if (flavour === "openrouter") Object.assign(reply.usage, { cost: (promptTokens(conversation) + reply.usage.output_tokens * 4) / 1e7, is_byok: false });
+    if (flavour === "openrouter")
+      Object.assign(reply.usage, {
+        cost: (promptTokens(conversation) + reply.usage.output_tokens * 4) / 1e7,
+        is_byok: false,
+      });
     const failed = (error) => anthropic.errorBody(error, flavour, requestId);
     if (body.stream !== true) return { whole: reply, failedWhole: failed };
     // A call cut by the token limit is streamed as far as it got; only there can its broken JSON be seen.
     const inputs = (answer.toolCalls ?? []).map((call) => call.arguments);
-    return { named: true, events: events(reply, inputs, flavour), failure: (error) => [{ data: failed(error) }] };
+    return {
+      named: true,
+      events: events(reply, inputs, flavour),
+      failure: (error) => [{ data: failed(error) }],
+    };
   },
 };
 
@@ -42,7 +69,14 @@ export const countTokens = {
 
   answer({ body, model, flavour, headers }) {
     checkVersion(headers);
-    return { whole: { input_tokens: promptTokens(readRequest(body, { model, flavour, kind: "count" }).conversation) } };
+    return {
+      whole: {
+        input_tokens: promptTokens(
+          readRequest(body, { model, flavour, kind: "count", version: headers["anthropic-version"] })
+            .conversation,
+        ),
+      },
+    };
   },
 };
 
@@ -72,7 +106,13 @@ function contentOf({ text, toolCalls = [] }, thoughts) {
     ...(thoughts ? [thoughts] : []),
     // There are no empty text blocks, in answers as little as in requests.
     ...(text ? [{ type: "text", text }] : []),
-    ...toolCalls.map((call) => ({ type: "tool_use", id: newId("toolu_01", 22), name: call.name, input: inputOf(call), caller: { type: "direct" } })),
+    ...toolCalls.map((call) => ({
+      type: "tool_use",
+      id: newId("toolu_01", 22),
+      name: call.name,
+      input: inputOf(call),
+      caller: { type: "direct" },
+    })),
   ];
 }
 
@@ -84,7 +124,8 @@ function inputOf({ arguments: json }) {
   }
 }
 
-const outputTokens = (answer, thoughts) => completionTokens(answer) + completionTokens({ text: thoughts?.thinking ?? thoughts?.data });
+const outputTokens = (answer, thoughts) =>
+  completionTokens(answer) + completionTokens({ text: thoughts?.thinking ?? thoughts?.data });
 
 function* events(reply, inputs, flavour) {
   const { content, stop_reason, stop_sequence, stop_details, usage } = reply;
@@ -93,7 +134,12 @@ function* events(reply, inputs, flavour) {
   // What the output will cost is not known yet, so the real host says 1.
   const opened = { ...usage, output_tokens: 1 };
   delete opened.cost;
-  yield { data: { type: "message_start", message: { ...reply, content: [], stop_reason: null, stop_sequence: null, usage: opened } } };
+  yield {
+    data: {
+      type: "message_start",
+      message: { ...reply, content: [], stop_reason: null, stop_sequence: null, usage: opened },
+    },
+  };
   const calls = inputs.values();
   let pinged = false;
   for (const [index, block] of content.entries()) {
@@ -103,14 +149,20 @@ function* events(reply, inputs, flavour) {
     const visible = block.type === "text" || block.type === "tool_use";
     for (const delta of deltas(block, calls)) {
       // Thinking alone is nothing a reader could lose, so faults wait for what comes after it.
-      yield { delta: visible && delta.partial_json !== "", data: { type: "content_block_delta", index, delta } };
+      yield {
+        delta: visible && delta.partial_json !== "",
+        data: { type: "content_block_delta", index, delta },
+      };
     }
     yield { closing: visible, data: { type: "content_block_stop", index } };
   }
   if (!pinged) yield { data: { type: "ping" } };
   const counted = { input_tokens, cache_creation_input_tokens, cache_read_input_tokens, output_tokens };
   if (flavour === "openrouter") Object.assign(counted, { cost: usage.cost, is_byok: usage.is_byok });
-  yield { closing: true, data: { type: "message_delta", delta: { stop_reason, stop_sequence, stop_details }, usage: counted } };
+  yield {
+    closing: true,
+    data: { type: "message_delta", delta: { stop_reason, stop_sequence, stop_details }, usage: counted },
+  };
   yield { terminal: true, data: { type: "message_stop" } };
 }
 
@@ -130,6 +182,7 @@ function* deltas(block, calls) {
     yield { type: "input_json_delta", partial_json: "" };
     const json = calls.next().value;
     // Of a call without arguments nothing follows: what arrives is no JSON at all.
-    for (const partial_json of json === "{}" ? [] : argumentPieces(json)) yield { type: "input_json_delta", partial_json };
+    for (const partial_json of json === "{}" ? [] : argumentPieces(json))
+      yield { type: "input_json_delta", partial_json };
   }
 }

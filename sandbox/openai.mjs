@@ -11,13 +11,22 @@ export const routesFor = (method, suffix, flavours = Object.keys(FLAVOURS)) =>
 export const credential = (headers) => /^Bearer\s+(\S+)\s*$/i.exec(headers.authorization ?? "")?.[1];
 
 const GOOGLE_STATUS = {
-  400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
-  408: "DEADLINE_EXCEEDED", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
+  400: "INVALID_ARGUMENT",
+  401: "UNAUTHENTICATED",
+  403: "PERMISSION_DENIED",
+  404: "NOT_FOUND",
+  408: "DEADLINE_EXCEEDED",
+  429: "RESOURCE_EXHAUSTED",
+  500: "INTERNAL",
+  503: "UNAVAILABLE",
+  504: "DEADLINE_EXCEEDED",
 };
 
 export function errorBody({ message, type, code, param, status }, flavour) {
-  if (flavour === "openrouter") return { error: { message, code: status, ...(param && { metadata: { param } }) } };
-  if (flavour === "google") return [{ error: { code: status, message, status: GOOGLE_STATUS[status] ?? "UNKNOWN" } }];
+  if (flavour === "openrouter")
+    return { error: { message, code: status, ...(param && { metadata: { param } }) } };
+  if (flavour === "google")
+    return [{ error: { code: status, message, status: GOOGLE_STATUS[status] ?? "UNKNOWN" } }];
   return { error: { message, type, param, code } };
 }
 

@@ -10,8 +10,15 @@ const LOOKBACK = 20;
 
 /** The prompt in the order it is cached in: [{ json, size, ttl }], `ttl` being null where there is no breakpoint. */
 function pieces(body) {
-  const piece = (value, where) => ({ json: JSON.stringify([where, value], withoutMarks), size: sizeOf(value), ttl: ttlOf(value) });
-  const blocks = (content, where) => (typeof content === "string" ? [{ type: "text", text: content }] : content ?? []).map((block) => piece(block, where));
+  const piece = (value, where) => ({
+    json: JSON.stringify([where, value], withoutMarks),
+    size: sizeOf(value),
+    ttl: ttlOf(value),
+  });
+  const blocks = (content, where) =>
+    (typeof content === "string" ? [{ type: "text", text: content }] : (content ?? [])).map((block) =>
+      piece(block, where),
+    );
   const all = [
     ...(body.tools ?? []).map((tool) => piece(tool, "tool")),
     ...blocks(body.system, "system"),
@@ -25,22 +32,32 @@ function pieces(body) {
 function sizeOf({ type, text = "", name = "", input, input_schema: parameters, content = "" }) {
   if (parameters) return JSON.stringify({ name, parameters }).length + 1;
   if (type === "tool_use") return name.length + JSON.stringify(input).length;
-  if (type === "tool_result") return typeof content === "string" ? content.length : (content ?? []).reduce((sum, inner) => sum + sizeOf(inner), 0);
+  if (type === "tool_result")
+    return typeof content === "string"
+      ? content.length
+      : (content ?? []).reduce((sum, inner) => sum + sizeOf(inner), 0);
   return text.length;
 }
 
 // A breakpoint moves on with every turn; the text it stood at stays the same prefix.
 const withoutMarks = (key, value) => (key === "cache_control" ? undefined : value);
 
-const ttlOf = (block) => marksOf(block).map(({ ttl }) => ttl ?? "5m").at(-1) ?? null;
+const ttlOf = (block) =>
+  marksOf(block)
+    .map(({ ttl }) => ttl ?? "5m")
+    .at(-1) ?? null;
 
 /** The cache_control objects of a block, those inside a tool result included. */
 export const marksOf = (block) =>
-  [...(Array.isArray(block.content) ? block.content.map((inner) => inner?.cache_control) : []), block.cache_control].filter(Boolean);
+  [
+    ...(Array.isArray(block.content) ? block.content.map((inner) => inner?.cache_control) : []),
+    block.cache_control,
+  ].filter(Boolean);
 
 /** The input side of `usage`, for a prompt of `total` tokens; `store` remembers it. */
 export function cachedUsage(body, { model, key, total }, store) {
-  const all = pieces(body), marked = all.flatMap(({ ttl }, n) => (ttl ? [n] : []));
+  const all = pieces(body),
+    marked = all.flatMap(({ ttl }, n) => (ttl ? [n] : []));
   const { hashes, tokensAt } = marked.length ? measure(all, `${key}\n${model}`, total) : {};
   const read = Math.max(-1, ...marked.map((mark) => lastKnown(hashes, mark, store)));
   const created = { "5m": 0, "1h": 0 };
@@ -60,8 +77,10 @@ export function cachedUsage(body, { model, key, total }, store) {
 }
 
 function measure(all, seed, total) {
-  const hashes = [], ends = [];
-  let hash = seed, end = 0;
+  const hashes = [],
+    ends = [];
+  let hash = seed,
+    end = 0;
   for (const { json, size } of all) {
     hash = createHash("sha256").update(`${hash}\n`).update(json).digest("base64");
     end += size;

@@ -10,14 +10,24 @@ import { ApiError, invalid } from "./conversation.mjs";
 import { embeddings } from "./embeddings.mjs";
 import { frames, splitModel, statusError, wholeBody, writes } from "./faults.mjs";
 import { countTokens, messages } from "./messages.mjs";
-import { models } from "./models.mjs";
+import { anthropicModels, models } from "./models.mjs";
 import { openai } from "./openai.mjs";
 import { responses, storedResponses } from "./responses.mjs";
 import { manyWords } from "./rules.mjs";
 
-// A dialect is { routes: [{ method, path, flavour }], credential, errorBody, headers, modelName, answer }; `answer`
-// gives { whole, failedWhole } or { events, failure, named }. A new one is added here and nowhere else.
-const DIALECTS = [chat, responses, storedResponses, messages, countTokens, embeddings, models];
+// A dialect is { routes: [{ method, path, flavour, when }], credential, errorBody, headers, modelName, answer }; `answer`
+// gives { whole, failedWhole } or { events, failure, named }; `when` tells, of two routes at one path, by the request's
+// headers whether this is it. A new one is added here and nowhere else.
+const DIALECTS = [
+  chat,
+  responses,
+  storedResponses,
+  messages,
+  countTokens,
+  embeddings,
+  anthropicModels,
+  models,
+];
 
 const ROUTES = DIALECTS.flatMap((dialect) => dialect.routes.map((route) => ({ ...route, dialect })));
 const BODY_LIMIT = 64 * 1024 * 1024;
@@ -38,15 +48,16 @@ export async function startSandbox({ port = 0, host = "127.0.0.1" } = {}) {
     port: bound,
     requests,
     clear: () => void (requests.length = 0),
-    close: () => new Promise((resolve) => {
-      server.close(() => resolve());
-      server.closeAllConnections();
-    }),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
   };
 }
 
 async function handle(req, res, requests, state) {
-  const [path] = req.url.split("?");
+  const [path, query] = req.url.split("?");
   res.setHeader("server", "sandbox");
   res.setHeader("x-sandbox", "true");
   if (path === "/health") return sendJson(res, 200, { status: "ok", sandbox: true });
@@ -55,7 +66,17 @@ async function handle(req, res, requests, state) {
     return sendJson(res, 200, requests);
   }
 
-  const entry = { n: requests.length ? requests.at(-1).n + 1 : 1, at: new Date().toISOString(), method: req.method, path: req.url, headers: req.headers, body: null, aborted: false, finished: false, bytesSent: 0 };
+  const entry = {
+    n: requests.length ? requests.at(-1).n + 1 : 1,
+    at: new Date().toISOString(),
+    method: req.method,
+    path: req.url,
+    headers: req.headers,
+    body: null,
+    aborted: false,
+    finished: false,
+    bytesSent: 0,
+  };
   requests.push(entry);
   const left = new AbortController();
   const exchange = { req, res, entry, left: left.signal, broken: false };
@@ -66,7 +87,7 @@ async function handle(req, res, requests, state) {
   });
 
   const raw = await readBody(req);
-  const match = matchRoute(req.method, path);
+  const match = matchRoute(req.method, path, req.headers);
   const { dialect, flavour } = match.route ?? { dialect: openai, flavour: "openai" };
   res.setHeader("set-cookie", "sandbox=1; Path=/");
   for (const [name, value] of Object.entries(dialect.headers(flavour))) res.setHeader(name, value);
@@ -77,10 +98,27 @@ async function handle(req, res, requests, state) {
     checkCredential(key);
     if (match.route.method === "POST") checkBody(entry.body, raw);
     const requestId = res.getHeader("request-id");
-    await answer(exchange, dialect, { method: req.method, headers: req.headers, body: entry.body, key, requestId, flavour, match: match.parts, state });
+    await answer(exchange, dialect, {
+      method: req.method,
+      headers: req.headers,
+      query: new URLSearchParams(query),
+      body: entry.body,
+      key,
+      requestId,
+      flavour,
+      match: match.parts,
+      state,
+    });
   } catch (error) {
     if (!(error instanceof ApiError)) console.error("sandbox:", error);
-    sendError(exchange, dialect, flavour, error instanceof ApiError ? error : new ApiError(500, `The sandbox itself failed: ${error.message}`, { type: "server_error" }));
+    sendError(
+      exchange,
+      dialect,
+      flavour,
+      error instanceof ApiError
+        ? error
+        : new ApiError(500, `The sandbox itself failed: ${error.message}`, { type: "server_error" }),
+    );
   }
 }
 
@@ -105,18 +143,35 @@ function parse(raw) {
 
 function checkBody(body, raw) {
   if (body !== null && typeof body === "object" && !Array.isArray(body)) return;
-  throw invalid(raw === "" ? "The request has no body." : "The body of the request is not a JSON object.", null);
+  throw invalid(
+    raw === "" ? "The request has no body." : "The body of the request is not a JSON object.",
+    null,
+  );
 }
 
-function matchRoute(method, path) {
-  const here = ROUTES.map((route) => ({ route, parts: typeof route.path === "string" ? route.path === path && [path] : route.path.exec(path) })).filter(({ parts }) => parts);
-  if (here.length === 0) return { refused: new ApiError(404, `The sandbox has nothing at ${method} ${path}.`, { code: "unknown_url" }) };
-  return here.find(({ route }) => route.method === method) ??
-    { ...here[0], refused: new ApiError(405, `${path} does not take ${method}.`, { code: "method_not_supported" }) };
+function matchRoute(method, path, headers) {
+  const here = ROUTES.filter(({ when }) => when === undefined || when(headers))
+    .map((route) => ({
+      route,
+      parts: typeof route.path === "string" ? route.path === path && [path] : route.path.exec(path),
+    }))
+    .filter(({ parts }) => parts);
+  if (here.length === 0)
+    return {
+      refused: new ApiError(404, `The sandbox has nothing at ${method} ${path}.`, { code: "unknown_url" }),
+    };
+  return (
+    here.find(({ route }) => route.method === method) ?? {
+      ...here[0],
+      refused: new ApiError(405, `${path} does not take ${method}.`, { code: "method_not_supported" }),
+    }
+  );
 }
 
 function checkCredential(key) {
-  const refuse = (message) => { throw new ApiError(401, message, { code: "invalid_api_key" }); };
+  const refuse = (message) => {
+    throw new ApiError(401, message, { code: "invalid_api_key" });
+  };
   if (!key) refuse("The request has no API key.");
   if (key.startsWith("msk_")) refuse("A gateway key (msk_) leaked upstream: a provider must never see one.");
   if (key === "invalid-key") refuse("The API key is not valid.");
@@ -124,18 +179,30 @@ function checkCredential(key) {
 
 async function answer(exchange, dialect, request) {
   const name = dialect.modelName({ body: request.body, match: request.match });
-  let knobs = {}, model;
+  let knobs = {},
+    model;
   if (request.method === "POST") {
-    if (typeof name !== "string" || name === "") throw invalid("'model' is required.", "model", "missing_required_parameter");
+    if (typeof name !== "string" || name === "")
+      throw invalid("'model' is required.", "model", "missing_required_parameter");
     ({ model, knobs } = splitModel(name));
   }
   const { res } = exchange;
   if (knobs.stall) await sleep(knobs.stall, exchange.left);
   if (knobs.status) throw statusError(knobs.status);
   if (knobs.redirect) return void res.writeHead(307, { location: "http://127.0.0.1:9/" }).end();
-  if (knobs.html) return send(exchange, "text/html; charset=utf-8", ["<!doctype html><title>sandbox</title><h1>A page where JSON was expected</h1>\n"], knobs);
+  if (knobs.html)
+    return send(
+      exchange,
+      "text/html; charset=utf-8",
+      ["<!doctype html><title>sandbox</title><h1>A page where JSON was expected</h1>\n"],
+      knobs,
+    );
 
-  const reply = dialect.answer({ ...request, model, text: knobs.words === undefined ? undefined : manyWords(knobs.words) });
+  const reply = dialect.answer({
+    ...request,
+    model,
+    text: knobs.words === undefined ? undefined : manyWords(knobs.words),
+  });
   if (reply.events) {
     res.setHeader("cache-control", "no-cache");
     return send(exchange, "text/event-stream; charset=utf-8", frames(reply, knobs), knobs);
@@ -185,14 +252,25 @@ function sleep(ms, left) {
   return new Promise((resolve) => {
     if (left.aborted) return resolve();
     const timer = setTimeout(resolve, ms);
-    left.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, { once: true });
+    left.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        resolve();
+      },
+      { once: true },
+    );
   });
 }
 
 function sendError({ res, entry }, dialect, flavour, error) {
   if (res.headersSent || res.destroyed) return;
   if (error.retryAfter) res.setHeader("retry-after", String(error.retryAfter));
-  entry.bytesSent += sendJson(res, error.status, dialect.errorBody(error, flavour, res.getHeader("request-id")));
+  entry.bytesSent += sendJson(
+    res,
+    error.status,
+    dialect.errorBody(error, flavour, res.getHeader("request-id")),
+  );
 }
 
 function sendJson(res, status, value) {
@@ -203,7 +281,10 @@ function sendJson(res, status, value) {
 
 async function main(args) {
   const after = (flag, otherwise) => (args.includes(flag) ? args[args.indexOf(flag) + 1] : otherwise);
-  const sandbox = await startSandbox({ port: Number(after("--port", "8788")), host: after("--host", "127.0.0.1") });
+  const sandbox = await startSandbox({
+    port: Number(after("--port", "8788")),
+    host: after("--host", "127.0.0.1"),
+  });
   console.log(`sandbox provider on ${sandbox.url}`);
   for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => sandbox.close());
 }

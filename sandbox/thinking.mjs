@@ -8,7 +8,8 @@ import { createHash } from "node:crypto";
 const REDACT = "ANTHROPIC_MAGIC_STRING_TRIGGER_REDACTED_THINKING";
 const REDACTED = "redacted by the sandbox";
 
-export const signatureOf = (thinking) => `EsandboxC${createHash("sha512").update(`sandbox\n${thinking}`).digest("base64")}`;
+export const signatureOf = (thinking) =>
+  `EsandboxC${createHash("sha512").update(`sandbox\n${thinking}`).digest("base64")}`;
 
 /** The block an answer begins with; null if thinking was not asked for. */
 export function thoughtsOn({ turns }, thinking) {
@@ -16,10 +17,15 @@ export function thoughtsOn({ turns }, thinking) {
   const question = turns.findLast(({ role }) => role === "user")?.text ?? "";
   if (question.includes(REDACT)) return { type: "redacted_thinking", data: signatureOf(REDACTED) };
   // Without its text the block is sent with the signature of no text: that is what will come back.
-  const text = thinking.display === "omitted" ? "" : `The question begins "${question.slice(0, 40)}". A fixed rule answers it.`;
+  const text =
+    thinking.display === "omitted"
+      ? ""
+      : `The question begins "${question.slice(0, 40)}". A fixed rule answers it.`;
   return { type: "thinking", thinking: text, signature: signatureOf(text) };
 }
 
 /** Whether a block that came back is, to the byte, one that was sent. */
 export const isGenuine = (block) =>
-  block.type === "redacted_thinking" ? block.data === signatureOf(REDACTED) : block.signature === signatureOf(block.thinking);
+  block.type === "redacted_thinking"
+    ? block.data === signatureOf(REDACTED)
+    : block.signature === signatureOf(block.thinking);

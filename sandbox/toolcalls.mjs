@@ -1,14 +1,37 @@
 // Owns: whether the model calls tools, which, and with what arguments.
 // Invariant: arguments always are JSON of the tool's schema, whatever the text says; only tools of the request are called.
 
-const GENERIC = new Set(["get", "set", "fetch", "find", "look", "lookup", "up", "search", "current", "list", "read", "the", "a", "of", "for", "by"]);
-const NOT_NAMES = new Set(("use call what whats where when who why how which please the a an and or tell get give find look search show check run " +
-  "greet write say read list send i my me is are do does can could would you your in on at for with it this that then now yes no hello hi if").split(" "));
+const GENERIC = new Set([
+  "get",
+  "set",
+  "fetch",
+  "find",
+  "look",
+  "lookup",
+  "up",
+  "search",
+  "current",
+  "list",
+  "read",
+  "the",
+  "a",
+  "of",
+  "for",
+  "by",
+]);
+const NOT_NAMES = new Set(
+  (
+    "use call what whats where when who why how which please the a an and or tell get give find look search show check run " +
+    "greet write say read list send i my me is are do does can could would you your in on at for with it this that then now yes no hello hi if"
+  ).split(" "),
+);
 
 /** [{ name, arguments }] or null. `question` is the last user text, `answering` whether tool results come last. */
 export function callsFor({ tools, toolChoice, parallel }, question, answering) {
   if (toolChoice === "none" || tools.length === 0) return null;
-  const named = tools.filter((tool) => mentions(question, tool.name)).sort((a, b) => placeOf(question, a.name) - placeOf(question, b.name));
+  const named = tools
+    .filter((tool) => mentions(question, tool.name))
+    .sort((a, b) => placeOf(question, a.name) - placeOf(question, b.name));
   let chosen;
   if (toolChoice.name) chosen = tools.filter(({ name }) => name === toolChoice.name).slice(0, 1);
   else if (toolChoice === "required") chosen = named.length ? named : [tools[0]];
@@ -19,7 +42,12 @@ export function callsFor({ tools, toolChoice, parallel }, question, answering) {
   return parallel ? calls : calls.slice(0, 1);
 }
 
-const nameWords = (name) => name.replace(/([\p{Ll}\d])(\p{Lu})/gu, "$1 $2").toLowerCase().split(/[^\p{L}\p{N}]+/u).filter(Boolean);
+const nameWords = (name) =>
+  name
+    .replace(/([\p{Ll}\d])(\p{Lu})/gu, "$1 $2")
+    .toLowerCase()
+    .split(/[^\p{L}\p{N}]+/u)
+    .filter(Boolean);
 
 const placeOf = (text, name) => {
   const at = text.toLowerCase().indexOf(name.toLowerCase());
@@ -27,20 +55,36 @@ const placeOf = (text, name) => {
 };
 
 function mentions(text, name) {
-  const words = nameWords(name), lower = text.toLowerCase();
+  const words = nameWords(name),
+    lower = text.toLowerCase();
   const spoken = [...new Set([name.toLowerCase(), words.join(" ")])];
   // "recall" is also a word, so a name of one word counts only where it is spoken of as a tool.
-  const asTool = (phrase) => [`use ${phrase}`, `use the ${phrase}`, `call ${phrase}`, `call the ${phrase}`, `${phrase} tool`, `${phrase} function`, `\`${phrase}\``].some((form) => holds(lower, form));
+  const asTool = (phrase) =>
+    [
+      `use ${phrase}`,
+      `use the ${phrase}`,
+      `call ${phrase}`,
+      `call the ${phrase}`,
+      `${phrase} tool`,
+      `${phrase} function`,
+      `\`${phrase}\``,
+    ].some((form) => holds(lower, form));
   if (spoken.some((phrase) => asTool(phrase) || (words.length > 1 && holds(lower, phrase)))) return true;
   const telling = words.filter((word) => !GENERIC.has(word));
-  return words.length > 1 && telling.length > 0 && lower.includes("?") && telling.every((word) => holds(lower, word));
+  return (
+    words.length > 1 &&
+    telling.length > 0 &&
+    lower.includes("?") &&
+    telling.every((word) => holds(lower, word))
+  );
 }
 
 function holds(text, phrase) {
   // An empty choice of an enum is found everywhere, for ever.
   if (phrase === "") return false;
   for (let at = text.indexOf(phrase); at >= 0; at = text.indexOf(phrase, at + 1)) {
-    if (!/[\p{L}\p{N}_]/u.test(text[at - 1] ?? "") && !/[\p{L}\p{N}_]/u.test(text[at + phrase.length] ?? "")) return true;
+    if (!/[\p{L}\p{N}_]/u.test(text[at - 1] ?? "") && !/[\p{L}\p{N}_]/u.test(text[at + phrase.length] ?? ""))
+      return true;
   }
   return false;
 }
@@ -77,18 +121,30 @@ function enumerated(question, names) {
 
 /** What a text offers to fill arguments from. */
 function material(text, toolName = "") {
-  const quoted = [...text.matchAll(/"([^"\n]{1,500})"|“([^”\n]{1,500})”|(?<![\p{L}\p{N}])'([^'\n]{1,500})'(?![\p{L}\p{N}])/gu)].map((match) => match[1] ?? match[2] ?? match[3]);
-  const names = [], first = [];
+  const quoted = [
+    ...text.matchAll(
+      /"([^"\n]{1,500})"|“([^”\n]{1,500})”|(?<![\p{L}\p{N}])'([^'\n]{1,500})'(?![\p{L}\p{N}])/gu,
+    ),
+  ].map((match) => match[1] ?? match[2] ?? match[3]);
+  const names = [],
+    first = [];
   const isTool = new Set([toolName.toLowerCase(), ...nameWords(toolName)]);
-  for (const { 0: name, index } of text.matchAll(/(?<![\p{L}\p{N}_])\p{Lu}[\p{L}\p{M}\p{N}'’-]{0,40}(?: \p{Lu}[\p{L}\p{M}\p{N}'’-]{0,40}){0,4}/gu)) {
+  for (const { 0: name, index } of text.matchAll(
+    /(?<![\p{L}\p{N}_])\p{Lu}[\p{L}\p{M}\p{N}'’-]{0,40}(?: \p{Lu}[\p{L}\p{M}\p{N}'’-]{0,40}){0,4}/gu,
+  )) {
     const kept = name.split(" ");
-    while (kept.length && (NOT_NAMES.has(kept[0].toLowerCase()) || isTool.has(kept[0].toLowerCase()))) kept.shift();
+    while (kept.length && (NOT_NAMES.has(kept[0].toLowerCase()) || isTool.has(kept[0].toLowerCase())))
+      kept.shift();
     const word = kept.join(" ").replace(/['’]s$/, "");
     if (!word || word.includes("_")) continue;
-    const startsSentence = kept.length === name.split(" ").length && /(?:^|[.!?:\n])\s{0,3}$/.test(text.slice(Math.max(0, index - 4), index));
+    const startsSentence =
+      kept.length === name.split(" ").length &&
+      /(?:^|[.!?:\n])\s{0,3}$/.test(text.slice(Math.max(0, index - 4), index));
     (startsSentence ? first : names).push(word);
   }
-  const numbers = [...text.matchAll(/(?<![\p{L}\d.])-?\d{1,15}(?:\.\d{1,15})?(?![\p{L}\d])/gu)].map(([number]) => Number(number));
+  const numbers = [...text.matchAll(/(?<![\p{L}\d.])-?\d{1,15}(?:\.\d{1,15})?(?![\p{L}\d])/gu)].map(
+    ([number]) => Number(number),
+  );
   return { text, numbers, names: quoted.length ? quoted : names.length ? names : first };
 }
 
@@ -105,13 +161,20 @@ const OWN_WORDS = /^(?:q|query|queries|question|text|input|prompt|message|conten
 
 function valueOf(schema, name, left, root, depth) {
   if (depth > 12 || schema === null || typeof schema !== "object") return null;
-  if (typeof schema.$ref === "string") return valueOf(referred(schema.$ref, root), name, left, root, depth + 1);
+  if (typeof schema.$ref === "string")
+    return valueOf(referred(schema.$ref, root), name, left, root, depth + 1);
   if ("const" in schema) return schema.const;
-  if (Array.isArray(schema.enum)) return schema.enum.find((choice) => holds(left.text.toLowerCase(), String(choice).toLowerCase())) ?? schema.enum[0];
+  if (Array.isArray(schema.enum))
+    return (
+      schema.enum.find((choice) => holds(left.text.toLowerCase(), String(choice).toLowerCase())) ??
+      schema.enum[0]
+    );
   const variant = (schema.anyOf ?? schema.oneOf)?.find(({ type }) => type !== "null");
   if (variant) return valueOf(variant, name, left, root, depth + 1);
-  if (Array.isArray(schema.allOf)) return valueOf(Object.assign({}, ...schema.allOf), name, left, root, depth + 1);
-  const type = [schema.type].flat().find((one) => one !== "null") ?? (schema.properties ? "object" : "string");
+  if (Array.isArray(schema.allOf))
+    return valueOf(Object.assign({}, ...schema.allOf), name, left, root, depth + 1);
+  const type =
+    [schema.type].flat().find((one) => one !== "null") ?? (schema.properties ? "object" : "string");
   if (type === "object") return objectOf(schema, left, root, depth);
   if (type === "array") return arrayOf(schema, name, left, root, depth);
   if (type === "number") return left.numbers.shift() ?? schema.default ?? schema.minimum ?? 0;
@@ -119,7 +182,8 @@ function valueOf(schema, name, left, root, depth) {
   if (type === "boolean") return schema.default ?? !/\b(?:not|no|false|without|off)\b/i.test(left.text);
   if (type === "null") return null;
   if (schema.format === "date") return /\b\d{4}-\d\d-\d\d\b/.exec(left.text)?.[0] ?? "2026-01-01";
-  if (schema.format === "email") return /[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}/.exec(left.text)?.[0] ?? "sandbox@example.com";
+  if (schema.format === "email")
+    return /[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}/.exec(left.text)?.[0] ?? "sandbox@example.com";
   if (OWN_WORDS.test(name)) return left.names.shift() ?? left.text.slice(0, 500);
   return left.names.shift() ?? schema.default ?? "example";
 }
@@ -138,17 +202,32 @@ function objectOf({ properties = {}, required = [] }, left, root, depth) {
 }
 
 const offers = (schema, { text, names, numbers }) =>
-  Array.isArray(schema?.enum) ? schema.enum.some((choice) => holds(text.toLowerCase(), String(choice).toLowerCase()))
-    : schema?.type === "string" ? names.length > 0
-      : schema?.type === "number" || schema?.type === "integer" ? numbers.length > 0 : false;
+  Array.isArray(schema?.enum)
+    ? schema.enum.some((choice) => holds(text.toLowerCase(), String(choice).toLowerCase()))
+    : schema?.type === "string"
+      ? names.length > 0
+      : schema?.type === "number" || schema?.type === "integer"
+        ? numbers.length > 0
+        : false;
 
 function arrayOf({ items = { type: "string" }, minItems = 1 }, name, left, root, depth) {
-  const supply = items.enum ? [] : items.type === "string" ? left.names : items.type === "number" || items.type === "integer" ? left.numbers : [];
+  const supply = items.enum
+    ? []
+    : items.type === "string"
+      ? left.names
+      : items.type === "number" || items.type === "integer"
+        ? left.numbers
+        : [];
   const count = Math.min(100, Math.max(supply.length, minItems));
   return Array.from({ length: count }, () => valueOf(items, name, left, root, depth + 1));
 }
 
 function referred(reference, root) {
   if (!reference.startsWith("#/")) return {};
-  return reference.slice(2).split("/").reduce((at, key) => at?.[key.replaceAll("~1", "/").replaceAll("~0", "~")], root) ?? {};
+  return (
+    reference
+      .slice(2)
+      .split("/")
+      .reduce((at, key) => at?.[key.replaceAll("~1", "/").replaceAll("~0", "~")], root) ?? {}
+  );
 }

@@ -17,6 +17,7 @@ const cargo = (...args) => run("cargo", args);
 const STEPS = [
   ["all", "set-up", () => ensureAll().then(ensureLinters)],
   ["lint", "rustfmt", () => cargo("fmt", "--check")],
+  ["lint", "prettier", () => run(join(root, "node_modules/.bin/prettier"), ["--check", "**/*.{js,mjs}"])],
   ["lint", "clippy, native", () => cargo("clippy", "--locked", "--all-targets", ...DENY)],
   ["lint", "clippy, wasm32", () => cargo("clippy", "--locked", ...WASM, ...DENY)],
   [

@@ -38,11 +38,11 @@ pub fn credentials(headers: CredentialHeaders<'_>) -> Result<Credentials, Error>
                 "invalid_api_key",
             )
         })?;
-        let provider = headers
-            .authorization
-            .map(without_scheme)
-            .or(headers.api_key.map(str::trim).filter(|key| *key != PLACEHOLDER))
-            .filter(|key| !key.is_empty() && !key.starts_with(KEY_PREFIX))
+        // What is no provider credential in one header does not hide the one in the other.
+        let provider = [headers.authorization.map(without_scheme), headers.api_key.map(str::trim)]
+            .into_iter()
+            .flatten()
+            .find(|key| !key.is_empty() && *key != PLACEHOLDER && !key.starts_with(KEY_PREFIX))
             .map(Secret::new);
         return Ok(Credentials { gateway, provider });
     }

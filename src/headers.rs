@@ -27,8 +27,29 @@ impl<'a> Headers<'a> {
     }
 }
 
+/// The request headers that the gateway reads for itself. With those that go to providers they are all that it ever
+/// sees of a request's headers: listing them is cheaper than taking all, and what is not seen cannot leak.
+pub const READ: &[&str] = &[
+    "access-control-request-headers",
+    "authorization",
+    "content-length",
+    "content-type",
+    "origin",
+    "x-api-key",
+    "x-memory-gateway-authorization",
+    "x-memory-mode",
+    "x-request-id",
+    "x-resource-id",
+    "x-sm-conversation-id",
+    "x-sm-user-id",
+    "x-stainless-retry-count",
+    "x-thread-id",
+    #[cfg(feature = "fault-injection")]
+    "x-fault",
+];
+
 /// Request headers that go to every provider.
-const REQUEST: &[&str] = &[
+pub const FORWARDED: &[&str] = &[
     "anthropic-version",
     "anthropic-beta",
     "openai-organization",
@@ -58,7 +79,7 @@ const REQUEST_ID: &[&str] = &["x-request-id", "request-id"];
 
 /// The headers of a client's request that go to the provider.
 pub fn for_upstream<'a>(request: Headers<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
-    request.iter().filter(|(name, _)| REQUEST.contains(name))
+    request.iter().filter(|(name, _)| FORWARDED.contains(name))
 }
 
 /// The headers of a provider's answer that go to the client; the provider's request id under a name of its own.
@@ -72,15 +93,15 @@ pub fn for_client<'a>(answer: Headers<'a>) -> impl Iterator<Item = (&'a str, &'a
     })
 }
 
-/// The request id to answer with: the client's, if it is a sane one, else the given one.
-pub fn request_id(request: Headers<'_>, otherwise: String) -> String {
+/// The request id to answer with: the client's, if it is a sane one, else a new one.
+pub fn request_id(request: Headers<'_>, otherwise: impl FnOnce() -> String) -> String {
     request
         .get("x-request-id")
         .filter(|id| {
             (1..=128).contains(&id.len())
                 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte))
         })
-        .map_or(otherwise, str::to_owned)
+        .map_or_else(otherwise, str::to_owned)
 }
 
 /// True when a body is declared as JSON; an absent type counts, as simple clients leave it out.
@@ -131,13 +152,14 @@ mod tests {
 
     #[test]
     fn a_sane_request_id_is_echoed_and_no_other() {
-        let id =
-            |value: &str| request_id(Headers::from_lines(&format!("x-request-id: {value}")), "made".into());
+        let id = |value: &str| {
+            request_id(Headers::from_lines(&format!("x-request-id: {value}")), || "made".into())
+        };
         assert_eq!(id("abc-1_2.3:4/5"), "abc-1_2.3:4/5");
         for bad in ["a b", "é", "<script>", &"x".repeat(129)] {
             assert_eq!(id(bad), "made");
         }
-        assert_eq!(request_id(Headers::from_lines(""), "made".into()), "made");
+        assert_eq!(request_id(Headers::from_lines(""), || "made".into()), "made");
     }
 
     #[test]

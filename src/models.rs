@@ -3,6 +3,8 @@
 //! Invariant: every listed id is one that a request may name; a model that can be reached directly and through
 //! OpenRouter is listed once.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::memory::public::iso_time;
@@ -35,17 +37,37 @@ fn read_entry(provider: &str, entry: &Map<String, Value>) -> Option<Model> {
     let own = given.strip_prefix("models/").unwrap_or(given);
     let id = if provider == OPENROUTER { own.to_owned() } else { format!("{provider}/{own}") };
     Some(Model {
-        created: entry.get("created").and_then(Value::as_u64).unwrap_or(0),
+        created: entry
+            .get("created")
+            .and_then(Value::as_u64)
+            .or(text("created_at").and_then(unix_seconds))
+            .unwrap_or(0),
         owner: text("owned_by").unwrap_or(provider).to_owned(),
         name: text("display_name").or(text("name")).unwrap_or(own).to_owned(),
         id,
     })
 }
 
-/// Puts lists together, sorted by id; of two entries with one id the earlier list's stays.
-pub fn merged(lists: Vec<Vec<Model>>) -> Vec<Model> {
-    let mut all: Vec<Model> = lists.into_iter().flatten().collect();
-    // The sort is stable, so of equals the first list's comes first.
+/// Unix seconds of an RFC 3339 time.
+fn unix_seconds(time: &str) -> Option<u64> {
+    u64::try_from(chrono::DateTime::parse_from_rfc3339(time).ok()?.timestamp()).ok()
+}
+
+/// Puts the direct providers' lists and OpenRouter's together, sorted by id. A model that both have is the direct
+/// provider's. `is_direct` says which prefixes lead to a provider of their own: under such a one OpenRouter's further
+/// models would not be found there, so they name their way.
+pub fn merged(direct: Vec<Vec<Model>>, routed: Vec<Model>, is_direct: impl Fn(&str) -> bool) -> Vec<Model> {
+    let mut all: Vec<Model> = direct.into_iter().flatten().collect();
+    let known: HashSet<String> = all.iter().map(|model| model.id.clone()).collect();
+    for mut model in routed {
+        if known.contains(&model.id) {
+            continue;
+        }
+        if model.id.split_once('/').is_some_and(|(prefix, _)| is_direct(prefix)) {
+            model.id = format!("{OPENROUTER}/{}", model.id);
+        }
+        all.push(model);
+    }
     all.sort_by(|one, other| one.id.cmp(&other.id));
     all.dedup_by(|later, first| later.id == first.id);
     all
@@ -85,30 +107,33 @@ pub fn anthropic_model(model: &Model) -> Value {
 mod tests {
     use super::*;
 
-    fn lists() -> Vec<Vec<Model>> {
-        let openai = json!({"object": "list", "data": [{"id": "gpt-5", "object": "model", "created": 7, "owned_by": "openai"}]});
-        let google = json!({"data": [{"id": "models/gemini-2.5-flash", "owned_by": "google", "display_name": "Flash"}]});
-        let router = json!({"data": [{"id": "openai/gpt-5", "created": 9, "name": "GPT-5"}, {"id": "x/y"}, {"no": "id"}, 1]});
-        [("openai", openai), ("google", google), (OPENROUTER, router)]
-            .map(|(provider, list)| read_list(provider, list.to_string().as_bytes()))
-            .to_vec()
-    }
-
     #[test]
     fn lists_come_together_under_the_ids_that_requests_name() {
-        let models = merged(lists());
+        let list = |provider: &str, json: Value| read_list(provider, json.to_string().as_bytes());
+        let openai = list("openai", json!({"data": [{"id": "gpt-5", "created": 7, "owned_by": "openai"}]}));
+        let google = list(
+            "google",
+            json!({"data": [{"id": "models/gemini-2.5-flash", "display_name": "Flash",
+                                                     "created_at": "2025-06-17T00:00:01Z"}]}),
+        );
+        let router = list(
+            OPENROUTER,
+            json!({"data": [{"id": "openai/gpt-5", "created": 9}, {"id": "openai/gpt-5:free"}, {"id": "x/y"}, {"no": "id"}, 1]}),
+        );
+        let models = merged(vec![openai, google], router, |prefix| matches!(prefix, "openai" | "google"));
         assert_eq!(
             openai_list(&models),
             json!({"object": "list", "data": [
-                {"id": "google/gemini-2.5-flash", "object": "model", "created": 0, "owned_by": "google"},
+                {"id": "google/gemini-2.5-flash", "object": "model", "created": 1_750_118_401, "owned_by": "google"},
                 {"id": "openai/gpt-5", "object": "model", "created": 7, "owned_by": "openai"},
+                {"id": "openrouter/openai/gpt-5:free", "object": "model", "created": 0, "owned_by": "openrouter"},
                 {"id": "x/y", "object": "model", "created": 0, "owned_by": "openrouter"},
             ]})
         );
         assert_eq!(
             anthropic_list(&models[..1]),
             json!({"data": [{"type": "model", "id": "google/gemini-2.5-flash", "display_name": "Flash",
-                             "created_at": "1970-01-01T00:00:00.000Z"}],
+                             "created_at": "2025-06-17T00:00:01.000Z"}],
                    "has_more": false, "first_id": "google/gemini-2.5-flash", "last_id": "google/gemini-2.5-flash"})
         );
     }

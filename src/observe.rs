@@ -65,11 +65,6 @@ impl Observer {
         self.decoder.is_between_events()
     }
 
-    /// True when an event was too large to be read.
-    pub fn lost_an_event(&self) -> bool {
-        self.decoder.lost_an_event()
-    }
-
     /// The answer so far. `at_end` says that the provider closed the stream of its own accord: then a provider that
     /// never says `[DONE]` but gave a reason to stop has said it all.
     pub fn finish(mut self, at_end: bool) -> Answer {
@@ -86,6 +81,8 @@ impl Observer {
             Ending::Failed
         } else if ended || said_why {
             Ending::Complete
+        } else if at_end && self.decoder.lost_an_event() {
+            Ending::Unread
         } else {
             Ending::Truncated
         };

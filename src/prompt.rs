@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::body::{Body, Edit};
 use crate::dialect::{Content, Conversation, Dialect, Unit};
 use crate::memory::context::Item;
-use crate::turn::Message;
+use crate::turn::{Message, Part, PartKind};
 
 /// The messages of a request, system texts left out: what [`Item`]s count by.
 pub fn messages(conversation: &Conversation<'_>) -> Vec<Message> {
@@ -67,6 +67,13 @@ pub fn edit(
     writer.close();
     let elements: Vec<String> = writer.elements.into_iter().map(|element| element.json).collect();
     Some(body.set(dialect.conversation_field(), format!("[{}]", elements.join(","))))
+}
+
+fn forget_cache_hints(part: &mut Part) {
+    part.extra.shift_remove("cache_control");
+    if let PartKind::ToolResult(result) = &mut part.kind {
+        result.content.iter_mut().for_each(forget_cache_hints);
+    }
 }
 
 struct Writer<'a> {
@@ -143,9 +150,13 @@ impl Writer<'_> {
         }
     }
 
+    /// A stored message, without the cache hints that it was sent with: they belong to their own request, providers take
+    /// only a few, and a prefix is found again without them.
     fn stored(&mut self, message: &Message) {
         self.close();
-        self.written(message);
+        let mut message = message.clone();
+        message.parts.iter_mut().for_each(forget_cache_hints);
+        self.written(&message);
     }
 
     fn written(&mut self, message: &Message) {

@@ -53,13 +53,11 @@ pub fn unreachable(provider: &str) -> Error {
     .with("provider", provider)
 }
 
-/// 504 for a provider that took too long to begin.
+/// 504 for a provider that took too long.
 pub fn too_slow(provider: &str, ms: u32) -> Error {
     Error::new(
         Kind::Timeout,
-        format!(
-            "The provider `{provider}` did not begin to answer within {ms} ms. Try again, or allow more time."
-        ),
+        format!("The provider `{provider}` did not answer within {ms} ms. Try again, or allow more time."),
     )
     .with_code("upstream_timeout")
     .with("provider", provider)

@@ -5,6 +5,7 @@
 use std::fmt::Write;
 
 use crate::config::Config;
+use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::headers::{Headers, for_client, is_event_stream};
 
@@ -38,10 +39,13 @@ impl MemoryStatus {
 pub struct Lines(String);
 
 impl Lines {
-    /// The lines that every answer has.
-    pub fn new(request_id: &str) -> Self {
+    /// The lines that every answer has. Anthropic's clients look for the id under another name.
+    pub fn new(dialect: Option<Dialect>, request_id: &str) -> Self {
         let mut lines = Lines::default();
         lines.add("x-request-id", request_id);
+        if dialect == Some(Dialect::Messages) {
+            lines.add("request-id", request_id);
+        }
         lines
     }
 
@@ -100,7 +104,7 @@ impl Lines {
 /// The lines of an answer to a browser's preflight; `None` when its origin is not let in.
 pub fn preflight(config: &Config, request: Headers<'_>, request_id: &str) -> Option<Lines> {
     allowed_origin(config, request)?;
-    let mut lines = Lines::new(request_id);
+    let mut lines = Lines::new(None, request_id);
     lines.add_cors(config, request);
     lines.add("access-control-allow-methods", "GET, HEAD, POST, PATCH, DELETE");
     if let Some(asked) = request.get("access-control-request-headers") {
@@ -133,7 +137,7 @@ mod tests {
 
     #[test]
     fn nothing_from_outside_ends_a_line() {
-        let mut lines = Lines::new("req_1");
+        let mut lines = Lines::new(None, "req_1");
         lines.add_route("openai", "a\r\nset-cookie: x=1\nü", 1);
         assert_eq!(
             lines.as_str(),
@@ -153,14 +157,14 @@ mod tests {
         let lines = preflight(&read("https://other.test, https://app.test"), from, "r").unwrap();
         assert!(lines.as_str().contains("access-control-allow-origin: https://app.test\n"));
         assert!(lines.as_str().contains("access-control-allow-headers: authorization\n"));
-        let mut lines = Lines::new("r");
+        let mut lines = Lines::new(None, "r");
         lines.add_cors(&read("*"), Headers::from_lines("x: y"));
         assert_eq!(lines.as_str(), "x-request-id: r\n");
     }
 
     #[test]
     fn an_error_brings_its_headers() {
-        let mut lines = Lines::new("r");
+        let mut lines = Lines::new(None, "r");
         add_error(&mut lines, &Error::new(Kind::MethodNotAllowed, "No.").with("allow", "POST"));
         assert_eq!(lines.as_str(), "x-request-id: r\ncontent-type: application/json\nallow: POST\n");
     }

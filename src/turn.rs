@@ -395,6 +395,8 @@ pub enum Ending {
     Failed,
     /// The bytes stopped before the answer was whole.
     Truncated,
+    /// The bytes came to their end, but one event among them was too large to be read.
+    Unread,
 }
 
 /// What the gateway learned from an answer.

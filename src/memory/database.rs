@@ -13,6 +13,9 @@ pub trait Database {
 
     /// Runs one statement, with values for `?1`, `?2`, …; gives its rows.
     fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, Self::Error>;
+
+    /// Runs statements without values, one after the other.
+    fn run(&self, script: &str) -> Result<(), Self::Error>;
 }
 
 /// A value in a row, or for a parameter; in JSON null, a number or a string.

@@ -9,32 +9,32 @@ use serde::{Deserialize, Serialize};
 use super::database::{Database, Row};
 use crate::turn::{Answer, Ending, Message, Role, Stop, Usage};
 
-/// The tables, version by version; `migrations` remembers how far a database has come. Only ever append: objects of
-/// several versions of the Worker share the schema while a rollout lasts.
-const SCHEMA: &[&str] = &[
-    "CREATE TABLE thread (
+/// The tables, a script for each version; `migrations` remembers how far a database has come. Only ever append: objects
+/// of several versions of the Worker share the schema while a rollout lasts.
+const SCHEMA: &[&str] = &["
+    CREATE TABLE thread (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         project TEXT NOT NULL, id TEXT NOT NULL, resource TEXT NOT NULL,
         created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
         indexed_at INTEGER, index_retry_at INTEGER
-    ) STRICT",
-    "CREATE TABLE turns (
+    ) STRICT;
+    CREATE TABLE turns (
         seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, status TEXT NOT NULL,
         started_at INTEGER NOT NULL, finished_at INTEGER, messages INTEGER NOT NULL,
         superseded_by INTEGER, provider TEXT, model TEXT, usage TEXT, stop TEXT
-    ) STRICT",
-    "CREATE INDEX pending_turns ON turns (started_at) WHERE status = 'pending'",
-    "CREATE TABLE messages (
-        seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, role TEXT NOT NULL,
+    ) STRICT;
+    CREATE INDEX pending_turns ON turns (started_at) WHERE status = 'pending';
+    CREATE TABLE messages (
+        seq INTEGER PRIMARY KEY, id TEXT NOT NULL, role TEXT NOT NULL,
         content_hash TEXT NOT NULL, chain_hash TEXT, incomplete INTEGER NOT NULL,
         created_at INTEGER NOT NULL, tokens INTEGER NOT NULL, superseded_by INTEGER, body TEXT NOT NULL
-    ) STRICT",
-    "CREATE INDEX inputs_by_chain ON messages (chain_hash) WHERE chain_hash IS NOT NULL",
-    "CREATE INDEX inputs_by_content ON messages (content_hash) WHERE chain_hash IS NOT NULL",
-    "CREATE TABLE message_rest (
+    ) STRICT;
+    CREATE INDEX inputs_by_chain ON messages (chain_hash) WHERE chain_hash IS NOT NULL;
+    CREATE INDEX inputs_by_content ON messages (content_hash) WHERE chain_hash IS NOT NULL;
+    CREATE TABLE message_rest (
         seq INTEGER NOT NULL, part INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (seq, part)
-    ) STRICT, WITHOUT ROWID",
-];
+    ) STRICT, WITHOUT ROWID;
+"];
 
 /// A row holds at most 2 MB on the platform; longer bodies go on in `message_rest`.
 const BODY_BYTES_PER_ROW: usize = 1_000_000;
@@ -107,7 +107,7 @@ impl TurnStatus {
         match (answer.ending, &answer.message) {
             (Ending::Complete, _) => TurnStatus::Complete,
             (Ending::Failed, None) => TurnStatus::Failed,
-            (Ending::Failed | Ending::Truncated, _) => TurnStatus::Incomplete,
+            (Ending::Failed | Ending::Truncated | Ending::Unread, _) => TurnStatus::Incomplete,
         }
     }
 
@@ -199,8 +199,8 @@ impl<D: Database> Store<D> {
         database.query("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY) STRICT", &[])?;
         let rows = database.query("SELECT coalesce(max(version), 0) FROM migrations", &[])?;
         let done = rows.first().map_or(0, |row| row.integer(0));
-        for (version, statement) in (1i64..).zip(SCHEMA).filter(|(version, _)| *version > done) {
-            database.query(statement, &[])?;
+        for (version, script) in (1i64..).zip(SCHEMA).filter(|(version, _)| *version > done) {
+            database.run(script)?;
             database.query("INSERT INTO migrations (version) VALUES (?1)", &[version.into()])?;
         }
         Ok(Store(database))

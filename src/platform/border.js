@@ -4,8 +4,18 @@
 // Panics take the whole wasm instance with them; entry.js ends these then, so that nobody hangs.
 const live = (globalThis.__memoryGatewayLive ??= new Set());
 
-/** All headers as `name: value` lines. Values cannot hold line breaks. */
-export function headerLines(headers) {
+/** The headers of these names as `name: value` lines. Values cannot hold line breaks. */
+export function pickHeaders(headers, names) {
+  let lines = "";
+  for (const name of names) {
+    const value = headers.get(name);
+    if (value !== null) lines += `${name}: ${value}\n`;
+  }
+  return lines;
+}
+
+/** All headers as lines. */
+function headerLines(headers) {
   let lines = "";
   for (const [name, value] of headers) lines += `${name}: ${value}\n`;
   return lines;
@@ -81,5 +91,10 @@ export function unwatch(entry) {
 
 /** Runs one SQLite statement; values and rows as JSON arrays. */
 export function sqlQuery(sql, statement, values) {
-  return JSON.stringify(sql.exec(statement, ...JSON.parse(values)).raw().toArray());
+  return JSON.stringify(
+    sql
+      .exec(statement, ...JSON.parse(values))
+      .raw()
+      .toArray(),
+  );
 }

@@ -16,6 +16,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::JsFuture;
 use worker::Delay;
 
+use crate::headers::{FORWARDED, READ};
 use crate::turn::hex;
 
 #[wasm_bindgen]
@@ -79,8 +80,8 @@ extern "C" {
 
 #[wasm_bindgen(module = "/src/platform/border.js")]
 extern "C" {
-    #[wasm_bindgen(js_name = headerLines)]
-    pub fn header_lines(headers: &web_sys::Headers) -> String;
+    #[wasm_bindgen(js_name = pickHeaders)]
+    fn pick_headers(headers: &web_sys::Headers, names: &JsValue) -> String;
     pub fn send(
         method: &str,
         url: &str,
@@ -97,6 +98,17 @@ extern "C" {
     pub fn sql_query(sql: &JsValue, statement: &str, values: &str) -> Result<String, JsValue>;
     pub fn watch(writer: &Writer, controller: &AbortController) -> JsValue;
     pub fn unwatch(entry: &JsValue);
+}
+
+thread_local! {
+    /// The names of the request headers that are read, as a JavaScript array, made once.
+    static NAMES: JsValue =
+        READ.iter().chain(FORWARDED).map(|name| JsValue::from_str(name)).collect::<js_sys::Array>().into();
+}
+
+/// The headers of a request that the gateway reads or forwards, as lines.
+pub fn request_lines(request: &web_sys::Request) -> String {
+    NAMES.with(|names| pick_headers(&request.headers(), names))
 }
 
 /// Unix milliseconds.

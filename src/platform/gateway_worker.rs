@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 use worker::{Context, Env, event};
 
-use super::border::{header_lines, random_id, respond};
+use super::border::{random_id, request_lines, respond};
 use super::{inference, log, memory_api, models_api};
 use crate::api::{Endpoint, dialect_of, endpoint};
 use crate::config::Config;
@@ -51,7 +51,7 @@ impl Incoming {
 
     /// The lines that begin every answer to this request.
     pub fn answer_lines(&self) -> Lines {
-        let mut lines = Lines::new(&self.request_id);
+        let mut lines = Lines::new(dialect_of(self.path()), &self.request_id);
         lines.add_cors(&self.config, Headers::from_lines(&self.lines));
         lines
     }
@@ -69,12 +69,12 @@ fn start() {
 
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
-    let lines = header_lines(&request.headers());
+    let lines = request_lines(&request);
     let url = request.url();
     let dialect = dialect_of(path_and_query(&url).0);
-    let request_id = request_id(Headers::from_lines(&lines), random_id("req_"));
+    let request_id = request_id(Headers::from_lines(&lines), || random_id("req_"));
     let (answer_lines, outcome) = match config(&env) {
-        Err(error) => (Lines::new(&request_id), Err(error)),
+        Err(error) => (Lines::new(dialect, &request_id), Err(error)),
         Ok(config) => {
             let incoming = Incoming { request, env, config, url, lines, request_id: request_id.clone() };
             (incoming.answer_lines(), serve(incoming, &context).await)

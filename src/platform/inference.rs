@@ -140,7 +140,7 @@ impl Inference {
 
     /// The lines that begin every answer to this request.
     pub fn lines(&self) -> Lines {
-        let mut lines = Lines::new(&self.request_id);
+        let mut lines = Lines::new(Some(self.operation.dialect()), &self.request_id);
         lines.add_cors(&self.config, self.headers());
         lines
     }

@@ -13,7 +13,7 @@ use serde_json::json;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::Delay;
 
-use super::border::{ClientGone, IdentityTransformStream, Readable, body_of, now, respond, settled};
+use super::border::{ClientGone, IdentityTransformStream, Readable, body_of, now, respond, settled, within};
 use super::inference::Inference;
 use super::pump::Pump;
 use super::thread_client::ThreadClient;
@@ -28,7 +28,7 @@ use crate::memory::store::TurnStatus;
 use crate::observe::Observer;
 use crate::prompt;
 use crate::protocol::{Commit, Prepare, Prepared, ThreadKey};
-use crate::refusal::cut_short;
+use crate::refusal::{cut_short, too_slow};
 use crate::reply::{Lines, MemoryStatus};
 use crate::turn::{Answer, Ending, Origin};
 
@@ -236,10 +236,15 @@ impl Started {
     async fn whole(self, inference: &Inference, gone: &mut ClientGone, reply: Reply) {
         let Started { upstream, origin, lines, report } = self;
         let status = upstream.status;
-        let bytes = match select(pin!(settled(upstream.answer.array_buffer())), pin!(gone.wait())).await {
-            Either::Left((Ok(buffer), _)) => Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>()),
-            Either::Left((Err(_), _)) => {
-                let _ = reply.send(Err(cut_short(&origin.provider)));
+        let timeout = inference.config.upstream_timeout_ms;
+        let body = within(timeout, settled(upstream.answer.array_buffer()));
+        let bytes = match select(pin!(body), pin!(gone.wait())).await {
+            Either::Left((Some(Ok(buffer)), _)) => Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>()),
+            Either::Left((broken, _)) => {
+                upstream.controller.abort();
+                let provider = &origin.provider;
+                let error = if broken.is_none() { too_slow(provider, timeout) } else { cut_short(provider) };
+                let _ = reply.send(Err(error));
                 return report.send().await;
             }
             Either::Right(_) => {

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use serde_json::json;
 use wasm_bindgen::{JsCast, JsValue};
 
-use super::border::{Sent, now, send, settled};
+use super::border::{Sent, now, send, settled, within};
 use super::gateway_worker::{Incoming, json_answer};
 use super::inference::authenticate;
 use super::log;
@@ -17,11 +17,13 @@ use crate::cache::ExpiringCache;
 use crate::error::{Error, Kind};
 use crate::headers::Headers;
 use crate::models::{Model, anthropic_list, anthropic_model, merged, openai_list, openai_model, read_list};
-use crate::providers::Provider;
+use crate::providers::{OPENROUTER, Provider};
 use crate::reply::Lines;
 
 /// How long a list is good for.
 const KEPT_MS: u64 = 300_000;
+/// How long a list is good for that lacks a provider's.
+const KEPT_INCOMPLETE_MS: u64 = 10_000;
 /// How long a provider has to give its list.
 const TIMEOUT_MS: u32 = 5_000;
 
@@ -64,21 +66,28 @@ async fn models(incoming: &Incoming) -> Result<Vec<Model>, Error> {
         .collect();
     let client = incoming.request.signal();
     let answers = join_all(reached.iter().map(|provider| ask(provider, &client))).await;
-    let mut lists = Vec::new();
+    let (mut direct, mut routed, mut missing) = (Vec::new(), Vec::new(), 0);
     for (provider, answer) in reached.iter().zip(answers) {
-        match answer {
-            Some(json) => lists.push(read_list(&provider.name, &json)),
-            None => log::event("models_unavailable", json!({ "provider": provider.name })),
+        match answer.map(|json| read_list(&provider.name, &json)) {
+            Some(list) if provider.name == OPENROUTER => routed = list,
+            Some(list) => direct.push(list),
+            None => {
+                missing += 1;
+                log::event("models_unavailable", json!({ "provider": provider.name }));
+            }
         }
     }
-    if lists.is_empty() && !reached.is_empty() {
+    if missing > 0 && missing == reached.len() {
         return Err(Error::new(
             Kind::Upstream,
             "No provider gave its list of models. Try again in a few seconds.",
         ));
     }
-    let models = merged(lists);
-    LIST.with_borrow_mut(|list| list.put((), models.clone(), now(), KEPT_MS));
+    let is_direct =
+        |prefix: &str| reached.iter().any(|other| other.name != OPENROUTER && other.answers_to(prefix));
+    let models = merged(direct, routed, is_direct);
+    let kept = if missing == 0 { KEPT_MS } else { KEPT_INCOMPLETE_MS };
+    LIST.with_borrow_mut(|list| list.put((), models.clone(), now(), kept));
     Ok(models)
 }
 
@@ -99,6 +108,9 @@ async fn ask(provider: &Provider, client: &web_sys::AbortSignal) -> Option<Vec<u
         sent.controller().abort();
         return None;
     }
-    let buffer = settled(sent.answer().array_buffer()).await.ok()?;
+    let Some(Ok(buffer)) = within(TIMEOUT_MS, settled(sent.answer().array_buffer())).await else {
+        sent.controller().abort();
+        return None;
+    };
     Some(js_sys::Uint8Array::new(&buffer).to_vec())
 }

@@ -28,4 +28,9 @@ impl Database for SqlDatabase {
         let rows = sql_query(&self.0, sql, &serde_json::to_string(values)?)?;
         Ok(serde_json::from_str(&rows)?)
     }
+
+    fn run(&self, script: &str) -> Result<(), worker::Error> {
+        // The platform's `exec` takes several statements, where none has values.
+        sql_query(&self.0, script, "[]").map(drop).map_err(Into::into)
+    }
 }

@@ -114,3 +114,17 @@ fn tools_that_are_added_on_the_way_are_the_callers_and_not_stored() {
         [Role::User, Role::Assistant]
     );
 }
+
+#[test]
+fn an_event_too_large_to_be_read_leaves_what_was_said_and_does_not_count_as_a_cut() {
+    let text = fixture("responses/tool-call.sse");
+    let (head, _) = text.split_at(text.find("event: response.completed").unwrap());
+    let huge = format!(
+        "event: response.completed\ndata: {{\"type\":\"response.completed\",\"pad\":\"{}\"}}\n\n",
+        "x".repeat(memory_gateway::sse::MAX_EVENT_BYTES)
+    );
+    let chunks = [head.as_bytes(), huge.as_bytes()];
+    let answer = observe(Dialect::Responses, &chunks, true);
+    assert_eq!((answer.ending, kinds(&answer).len()), (Ending::Unread, 3));
+    assert_eq!(observe(Dialect::Responses, &chunks, false).ending, Ending::Truncated);
+}

@@ -18,8 +18,7 @@ export async function until(condition, what, within = 10_000) {
     } catch (error) {
       failure = `: ${error.message}`;
     }
-    if (performance.now() > deadline)
-      assert.fail(`waited ${within} ms in vain for this: ${what}${failure}`);
+    if (performance.now() > deadline) assert.fail(`waited ${within} ms in vain for this: ${what}${failure}`);
     await sleep(20);
   }
 }

@@ -142,17 +142,27 @@ for (const [what, messages, param] of [
 test("a thread without a resource and an unknown memory mode are refused by the header's name", async () => {
   const send = (headers) => told(post(gateway, CHAT, chatBody(), { headers }));
   assert.deepEqual(await send({ "x-thread-id": "t" }), invalid("x-resource-id"));
-  assert.deepEqual(await send({ ...memoryHeaders("t"), "x-memory-mode": "sometimes" }), invalid("x-memory-mode"));
+  assert.deepEqual(
+    await send({ ...memoryHeaders("t"), "x-memory-mode": "sometimes" }),
+    invalid("x-memory-mode"),
+  );
 });
 
 test("a body that is not UTF-8 is refused", async () => {
-  const body = Buffer.concat([Buffer.from('{"model":"a/b","messages":[{"role":"user","content":"'), Buffer.from([0xff]), Buffer.from('"}]}')]);
+  const body = Buffer.concat([
+    Buffer.from('{"model":"a/b","messages":[{"role":"user","content":"'),
+    Buffer.from([0xff]),
+    Buffer.from('"}]}'),
+  ]);
   const answer = await whole(gateway.baseURL + CHAT, {
     headers: { authorization: `Bearer ${gateway.key}`, "content-type": "application/json" },
     body,
   });
   const { message, ...rest } = JSON.parse(answer.text).error;
-  assert.deepEqual([answer.status, rest], [400, { type: "invalid_request_error", param: null, code: "invalid_json" }]);
+  assert.deepEqual(
+    [answer.status, rest],
+    [400, { type: "invalid_request_error", param: null, code: "invalid_json" }],
+  );
 });
 
 test("a body nested a hundred thousand deep is answered, and the gateway lives on", async () => {
@@ -205,7 +215,10 @@ test("the official SDK throws its AuthenticationError", async () => {
   const client = openai(gateway, { apiKey: "msk_nobody_knows_this" });
   await assert.rejects(client.chat.completions.create(chatBody()), (error) => {
     assert.equal(error.constructor.name, "AuthenticationError");
-    assert.deepEqual([error.status, error.code, error.type], [401, "invalid_api_key", "authentication_error"]);
+    assert.deepEqual(
+      [error.status, error.code, error.type],
+      [401, "invalid_api_key", "authentication_error"],
+    );
     return true;
   });
 });
@@ -318,7 +331,11 @@ test("a body that is not declared as JSON is a 415, one that is not declared at 
       code: null,
     });
   }
-  for (const headers of [{}, { "content-type": "application/json; charset=utf-8" }, { "content-type": "Application/JSON" }]) {
+  for (const headers of [
+    {},
+    { "content-type": "application/json; charset=utf-8" },
+    { "content-type": "Application/JSON" },
+  ]) {
     const answer = await whole(gateway.baseURL + CHAT, {
       headers: { authorization: `Bearer ${gateway.key}`, ...headers },
       body: JSON.stringify(chatBody()),
@@ -360,7 +377,11 @@ test("a misconfigured deployment says on every path which variable is wrong", as
     ["./build/release/index.js", "./build/release/index.js"],
     ['command = "node scripts/build.mjs"', 'command = ""'],
   ]);
-  const vars = { ...sandboxVars(sandbox), OPENAI_API_KEY: "sk-planted", PROVIDERS: '{"groq":{"key":"sk-planted"}}' };
+  const vars = {
+    ...sandboxVars(sandbox),
+    OPENAI_API_KEY: "sk-planted",
+    PROVIDERS: '{"groq":{"key":"sk-planted"}}',
+  };
   const broken = startGatewayProcess({ port: await freePort(), state, vars, config });
   try {
     await until(() => fetch(`${broken.url}/health`), "the gateway answers", 30_000);
@@ -368,7 +389,12 @@ test("a misconfigured deployment says on every path which variable is wrong", as
       const response = await fetch(broken.url + path);
       assert.match(response.headers.get("x-request-id"), /^req_/);
       const { message, ...rest } = await refused(response);
-      assert.deepEqual(rest, { status: 500, type: "server_error", param: "PROVIDERS", code: "misconfigured" });
+      assert.deepEqual(rest, {
+        status: 500,
+        type: "server_error",
+        param: "PROVIDERS",
+        code: "misconfigured",
+      });
       assert.match(message, /PROVIDERS/);
       assert.doesNotMatch(message, /planted/);
     }
@@ -473,7 +499,12 @@ for (const memory of [false, true]) {
         body: JSON.stringify(chatBody("raw/m", { stream: true })),
       });
       assert.deepEqual(
-        [answer.status, answer.text, answer.headers["retry-after"], answer.headers["x-ratelimit-remaining-requests"]],
+        [
+          answer.status,
+          answer.text,
+          answer.headers["retry-after"],
+          answer.headers["x-ratelimit-remaining-requests"],
+        ],
         [status, body, "7", "0"],
       );
       assert.equal(answer.headers["content-type"], "application/json");
@@ -518,7 +549,9 @@ for (const memory of [false, true]) {
 
 test("every answer has a request id, and a sane one of the client's is echoed", async () => {
   const ask = async (id, path = "/health") => {
-    const response = await fetch(gateway.url + path, { headers: id === undefined ? {} : { "x-request-id": id } });
+    const response = await fetch(gateway.url + path, {
+      headers: id === undefined ? {} : { "x-request-id": id },
+    });
     await response.text();
     return response.headers.get("x-request-id");
   };
@@ -534,7 +567,8 @@ test("every answer has a request id, and a sane one of the client's is echoed", 
 
 for (const memory of [false, true]) {
   test(`memory ${memory ? "on" : "off"}: of the client's headers only those on the list reach the provider`, async () => {
-    upstream.answer = (res) => res.writeHead(200, { "content-type": "application/json" }).end('{"choices":[]}');
+    upstream.answer = (res) =>
+      res.writeHead(200, { "content-type": "application/json" }).end('{"choices":[]}');
     const answer = await whole(gateway.baseURL + CHAT, {
       headers: {
         authorization: `Bearer ${gateway.key}`,
@@ -660,7 +694,11 @@ test("browsers are let in from configured origins only", async () => {
   const preflight = (origin) =>
     fetch(gateway.baseURL + CHAT, {
       method: "OPTIONS",
-      headers: { origin, "access-control-request-method": "POST", "access-control-request-headers": "authorization" },
+      headers: {
+        origin,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization",
+      },
     });
   const allowed = await preflight("https://app.test");
   assert.equal(allowed.status, 204);
@@ -677,7 +715,9 @@ test("a stored key goes to the configured host only, whatever the request says",
   upstream.answer = (res) => res.writeHead(200, { "content-type": "application/json" }).end('{"choices":[]}');
   const before = upstream.requests.length;
   const body = chatBody(MODEL, { base_url: upstream.url, api_base: upstream.url, url: upstream.url });
-  const response = await post(gateway, CHAT, body, { headers: { host: "raw.test", "x-base-url": upstream.url } });
+  const response = await post(gateway, CHAT, body, {
+    headers: { host: "raw.test", "x-base-url": upstream.url },
+  });
   assert.equal(response.status, 200, await response.text());
   assert.equal(upstream.requests.length, before);
 });

@@ -28,7 +28,9 @@ let sandbox, gateway, upstream;
 const KEYS = ["default", "other", "a", "a-b"].map((project, n) => ({ key: `msk_memory_${n}`, project }));
 before(async () => {
   [sandbox, upstream] = await Promise.all([startSandbox(), startUpstream()]);
-  const PROVIDERS = JSON.stringify({ raw: { base_url: `${upstream.url}/v1`, dialects: ["chat", "responses"] } });
+  const PROVIDERS = JSON.stringify({
+    raw: { base_url: `${upstream.url}/v1`, dialects: ["chat", "responses"] },
+  });
   gateway = await startGateway({ vars: { ...sandboxVars(sandbox), PROVIDERS }, keys: KEYS });
 });
 after(async () => {
@@ -96,7 +98,12 @@ test("parallel streamed requests on a new thread are all kept", async () => {
     texts.map((text) => echo(text).content),
   );
   const told = await stored(gateway, thread);
-  assert.deepEqual(told.map(JSON.stringify).sort(), turns(...texts).map(JSON.stringify).sort());
+  assert.deepEqual(
+    told.map(JSON.stringify).sort(),
+    turns(...texts)
+      .map(JSON.stringify)
+      .sort(),
+  );
 });
 
 test("two equal messages in a row are two messages", async () => {
@@ -108,11 +115,7 @@ test("two equal messages in a row are two messages", async () => {
 
 test("system and developer messages lead the prompt and are not stored", async () => {
   const thread = await threadOf("one");
-  await chat(gateway, thread, [
-    system("Be brief."),
-    { role: "developer", content: "Be kind." },
-    user("two"),
-  ]);
+  await chat(gateway, thread, [system("Be brief."), { role: "developer", content: "Be kind." }, user("two")]);
   assert.deepEqual(lastPrompt(sandbox), [
     system("Be brief."),
     { role: "developer", content: "Be kind." },
@@ -468,16 +471,26 @@ test("thread and resource ids may hold any text, percent-encoded or not", async 
 test("an id of 512 bytes is taken and a longer one refused", async () => {
   const thread = newThread().padEnd(512, "x");
   assert.equal((await chat(gateway, thread, "one")).headers.get("x-memory-status"), "empty");
-  const response = await post(gateway, "/chat/completions", { model: MODEL, messages: [user("one")] }, {
-    thread: `${thread}y`,
-  });
+  const response = await post(
+    gateway,
+    "/chat/completions",
+    { model: MODEL, messages: [user("one")] },
+    {
+      thread: `${thread}y`,
+    },
+  );
   const { status, type, param } = await refused(response);
-  assert.deepEqual({ status, type, param }, { status: 400, type: "invalid_request_error", param: "x-thread-id" });
+  assert.deepEqual(
+    { status, type, param },
+    { status: 400, type: "invalid_request_error", param: "x-thread-id" },
+  );
 });
 
 test("a thread without a resource is a 400, a resource without a thread a plain request", async () => {
   const body = { model: MODEL, messages: [user("one")] };
-  const response = await post(gateway, "/chat/completions", body, { headers: { "x-thread-id": newThread() } });
+  const response = await post(gateway, "/chat/completions", body, {
+    headers: { "x-thread-id": newThread() },
+  });
   assert.deepEqual(await refused(response), {
     status: 400,
     message: "x-thread-id needs x-resource-id beside it: the id of the user or entity that owns the thread.",
@@ -513,11 +526,7 @@ test("a thread begun with chat goes on with responses, streamed and not, and com
   assert.equal(output_text, "Alex");
   const { instructions, input } = sandbox.requests.at(-1).body;
   assert.equal(instructions, "Be brief.");
-  assert.deepEqual(input, [
-    user("My name is Alex."),
-    assistant("Got it."),
-    user("What is my name?"),
-  ]);
+  assert.deepEqual(input, [user("My name is Alex."), assistant("Got it."), user("What is my name?")]);
 
   const stream = await client.responses.create({
     model: MODEL,
@@ -612,7 +621,10 @@ for (const model of ["openai/gpt-5.4-mini", "google/gemini-2.5-flash", "google/g
       const { text } = await chat(gateway, thread, [toolResult(call)], { model, tools: [TOOL] });
       assert.equal(text, "Hello, Alice!");
       const prompt = lastPrompt(sandbox);
-      assert.deepEqual(prompt.map(({ role }) => role), ["user", "assistant", "tool"]);
+      assert.deepEqual(
+        prompt.map(({ role }) => role),
+        ["user", "assistant", "tool"],
+      );
       assert.equal(prompt[1].tool_calls[0].id, call.id);
       assert.deepEqual(prompt[2], toolResult(call));
       assert.deepEqual(await stored(gateway, thread), [
@@ -635,12 +647,10 @@ for (const model of ["openai/gpt-5.4-mini", "google/gemini-2.5-flash", "google/g
 test("results of parallel calls, sent in the wrong order or one by one, make a legal conversation", async () => {
   for (const oneByOne of [false, true]) {
     const thread = newThread();
-    const { message } = await chat(
-      gateway,
-      thread,
-      "Use the helloWorld tool to greet Alice and Bob.",
-      { tools: [TOOL], tool_choice: "required" },
-    );
+    const { message } = await chat(gateway, thread, "Use the helloWorld tool to greet Alice and Bob.", {
+      tools: [TOOL],
+      tool_choice: "required",
+    });
     const calls = message.tool_calls;
     assert.equal(calls.length, 2);
     const results = calls.map(toolResult).reverse();
@@ -680,7 +690,10 @@ test("a call that the client never answers does not spoil the thread", async () 
   const [{ id }] = message.tool_calls;
   assert.equal((await chat(gateway, thread, "Never mind.")).text, "You said: Never mind.");
   const prompt = lastPrompt(sandbox);
-  assert.deepEqual(prompt.map(({ role }) => role), ["user", "assistant", "tool", "user"]);
+  assert.deepEqual(
+    prompt.map(({ role }) => role),
+    ["user", "assistant", "tool", "user"],
+  );
   assert.equal(prompt[2].tool_call_id, id);
   assert.equal((await chat(gateway, thread, "Really.")).text, "You said: Really.");
   // The stand-in for the result is for the provider only.
@@ -748,7 +761,13 @@ test("messages are listed in pages, in either order, in the documented form", as
   assert.equal(all.total, 4);
   for (const message of all.messages) {
     assert.deepEqual(Object.keys(message).sort(), [
-      "content", "createdAt", "id", "role", "status", "threadId", "type",
+      "content",
+      "createdAt",
+      "id",
+      "role",
+      "status",
+      "threadId",
+      "type",
     ]);
     assert.equal(message.threadId, thread);
     assert.equal(message.type, "text");
@@ -814,7 +833,12 @@ test("with memory too, but for what is injected", async () => {
   );
 });
 
-for (const number of ["12345678901234567890", "123456789012345678901234567890", "0.1000000000000000055511151231257827", "1e400"]) {
+for (const number of [
+  "12345678901234567890",
+  "123456789012345678901234567890",
+  "0.1000000000000000055511151231257827",
+  "1e400",
+]) {
   test(`a number like ${number} in an unknown field of a message is neither refused nor damaged by memory`, async () => {
     upstream.answer = answerWith("fine");
     const thread = newThread();

@@ -125,7 +125,11 @@ for (const streamed of [false, true]) {
       4_000,
       "the answer to the request whose object panics",
     );
-    await soon(response.text().catch(() => ""), 4_000, "the end of that answer");
+    await soon(
+      response.text().catch(() => ""),
+      4_000,
+      "the end of that answer",
+    );
     assert.ok([200, 500, 503].includes(response.status), `${response.status}`);
     assert.equal((await soon(chat(gateway, thread, "two"), 5_000, "the next turn")).text, "You said: two");
     const told = await stored(gateway, thread);
@@ -178,7 +182,10 @@ test("a slow object holds no answer up, and the turn is stored afterwards", asyn
   await chat(hasty, warm, "one"); // So that only the object is slow, not the start of the gateway.
   const thread = newThread();
   const since = performance.now();
-  const response = await post(hasty, CHAT, body("slow"), { thread, headers: { "x-fault": "slow-object=3000" } });
+  const response = await post(hasty, CHAT, body("slow"), {
+    thread,
+    headers: { "x-fault": "slow-object=3000" },
+  });
   const { choices } = await response.json();
   const took = performance.now() - since;
   assert.equal(response.status, 200);

@@ -9,9 +9,14 @@ const stream = async (body, more) => (await at.message({ stream: true, ...body }
 const refused = (...asked) => at.refuses(...asked);
 
 test("a known prompt is read from the cache, a grown one read as far as it is known", async () => {
-  const mark = { cache_control: { type: "ephemeral" } }, long = "word ".repeat(400);
+  const mark = { cache_control: { type: "ephemeral" } },
+    long = "word ".repeat(400);
   const used = async (body, more) => {
-    const { input_tokens: input, cache_creation_input_tokens: created, cache_read_input_tokens: read } = (await answer(body, more)).usage;
+    const {
+      input_tokens: input,
+      cache_creation_input_tokens: created,
+      cache_read_input_tokens: read,
+    } = (await answer(body, more)).usage;
     return [input, created, read];
   };
   const text = (said, more) => ({ type: "text", text: said, ...more });
@@ -20,14 +25,25 @@ test("a known prompt is read from the cache, a grown one read as far as it is kn
   assert.deepEqual([input, read], [0, 0]);
   assert.ok(created > 400);
   assert.deepEqual(await used(body), [0, 0, created]);
-  const grown = { system: [text(long, mark)], messages: [user("My name is Alex."), assistant("Got it."), user([text("What is my name?", mark)]), user("Please.")] };
+  const grown = {
+    system: [text(long, mark)],
+    messages: [
+      user("My name is Alex."),
+      assistant("Got it."),
+      user([text("What is my name?", mark)]),
+      user("Please."),
+    ],
+  };
   const [left, added, known] = await used(grown);
   assert.deepEqual(await used(grown), [left, 0, added + known]);
   assert.ok(left > 0 && added > 0);
   assert.equal(known, created);
   assert.equal((await used({ ...body, system: [text(`${long}.`, mark)] }))[2], 0);
   assert.equal((await used(body, { headers: { ...at.anthropic, "x-api-key": "another" } }))[2], 0);
-  const hour = await answer({ cache_control: { type: "ephemeral", ttl: "1h" }, messages: [user("Say a new thing")] });
+  const hour = await answer({
+    cache_control: { type: "ephemeral", ttl: "1h" },
+    messages: [user("Say a new thing")],
+  });
   assert.equal(hour.usage.cache_creation.ephemeral_1h_input_tokens, hour.usage.cache_creation_input_tokens);
   const five = Array.from({ length: 5 }, (_, n) => text(`x${n}`, mark));
   await refused({ messages: [user(five)] }, /At most 4 .*; 5 have/);
@@ -36,33 +52,71 @@ test("a known prompt is read from the cache, a grown one read as far as it is kn
 
 test("tokens are counted as the prompt's are, and need no limit", async () => {
   const ask = { system: "Be kind.", messages: [user("Say hi")], tools: [tool] };
-  const count = (body) => at.post("/v1/messages/count_tokens", { model: "claude-sonnet-4-5", ...body }, { key: null, headers: at.anthropic });
+  const count = (body) =>
+    at.post(
+      "/v1/messages/count_tokens",
+      { model: "claude-sonnet-4-5", ...body },
+      { key: null, headers: at.anthropic },
+    );
   assert.deepEqual(await (await count(ask)).json(), { input_tokens: (await answer(ask)).usage.input_tokens });
   assert.equal((await count({ ...ask, max_tokens: 5 })).status, 400);
 });
 
 test("keys are required in their own header, the version too, and a gateway key is called a leak", async () => {
-  const version = { "anthropic-version": "2023-06-01" }, body = { messages: [user("Say hi")] };
+  const version = { "anthropic-version": "2023-06-01" },
+    body = { messages: [user("Say hi")] };
   const unwanted = [
-    [{}, /no API key/], [{ "x-api-key": "invalid-key" }, /not valid/], [{ "x-api-key": "msk_abc" }, /gateway key .* leaked/],
-    [{ "x-api-key": "sk-ant-api03-x", authorization: "Bearer msk_abc" }, /leaked/], [{ authorization: "Bearer sk-ant-api03-x" }, /not valid/],
+    [{}, /no API key/],
+    [{ "x-api-key": "invalid-key" }, /not valid/],
+    [{ "x-api-key": "msk_abc" }, /gateway key .* leaked/],
+    [{ "x-api-key": "sk-ant-api03-x", authorization: "Bearer msk_abc" }, /leaked/],
     [{ "x-api-key": "sk-ant-oat01-x" }, /not valid/],
   ];
   for (const [headers, told] of unwanted) {
     const response = await at.message(body, { headers: { ...version, ...headers } });
     const { type, error, request_id: id } = await response.json();
-    assert.deepEqual([response.status, type, error.type, id], [401, "error", "authentication_error", response.headers.get("request-id")]);
+    assert.deepEqual(
+      [response.status, type, error.type, id],
+      [401, "error", "authentication_error", response.headers.get("request-id")],
+    );
     assert.match(error.message, told);
   }
-  assert.equal((await at.message(body, { headers: { ...version, authorization: "Bearer sk-ant-oat01-x" } })).status, 200);
+  for (const wanted of [
+    { authorization: "Bearer sk-ant-oat01-x" },
+    { authorization: "Bearer sk-ant-api03-x" },
+    { "x-api-key": "k", authorization: "Bearer invalid-key" },
+  ]) {
+    assert.equal((await at.message(body, { headers: { ...version, ...wanted } })).status, 200);
+  }
   await refused(body, /^anthropic-version: /, { headers: { "x-api-key": "k" } });
-  await refused(body, /^anthropic-version: /, { headers: { "x-api-key": "k", "anthropic-version": "2020-01-01" } });
+  await refused(body, /^anthropic-version: /, {
+    headers: { "x-api-key": "k", "anthropic-version": "2020-01-01" },
+  });
   const wrong = await fetch(`${at.sandbox.url}/v1/messages`, { headers: at.anthropic });
   assert.deepEqual([wrong.status, (await wrong.json()).type], [405, "error"]);
 });
 
+test("what version 2026-10-21 took away is refused from then on", async () => {
+  const newest = { headers: { ...at.anthropic, "anthropic-version": "2026-10-21" } },
+    body = { messages: [user("Say hi")] };
+  const cited = {
+    messages: [user([{ type: "text", text: "Say hi", citations: [{ type: "char_location" }] }])],
+  };
+  for (const [more, path] of [
+    [{ temperature: 1 }, "temperature"],
+    [{ top_p: 0.5 }, "top_p"],
+    [{ top_k: 5 }, "top_k"],
+    [cited, "messages.0.content.0.text.citations"],
+  ]) {
+    assert.equal((await at.message({ ...body, ...more })).status, 200);
+    await refused({ ...body, ...more }, new RegExp(`^${path}: Extra inputs`), newest);
+  }
+  assert.equal((await at.message(body, newest)).status, 200);
+});
+
 test("OpenRouter takes a bearer key and no version, and adds comments and costs", async () => {
-  const here = { path: "/api/v1/messages", headers: { authorization: "Bearer sk-or-x" } }, body = { messages: [user("Say hi")], provider: {} };
+  const here = { path: "/api/v1/messages", headers: { authorization: "Bearer sk-or-x" } },
+    body = { messages: [user("Say hi")], provider: {} };
   const reply = await answer(body, here);
   assert.deepEqual([reply.content, reply.usage.cost > 0], [[{ type: "text", text: "hi" }], true]);
   const text = await stream(body, here);
@@ -74,8 +128,18 @@ test("OpenRouter takes a bearer key and no version, and adds comments and costs"
 
 test("every status has its own type of error", async () => {
   const types = {
-    400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error", 408: "timeout_error", 413: "request_too_large",
-    429: "rate_limit_error", 500: "api_error", 502: "api_error", 503: "overloaded_error", 504: "timeout_error", 529: "overloaded_error",
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    502: "api_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
   };
   for (const [status, type] of Object.entries(types)) {
     const response = await at.message({ model: `claude;status=${status}`, messages: [user("x")] });
@@ -85,11 +149,15 @@ test("every status has its own type of error", async () => {
 });
 
 test("the knobs do to a stream what they do to the others", async () => {
-  const knob = (knobs, more) => stream({ model: `claude;${knobs}`, messages: [user("Say a b c d e")], ...more });
+  const knob = (knobs, more) =>
+    stream({ model: `claude;${knobs}`, messages: [user("Say a b c d e")], ...more });
   const text = (all) => all.map(({ delta }) => delta?.text ?? "").join("");
   for (const more of [{}, { thinking: { type: "adaptive" } }]) {
     const failed = events(await knob("error=1", more));
-    assert.deepEqual([text(failed), failed.at(-1).type, failed.at(-1).error.type], ["a b", "error", "api_error"]);
+    assert.deepEqual(
+      [text(failed), failed.at(-1).type, failed.at(-1).error.type],
+      ["a b", "error", "api_error"],
+    );
   }
   assert.match(await knob("error=1"), /\n\nevent: error\ndata: [^\n]+\n\n$/);
   assert.equal(events(await knob("nodone=1")).at(-1).type, "message_delta");
@@ -105,6 +173,9 @@ test("the knobs do to a stream what they do to the others", async () => {
   await knob("stall=120");
   assert.ok(performance.now() - start > 100);
   const packed = await at.message({ model: "claude;gzip=1", messages: [user("Say hi")] });
-  assert.deepEqual([packed.headers.get("content-encoding"), (await packed.json()).content[0].text], ["gzip", "hi"]);
+  assert.deepEqual(
+    [packed.headers.get("content-encoding"), (await packed.json()).content[0].text],
+    ["gzip", "hi"],
+  );
   assert.equal((await answer({ model: "claude;error=1", messages: [user("x")] })).type, "error");
 });

@@ -4,7 +4,8 @@ import { splitModel } from "../../sandbox/faults.mjs";
 import { events, user, useSandbox } from "./provider.mjs";
 
 const at = useSandbox();
-const chat = (knobs, more) => at.chat({ model: `gpt-x;${knobs}`, messages: [user("Say a b c d e")], ...more });
+const chat = (knobs, more) =>
+  at.chat({ model: `gpt-x;${knobs}`, messages: [user("Say a b c d e")], ...more });
 const stream = (knobs) => chat(knobs, { stream: true });
 const respond = (knobs, more) => at.respond({ model: `gpt-x;${knobs}`, input: "Say a b c d e", ...more });
 const content = (chunks) => chunks.map((chunk) => chunk.choices?.[0]?.delta.content ?? "").join("");
@@ -12,7 +13,8 @@ const content = (chunks) => chunks.map((chunk) => chunk.choices?.[0]?.delta.cont
 test("knobs are split from the model, and unknown ones refused", async () => {
   assert.deepEqual(splitModel("a/b;delay=50;nodone"), { model: "a/b", knobs: { delay: 50, nodone: 1 } });
   assert.equal((await (await chat("pad=0")).json()).model, "gpt-x");
-  for (const knobs of ["dealy=1", "delay=x", "status=418"]) assert.equal((await chat(knobs)).status, 400, knobs);
+  for (const knobs of ["dealy=1", "delay=x", "status=418"])
+    assert.equal((await chat(knobs)).status, 400, knobs);
 });
 
 test("every status has an error of the provider's shape", async () => {
@@ -51,10 +53,10 @@ test("waits come where they are asked for", async () => {
     await promise;
     return performance.now() - start;
   };
-  assert.ok(await timed(chat("stall=150")) >= 140);
+  assert.ok((await timed(chat("stall=150"))) >= 140);
   const head = stream("pause=150");
-  assert.ok(await timed(head.then((response) => response.text())) >= 140);
-  assert.ok(await timed(stream("delay=20").then((response) => response.text())) >= 100);
+  assert.ok((await timed(head.then((response) => response.text()))) >= 140);
+  assert.ok((await timed(stream("delay=20").then((response) => response.text()))) >= 100);
 });
 
 test("a failure inside a stream comes after some output and nothing follows it", async () => {
@@ -62,8 +64,14 @@ test("a failure inside a stream comes after some output and nothing follows it",
   assert.equal(content(chunks), "a b");
   assert.equal(chunks.at(-1).error.type, "server_error");
   const all = events(await (await respond("error=1", { stream: true })).text());
-  assert.deepEqual(all.slice(-2).map(({ type }) => type), ["error", "response.failed"]);
-  assert.deepEqual(all.map(({ sequence_number }) => sequence_number), all.map((_, n) => n));
+  assert.deepEqual(
+    all.slice(-2).map(({ type }) => type),
+    ["error", "response.failed"],
+  );
+  assert.deepEqual(
+    all.map(({ sequence_number }) => sequence_number),
+    all.map((_, n) => n),
+  );
   assert.equal(all.at(-1).response.status, "failed");
   assert.equal((await (await chat("error=1")).json()).error.code, "server_error");
   assert.equal((await (await respond("error=1")).json()).status, "failed");

@@ -3,28 +3,50 @@ import { test } from "node:test";
 import { answerTo } from "../../sandbox/rules.mjs";
 
 const turn = (role, text, more) => ({ role, text, media: [], toolCalls: [], ...more });
-const ask = (turns, more) => answerTo({
-  turns: turns.map((one) => (typeof one === "string" ? turn("user", one) : one)),
-  tools: [], toolChoice: "auto", parallel: true, schema: null, maxTokens: null, stop: [], ...more,
-});
+const ask = (turns, more) =>
+  answerTo({
+    turns: turns.map((one) => (typeof one === "string" ? turn("user", one) : one)),
+    tools: [],
+    toolChoice: "auto",
+    parallel: true,
+    schema: null,
+    maxTokens: null,
+    stop: [],
+    ...more,
+  });
 const says = (...turns) => ask(turns).text;
 const system = (text) => turn("system", text);
 const assistant = (text) => turn("assistant", text);
-const tool = (name, properties, required = Object.keys(properties)) => ({ name, parameters: { type: "object", properties, required } });
-const calls = (text, tools, more) => (ask([text], { tools, ...more }).toolCalls ?? []).map(({ name, arguments: json }) => [name, JSON.parse(json)]);
+const tool = (name, properties, required = Object.keys(properties)) => ({
+  name,
+  parameters: { type: "object", properties, required },
+});
+const calls = (text, tools, more) =>
+  (ask([text], { tools, ...more }).toolCalls ?? []).map(({ name, arguments: json }) => [
+    name,
+    JSON.parse(json),
+  ]);
 const string = { type: "string" };
 const greet = tool("helloWorld", { name: string });
 
 test("sums are worked out", () => {
   const sums = {
-    "What is 2+2? Reply with just the number.": "4", "What is 10 * 5?": "50", "What is 3+3? Reply with just the number.": "6",
-    "Calculate (1 + 2) * 3 - 4/2": "7", "7 x 6": "42", "How much is 0.1 + 0.2?": "0.3", "What is -3 * (2 - 5)?": "9", "What is 10 divided by 4?": "2.5", "2 - -(3)": "5",
+    "What is 2+2? Reply with just the number.": "4",
+    "What is 10 * 5?": "50",
+    "What is 3+3? Reply with just the number.": "6",
+    "Calculate (1 + 2) * 3 - 4/2": "7",
+    "7 x 6": "42",
+    "How much is 0.1 + 0.2?": "0.3",
+    "What is -3 * (2 - 5)?": "9",
+    "What is 10 divided by 4?": "2.5",
+    "2 - -(3)": "5",
   };
   for (const [question, answer] of Object.entries(sums)) assert.equal(says(question), answer, question);
 });
 
 test("dates, versions and ranges are no sums", () => {
-  for (const text of ["See you on 2026-11-23 then", "Take gpt-5.4-2026-03-05 please", "Bring 4-5 apples"]) assert.equal(says(text), `You said: ${text}`);
+  for (const text of ["See you on 2026-11-23 then", "Take gpt-5.4-2026-03-05 please", "Bring 4-5 apples"])
+    assert.equal(says(text), `You said: ${text}`);
 });
 
 test("counting goes up, down and from one", () => {
@@ -36,7 +58,10 @@ test("counting goes up, down and from one", () => {
 test("a word to remember is told when asked for", () => {
   assert.equal(says("Remember this word: banana"), "Got it, I will remember it.");
   const question = "What word did I ask you to remember? Reply with just the word.";
-  assert.equal(says("Remember this word: banana", assistant("Got it, I will remember it."), question), "banana");
+  assert.equal(
+    says("Remember this word: banana", assistant("Got it, I will remember it."), question),
+    "banana",
+  );
   assert.equal(says(question), "You did not ask me to remember a word.");
 });
 
@@ -45,7 +70,13 @@ test("a name is known only from the conversation, and the latest counts", () => 
   assert.equal(says(question), "I don't know your name.");
   assert.equal(says(assistant("My name is Robot"), question), "I don't know your name.");
   assert.equal(says("My name is Alex and I prefer concise answers.", assistant("Got it."), question), "Alex");
-  for (const said of ["I am called Alex.", "Call me Alex!", "Hi, I'm Alex, nice to meet you", "my name is Alex"]) assert.equal(says(said, question), "Alex", said);
+  for (const said of [
+    "I am called Alex.",
+    "Call me Alex!",
+    "Hi, I'm Alex, nice to meet you",
+    "my name is Alex",
+  ])
+    assert.equal(says(said, question), "Alex", said);
   assert.equal(says("My name is Bob.", "Actually my name is Alex.", question), "Alex");
   assert.equal(says("My name is Alex.", "I'm German.", question), "Alex");
   assert.equal(says("My name is Ana María O'Neil, call later", question), "Ana María O'Neil");
@@ -53,15 +84,33 @@ test("a name is known only from the conversation, and the latest counts", () => 
 });
 
 test("facts about the user may stand in system text, in the third person too", () => {
-  for (const text of ["My name is Alex", "The user's name is Alex.", "Observations:\n- User's name is Alex and they prefer tea", "- **Name**: Alex"]) {
+  for (const text of [
+    "My name is Alex",
+    "The user's name is Alex.",
+    "Observations:\n- User's name is Alex and they prefer tea",
+    "- **Name**: Alex",
+  ]) {
     assert.equal(says(system(text), "What's my name?"), "Alex", text);
   }
-  assert.equal(says(system("User prefers concise answers. User lives in Oslo."), "What do I prefer? And where do I live?"), "concise answers, Oslo");
+  assert.equal(
+    says(
+      system("User prefers concise answers. User lives in Oslo."),
+      "What do I prefer? And where do I live?",
+    ),
+    "concise answers, Oslo",
+  );
 });
 
 test("other statements are recalled by their topic, the latest wins", () => {
   assert.equal(says("My name is Alex and I prefer concise answers.", "What do I prefer?"), "concise answers");
-  assert.equal(says("My favorite colour is blue.", "My favourite colour is green now, sorry", "What is my favorite colour?"), "green now");
+  assert.equal(
+    says(
+      "My favorite colour is blue.",
+      "My favourite colour is green now, sorry",
+      "What is my favorite colour?",
+    ),
+    "green now",
+  );
   assert.equal(says("I live in Berlin.", "Where do I live?"), "Berlin");
   assert.equal(says("I live in Berlin and I work as a baker.", "Where do I live?"), "Berlin");
   assert.equal(says("My budget is 3.5 million euros.", "What is my budget?"), "3.5 million euros");
@@ -103,7 +152,10 @@ test("simple standing orders are obeyed", () => {
 
 test("images are described by the reference that was seen", () => {
   const image = (medium) => turn("user", "What is in the image?", { media: [{ kind: "image", ...medium }] });
-  assert.equal(says(image({ url: "https://x.test/a.png" })), "I see an image by reference: https://x.test/a.png");
+  assert.equal(
+    says(image({ url: "https://x.test/a.png" })),
+    "I see an image by reference: https://x.test/a.png",
+  );
   assert.equal(says(image({ bytes: 3, type: "image/png" })), "I see an image of 3 bytes of image/png data.");
   assert.equal(says("What is in the image?"), "I see no such thing.");
 });
@@ -119,31 +171,67 @@ test("tools are called when named, forced or required, never when none", () => {
   const recall = tool("recall", { query: string });
   assert.deepEqual(calls("Do you recall my name?", [recall]), []);
   assert.deepEqual(calls('Use the recall tool for "tea"', [recall]), [["recall", { query: "tea" }]]);
-  assert.deepEqual(calls("What is the weather in Paris?", [tool("get_weather", { city: string })]), [["get_weather", { city: "Paris" }]]);
+  assert.deepEqual(calls("What is the weather in Paris?", [tool("get_weather", { city: string })]), [
+    ["get_weather", { city: "Paris" }],
+  ]);
 });
 
 test("several calls are made for a list or two tools, unless parallel calls are off", () => {
   const text = "Use the helloWorld tool to greet Alice and Bob.";
-  assert.deepEqual(calls(text, [greet]).map(([, { name }]) => name), ["Alice", "Bob"]);
-  assert.deepEqual(calls(text, [greet], { parallel: false }).map(([, { name }]) => name), ["Alice"]);
+  assert.deepEqual(
+    calls(text, [greet]).map(([, { name }]) => name),
+    ["Alice", "Bob"],
+  );
+  assert.deepEqual(
+    calls(text, [greet], { parallel: false }).map(([, { name }]) => name),
+    ["Alice"],
+  );
   const tools = [tool("get_time", { city: string }), tool("get_weather", { city: string })];
-  assert.deepEqual(calls("Call get_weather and get_time for Rome", tools), [["get_weather", { city: "Rome" }], ["get_time", { city: "Rome" }]]);
+  assert.deepEqual(calls("Call get_weather and get_time for Rome", tools), [
+    ["get_weather", { city: "Rome" }],
+    ["get_time", { city: "Rome" }],
+  ]);
   assert.equal(calls("get_weather for Paris, Rome and Oslo", tools).length, 3);
 });
 
 test("arguments follow the schema", () => {
   const properties = {
-    city: string, unit: { enum: ["celsius", "fahrenheit"] }, days: { type: "integer" }, tags: { type: "array", items: string },
-    place: { type: "object", properties: { zip: { type: "number" } }, required: ["zip"] }, sure: { type: "boolean" }, maybe: { anyOf: [{ type: "null" }, string] },
+    city: string,
+    unit: { enum: ["celsius", "fahrenheit"] },
+    days: { type: "integer" },
+    tags: { type: "array", items: string },
+    place: { type: "object", properties: { zip: { type: "number" } }, required: ["zip"] },
+    sure: { type: "boolean" },
+    maybe: { anyOf: [{ type: "null" }, string] },
   };
-  const [[, args]] = calls("Use get_forecast for Paris in fahrenheit, 3 days", [tool("get_forecast", properties)]);
-  assert.deepEqual(args, { city: "Paris", unit: "fahrenheit", days: 3, tags: ["example"], place: { zip: 0 }, sure: true, maybe: "example" });
-  assert.deepEqual(calls("call set_mode", [tool("set_mode", { mode: { enum: ["", "fast"] } })]), [["set_mode", { mode: "" }]]);
+  const [[, args]] = calls("Use get_forecast for Paris in fahrenheit, 3 days", [
+    tool("get_forecast", properties),
+  ]);
+  assert.deepEqual(args, {
+    city: "Paris",
+    unit: "fahrenheit",
+    days: 3,
+    tags: ["example"],
+    place: { zip: 0 },
+    sure: true,
+    maybe: "example",
+  });
+  assert.deepEqual(calls("call set_mode", [tool("set_mode", { mode: { enum: ["", "fast"] } })]), [
+    ["set_mode", { mode: "" }],
+  ]);
   assert.deepEqual(calls("call ping_it", [{ name: "ping_it", parameters: {} }]), [["ping_it", {}]]);
 });
 
 test("tool results become the answer", () => {
-  const results = (...texts) => ask(["Use the helloWorld tool to greet Alice.", turn("assistant", ""), ...texts.map((text) => turn("tool", text))], { tools: [greet] }).text;
+  const results = (...texts) =>
+    ask(
+      [
+        "Use the helloWorld tool to greet Alice.",
+        turn("assistant", ""),
+        ...texts.map((text) => turn("tool", text)),
+      ],
+      { tools: [greet] },
+    ).text;
   assert.equal(results('{"greeting":"Hello, Alice!"}'), "Hello, Alice!");
   assert.equal(results("noon"), "noon");
   assert.equal(results('{"a": 1, "b": 2}', '"x"'), '{"a":1,"b":2}\nx');
@@ -151,11 +239,27 @@ test("tool results become the answer", () => {
 
 test("an answer can be asked for in a schema", () => {
   assert.equal(ask(["What is 2+2?"], { schema: {} }).text, '{"answer":"4"}');
-  assert.equal(ask(["What is 2+2?"], { schema: tool("", { sum: { type: "number" } }).parameters }).text, '{"sum":4}');
+  assert.equal(
+    ask(["What is 2+2?"], { schema: tool("", { sum: { type: "number" } }).parameters }).text,
+    '{"sum":4}',
+  );
 });
 
 test("twenty megabytes take well under two seconds", () => {
-  const unfriendly = ["my ", "My name is ", "(", "1+", " ", "a", "I prefer ", "\"", "A ", "what is my ", "\n", "Remember the a "];
+  const unfriendly = [
+    "my ",
+    "My name is ",
+    "(",
+    "1+",
+    " ",
+    "a",
+    "I prefer ",
+    '"',
+    "A ",
+    "what is my ",
+    "\n",
+    "Remember the a ",
+  ];
   for (const piece of unfriendly) {
     const long = piece.repeat(Math.ceil(20e6 / piece.length));
     const start = performance.now();

@@ -44,6 +44,10 @@ impl Database for Sqlite {
         }
         Ok(out)
     }
+
+    fn run(&self, script: &str) -> Result<(), rusqlite::Error> {
+        self.0.execute_batch(script)
+    }
 }
 
 /// A thread with a clock and a counter of turns.

@@ -17,7 +17,18 @@ const IMAGE_TYPES: &[&str] = &["image/jpeg", "image/png", "image/gif", "image/we
 /// Writes a stored message as elements of `messages`; none when it holds nothing that the API takes.
 pub fn write_message(message: &Message, target: &Origin) -> Vec<Value> {
     let native = message.is_native_to(target);
-    let Some(content) = write_content(&message.parts, native) else { return Vec::new() };
+    // The API takes no message of the assistant that ends in thinking, as one does that was cut short there.
+    let end = match message.role {
+        Role::Assistant => message
+            .parts
+            .iter()
+            .rposition(|part| !matches!(part.kind, PartKind::Reasoning(_)))
+            .map_or(0, |last| last + 1),
+        Role::User | Role::Tool => message.parts.len(),
+    };
+    let Some(content) = write_content(message.parts.get(..end).unwrap_or_default(), native) else {
+        return Vec::new();
+    };
     let mut object = Map::new();
     object.insert("role".into(), if message.role == Role::Assistant { "assistant" } else { "user" }.into());
     object.insert("content".into(), content);
