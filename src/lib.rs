@@ -25,6 +25,7 @@ pub mod reply;
 pub mod route;
 pub mod sse;
 pub mod thread;
+pub mod time;
 pub mod tokens;
 pub mod turn;
 

@@ -7,8 +7,8 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::memory::public::iso_time;
 use crate::providers::OPENROUTER;
+use crate::time::{from_rfc3339, iso};
 
 /// One model.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,17 +40,12 @@ fn read_entry(provider: &str, entry: &Map<String, Value>) -> Option<Model> {
         created: entry
             .get("created")
             .and_then(Value::as_u64)
-            .or(text("created_at").and_then(unix_seconds))
+            .or(text("created_at").and_then(from_rfc3339).map(|ms| ms / 1_000))
             .unwrap_or(0),
         owner: text("owned_by").unwrap_or(provider).to_owned(),
         name: text("display_name").or(text("name")).unwrap_or(own).to_owned(),
         id,
     })
-}
-
-/// Unix seconds of an RFC 3339 time.
-fn unix_seconds(time: &str) -> Option<u64> {
-    u64::try_from(chrono::DateTime::parse_from_rfc3339(time).ok()?.timestamp()).ok()
 }
 
 /// Puts the direct providers' lists and OpenRouter's together, sorted by id. A model that both have is the direct
@@ -99,7 +94,7 @@ pub fn anthropic_model(model: &Model) -> Value {
         "type": "model",
         "id": model.id,
         "display_name": model.name,
-        "created_at": iso_time(model.created.saturating_mul(1_000)),
+        "created_at": iso(model.created.saturating_mul(1_000)),
     })
 }
 

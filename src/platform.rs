@@ -5,6 +5,8 @@
 mod border;
 mod d1_index;
 mod d1_keys;
+#[cfg(feature = "fault-injection")]
+mod fault;
 mod gateway_worker;
 mod inference;
 mod log;

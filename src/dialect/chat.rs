@@ -6,8 +6,8 @@
 use serde_json::{Map, Value, json};
 
 use super::fields::{
-    check_messages, media_from_url, number_at, only_text, take_array, take_object, take_string, take_text,
-    url_of_media, without_empty,
+    check_messages, media_from_url, number_at, only_text, read_object, take_array, take_object, take_string,
+    take_text, url_of_media, without_empty,
 };
 use super::{Content, Conversation, Delta, Unit};
 use crate::body::Body;
@@ -24,9 +24,7 @@ pub fn read_conversation<'a>(body: &Body<'a>, origin: &Origin) -> Result<Convers
     let elements = body.array("messages")?.unwrap_or_default();
     let mut units = Vec::with_capacity(elements.len());
     for (at, raw) in elements.iter().enumerate() {
-        let object: Map<String, Value> = serde_json::from_str(raw.get()).map_err(|error| {
-            Error::invalid(&format!("messages[{at}]"), format!("messages[{at}] must be an object: {error}."))
-        })?;
+        let object = read_object(raw, "messages", at)?;
         units.push(Unit { elements: at..at + 1, content: read_element(object, at, origin)? });
     }
     Ok(Conversation { elements, units })

@@ -2,6 +2,7 @@
 //!
 //! Invariant: readers are lenient. What has another type than expected counts as absent, and stays in the object.
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::body::Body;
@@ -20,6 +21,14 @@ pub fn check_messages(body: &Body<'_>) -> Result<(), Error> {
         }
         Some(_) => Ok(()),
     }
+}
+
+/// One element of a conversation's array as an object. Errors: 400 that names the element.
+pub fn read_object(raw: &RawValue, field: &str, at: usize) -> Result<Map<String, Value>, Error> {
+    serde_json::from_str(raw.get()).map_err(|error| {
+        let place = format!("{field}[{at}]");
+        Error::invalid(&place, format!("{place} must be an object: {error}."))
+    })
 }
 
 /// Takes a string field out of an object.

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use self::block::read_content;
-use super::fields::{check_messages, without_empty};
+use super::fields::{check_messages, read_object, without_empty};
 use super::{Content, Conversation, Unit};
 use crate::body::Body;
 use crate::error::Error;
@@ -28,9 +28,7 @@ pub fn read_conversation<'a>(body: &Body<'a>, origin: &Origin) -> Result<Convers
     let elements = body.array("messages")?.unwrap_or_default();
     let mut units = Vec::with_capacity(elements.len());
     for (at, raw) in elements.iter().enumerate() {
-        let object: Map<String, Value> = serde_json::from_str(raw.get()).map_err(|error| {
-            Error::invalid(&format!("messages[{at}]"), format!("messages[{at}] must be an object: {error}."))
-        })?;
+        let object = read_object(raw, "messages", at)?;
         let contents = read_element(object, at, origin)?;
         units.extend(contents.into_iter().map(|content| Unit { elements: at..at + 1, content }));
     }

@@ -10,7 +10,7 @@ pub use answer::{read_answer, read_event, write_failure};
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{media_from_url, take_string, take_text, url_of_media, without_empty};
+use super::fields::{media_from_url, read_object, take_string, take_text, url_of_media, without_empty};
 use super::{Content, Conversation, Unit};
 use crate::body::Body;
 use crate::error::Error;
@@ -50,9 +50,7 @@ pub fn read_conversation<'a>(body: &Body<'a>, origin: &Origin) -> Result<Convers
     let elements = body.array("input")?.unwrap_or_default();
     let mut units: Vec<Unit> = Vec::with_capacity(elements.len());
     for (at, raw) in elements.iter().enumerate() {
-        let object: Map<String, Value> = serde_json::from_str(raw.get()).map_err(|error| {
-            Error::invalid(&format!("input[{at}]"), format!("input[{at}] must be an object: {error}."))
-        })?;
+        let object = read_object(raw, "input", at)?;
         let content = read_item(object, at, origin)?;
         if let Content::Message(next) = &content
             && next.role == Role::Assistant

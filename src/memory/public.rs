@@ -2,10 +2,10 @@
 //!
 //! Invariant: every part of a message has a form here; what is no text is described by its type and reference.
 
-use chrono::{DateTime, SecondsFormat};
 use serde_json::{Value, json};
 
 use crate::protocol::PublicMessage;
+use crate::time::iso;
 use crate::turn::{Media, Part, PartKind, Source};
 
 /// `{messages, total}`.
@@ -22,7 +22,7 @@ fn public(thread: &str, stored: &PublicMessage) -> Value {
         "content": stored.message.parts.iter().map(part).collect::<Vec<_>>(),
         "type": "text",
         "status": if stored.incomplete { "incomplete" } else { "complete" },
-        "createdAt": iso_time(stored.created_at),
+        "createdAt": iso(stored.created_at),
     })
 }
 
@@ -57,28 +57,4 @@ fn reference(kind: &str, media: &Media) -> Value {
         fields.insert(field.to_owned(), value.clone().into());
     }
     described
-}
-
-/// ISO 8601 in UTC with milliseconds, from Unix milliseconds.
-pub fn iso_time(ms: u64) -> String {
-    let ms = i64::try_from(ms).unwrap_or(i64::MAX);
-    DateTime::from_timestamp_millis(ms).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_iso_8601_with_milliseconds() {
-        for (ms, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
-            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
-            (1_798_761_600_123, "2027-01-01T00:00:00.123Z"),
-            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
-        ] {
-            assert_eq!(iso_time(ms), text);
-        }
-    }
 }

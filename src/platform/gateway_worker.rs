@@ -49,10 +49,15 @@ impl Incoming {
         path_and_query(&self.url).1
     }
 
+    /// The headers that the gateway reads or forwards.
+    pub fn headers(&self) -> Headers<'_> {
+        Headers::from_lines(&self.lines)
+    }
+
     /// The lines that begin every answer to this request.
     pub fn answer_lines(&self) -> Lines {
         let mut lines = Lines::new(dialect_of(self.path()), &self.request_id);
-        lines.add_cors(&self.config, Headers::from_lines(&self.lines));
+        lines.add_cors(&self.config, self.headers());
         lines
     }
 }
@@ -100,8 +105,7 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
 async fn serve(incoming: Incoming, context: &Context) -> Result<web_sys::Response, Error> {
     let method = incoming.request.method();
     if method == "OPTIONS"
-        && let Some(lines) =
-            preflight(&incoming.config, Headers::from_lines(&incoming.lines), &incoming.request_id)
+        && let Some(lines) = preflight(&incoming.config, incoming.headers(), &incoming.request_id)
     {
         return respond(204, lines.as_str(), &JsValue::NULL).map_err(|_| Error::internal());
     }
@@ -111,7 +115,7 @@ async fn serve(incoming: Incoming, context: &Context) -> Result<web_sys::Respons
         }
         Endpoint::Inference(operation) => {
             #[cfg(feature = "fault-injection")]
-            misbehave(Headers::from_lines(&incoming.lines));
+            super::fault::strike("handler", incoming.headers().get("x-fault")).await;
             inference::serve(incoming, context, operation).await
         }
         Endpoint::Models => models_api::list(&incoming).await,
@@ -142,12 +146,4 @@ fn path_and_query(url: &str) -> (&str, &str) {
     let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
     let path = path.split('#').next().unwrap_or(path);
     path.split_once('?').unwrap_or((path, ""))
-}
-
-#[cfg(feature = "fault-injection")]
-#[allow(clippy::panic)]
-fn misbehave(headers: Headers<'_>) {
-    if headers.get("x-fault") == Some("panic") {
-        panic!("fault injection: the handler panics");
-    }
 }

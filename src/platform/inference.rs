@@ -3,12 +3,10 @@
 //! Invariant: nothing is sent to a provider before the key is known and the request understood; without memory the
 //! provider's body goes to the client untouched by us.
 
-use std::rc::Rc;
-
 use futures::channel::oneshot;
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::JsCast;
-use worker::{Context, Env};
+use worker::Context;
 
 use super::border::{body_of, now, random_id, respond, settled};
 use super::gateway_worker::Incoming;
@@ -16,27 +14,19 @@ use super::thread_client::ThreadClient;
 use super::{d1_keys, memory_turn, upstream};
 use crate::auth::{CredentialHeaders, Credentials, credentials};
 use crate::body::{Body, Edit};
-use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::headers::{Headers, is_json};
 use crate::keys::Principal;
 use crate::memory::address;
 use crate::operation::{Operation, estimated_tokens};
-use crate::reply::Lines;
 use crate::route::{Route, route};
 
 /// A request whose sender is known and whose body is read.
 pub struct Inference {
-    /// The Worker's bindings.
-    pub env: Env,
-    /// The deployment's configuration.
-    pub config: Rc<Config>,
+    /// The request as it came in.
+    pub incoming: Incoming,
     /// What is wanted.
     pub operation: Operation,
-    /// The request's headers, as lines.
-    pub header_lines: String,
-    /// The id that the answer carries.
-    pub request_id: String,
     /// Whom the key speaks for.
     pub principal: Principal,
     /// The caller's own provider credential, too.
@@ -49,14 +39,15 @@ pub struct Inference {
     pub client: web_sys::AbortSignal,
 }
 
-/// The credentials of a request, checked.
-pub async fn authenticate(env: &Env, headers: Headers<'_>) -> Result<(Credentials, Principal), Error> {
+/// The credentials of a request, checked. Errors: 401, and 503 when nobody can say.
+pub async fn authenticate(incoming: &Incoming) -> Result<(Credentials, Principal), Error> {
+    let headers = incoming.headers();
     let credentials = credentials(CredentialHeaders {
         gateway: headers.get("x-memory-gateway-authorization"),
         authorization: headers.get("authorization"),
         api_key: headers.get("x-api-key"),
     })?;
-    let principal = d1_keys::principal(env, &credentials.gateway).await?;
+    let principal = d1_keys::principal(&incoming.env, &credentials.gateway).await?;
     Ok((credentials, principal))
 }
 
@@ -66,10 +57,9 @@ pub async fn serve(
     context: &Context,
     operation: Operation,
 ) -> Result<web_sys::Response, Error> {
-    let Incoming { request, env, config, lines, request_id, .. } = incoming;
-    let headers = Headers::from_lines(&lines);
+    let headers = incoming.headers();
     let started = now();
-    let (credentials, principal) = authenticate(&env, headers).await?;
+    let (credentials, principal) = authenticate(&incoming).await?;
     let auth_ms = now() - started;
     if !is_json(headers) {
         return Err(Error::new(
@@ -78,19 +68,10 @@ pub async fn serve(
         ));
     }
     let address = address::read(headers)?;
-    let bytes = read_body(&request, headers, config.max_body_bytes).await?;
-    let inference = Inference {
-        env,
-        config,
-        operation,
-        header_lines: lines,
-        request_id,
-        principal,
-        credentials,
-        auth_ms,
-        bytes: bytes.to_vec(),
-        client: request.signal(),
-    };
+    let bytes = read_body(&incoming.request, headers, incoming.config.max_body_bytes).await?;
+    let client = incoming.request.signal();
+    let inference =
+        Inference { operation, principal, credentials, auth_ms, bytes: bytes.to_vec(), client, incoming };
     match (operation, address) {
         (Operation::Answer(dialect), Some(address)) => {
             let (reply, answer) = oneshot::channel();
@@ -133,25 +114,13 @@ async fn read_body(
 }
 
 impl Inference {
-    /// The request's headers.
-    pub fn headers(&self) -> Headers<'_> {
-        Headers::from_lines(&self.header_lines)
-    }
-
-    /// The lines that begin every answer to this request.
-    pub fn lines(&self) -> Lines {
-        let mut lines = Lines::new(Some(self.operation.dialect()), &self.request_id);
-        lines.add_cors(&self.config, self.headers());
-        lines
-    }
-
     /// The object of one of the caller's threads.
     pub fn thread(&self, thread: &str) -> ThreadClient {
         #[allow(unused_mut)]
-        let mut client = ThreadClient::new(self.env.clone(), &self.principal, thread);
+        let mut client = ThreadClient::new(self.incoming.env.clone(), &self.principal, thread);
         #[cfg(feature = "fault-injection")]
         {
-            client.fault = self.headers().get("x-fault").map(str::to_owned);
+            client.fault = self.incoming.headers().get("x-fault").map(str::to_owned);
         }
         client
     }
@@ -163,7 +132,7 @@ impl Inference {
             Error::invalid("model", "The field `model` is missing. Write it as `provider/model`.")
         })?;
         body.flag("stream")?;
-        route(&self.config, self.operation.dialect(), &model, self.credentials.provider.as_ref())
+        route(&self.incoming.config, self.operation.dialect(), &model, self.credentials.provider.as_ref())
     }
 
     /// The edit that gives the model its upstream name, where that differs.
@@ -184,7 +153,7 @@ impl Inference {
             Err(error) if matches!(error.code(), Some("unsupported_dialect" | "no_route")) => {}
             Err(error) => return Err(error),
         }
-        let mut lines = self.lines();
+        let mut lines = self.incoming.answer_lines();
         lines.add("content-type", "application/json");
         lines.add("x-gateway-estimated", "input_tokens");
         let answer = serde_json::json!({ "input_tokens": estimated_tokens(&body) }).to_string();
@@ -198,10 +167,11 @@ impl Inference {
         let edits = self.model_edit(&body, &route);
         let sent = if edits.is_empty() { bytes } else { Uint8Array::from(body.edited(edits).as_slice()) };
         let sent_at = now();
-        let timeout = self.config.upstream_timeout_ms;
+        let timeout = self.incoming.config.upstream_timeout_ms;
         let begun =
-            upstream::request(&route, self.operation, self.headers(), &sent, &self.client, timeout).await?;
-        let mut lines = self.lines();
+            upstream::request(&route, self.operation, self.incoming.headers(), &sent, &self.client, timeout)
+                .await?;
+        let mut lines = self.incoming.answer_lines();
         lines.add_route(&route.provider.name, &route.model, 1);
         lines.add_timing(self.auth_ms, 0, now() - sent_at);
         lines.add_upstream(Headers::from_lines(&begun.lines));

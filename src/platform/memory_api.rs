@@ -10,14 +10,13 @@ use super::log;
 use super::thread_client::ThreadClient;
 use crate::api::Page;
 use crate::error::{Error, Kind};
-use crate::headers::Headers;
 use crate::memory::address::check_id;
 use crate::memory::public;
 use crate::protocol::{Messages, ReadMessages, ThreadKey};
 
 /// `GET /v1/memory/threads/{id}/messages`.
 pub async fn thread_messages(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
-    let (_, principal) = authenticate(&incoming.env, Headers::from_lines(&incoming.lines)).await?;
+    let (_, principal) = authenticate(incoming).await?;
     check_id("threadId", &thread)?;
     let page = Page::read(incoming.query())?;
     let object = ThreadClient::new(incoming.env.clone(), &principal, &thread);

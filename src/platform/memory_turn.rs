@@ -82,7 +82,7 @@ async fn start(
     address: &Address,
     turn_id: String,
 ) -> Result<Started, Refused> {
-    let headers = inference.headers();
+    let headers = inference.incoming.headers();
     let body = Body::parse(&inference.bytes)?;
     let route = inference.route(&body)?;
     let origin = Origin { dialect, provider: route.provider.name.clone() };
@@ -103,10 +103,13 @@ async fn start(
         messages: prompt::messages(&conversation),
     };
     let asked_at = now();
-    let begun = begin(&thread, &beginning, inference.config.memory_deadline_ms).await?;
+    let begun = begin(&thread, &beginning, inference.incoming.config.memory_deadline_ms).await?;
     let memory_ms = now() - asked_at;
     if begun.status == MemoryStatus::Degraded {
-        log::event("memory_degraded", json!({ "request_id": inference.request_id, "turn": beginning.turn }));
+        log::event(
+            "memory_degraded",
+            json!({ "request_id": inference.incoming.request_id, "turn": beginning.turn }),
+        );
     }
     let report = Report {
         thread,
@@ -128,7 +131,7 @@ async fn start(
     edits.extend(prompt::edit(dialect, &body, &conversation, &begun.items, &route.provider.name));
     let sent = Uint8Array::from(body.edited(edits).as_slice());
     let sent_at = now();
-    let timeout = inference.config.upstream_timeout_ms;
+    let timeout = inference.incoming.config.upstream_timeout_ms;
     let upstream = match upstream::request(
         &route,
         inference.operation,
@@ -146,7 +149,7 @@ async fn start(
             return Err(Refused { error, report: Some(report.with_status(status)) });
         }
     };
-    let mut lines = inference.lines();
+    let mut lines = inference.incoming.answer_lines();
     lines.add_route(&route.provider.name, &route.model, 1);
     lines.add_memory(begun.status, begun.tokens);
     lines.add_timing(inference.auth_ms, memory_ms, now() - sent_at);
@@ -210,14 +213,14 @@ impl Started {
         let client = respond(upstream.status, lines.as_str(), &pipe.readable());
         let _ = reply.send(client.map_err(|_| Error::internal()));
         let last_words = origin.dialect.write_failure(&cut_short(&origin.provider));
-        let deadline = inference.config.memory_deadline_ms;
+        let deadline = inference.incoming.config.memory_deadline_ms;
         let mut late = None;
         let pump = Pump {
             from: body.unchecked_ref::<Readable>(),
             to: &writer,
             controller: &upstream.controller,
             gone,
-            idle_ms: u64::from(inference.config.upstream_timeout_ms),
+            idle_ms: u64::from(inference.incoming.config.upstream_timeout_ms),
             last_words: &last_words,
         };
         let stopped = pump
@@ -226,7 +229,7 @@ impl Started {
             })
             .await;
         if let Some(side) = stopped.by() {
-            log::event("stream_broken", json!({ "request_id": inference.request_id, "by": side }));
+            log::event("stream_broken", json!({ "request_id": inference.incoming.request_id, "by": side }));
         }
         if let Some(late) = late {
             late.await;
@@ -236,7 +239,7 @@ impl Started {
     async fn whole(self, inference: &Inference, gone: &mut ClientGone, reply: Reply) {
         let Started { upstream, origin, lines, report } = self;
         let status = upstream.status;
-        let timeout = inference.config.upstream_timeout_ms;
+        let timeout = inference.incoming.config.upstream_timeout_ms;
         let body = within(timeout, settled(upstream.answer.array_buffer()));
         let bytes = match select(pin!(body), pin!(gone.wait())).await {
             Either::Left((Some(Ok(buffer)), _)) => Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>()),
@@ -257,7 +260,7 @@ impl Started {
             .then(|| origin.dialect.read_answer(&bytes.to_vec(), &origin))
             .flatten()
             .unwrap_or(Answer { message: None, usage: None, stop: None, ending: Ending::Failed });
-        let late = report.with_answer(read).send_within(inference.config.memory_deadline_ms).await;
+        let late = report.with_answer(read).send_within(inference.incoming.config.memory_deadline_ms).await;
         let body: &JsValue = bytes.as_ref();
         let _ = reply.send(respond(status, lines.as_str(), body).map_err(|_| Error::internal()));
         if let Some(late) = late {

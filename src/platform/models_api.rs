@@ -15,7 +15,6 @@ use super::log;
 use super::upstream::USER_AGENT;
 use crate::cache::ExpiringCache;
 use crate::error::{Error, Kind};
-use crate::headers::Headers;
 use crate::models::{Model, anthropic_list, anthropic_model, merged, openai_list, openai_model, read_list};
 use crate::providers::{OPENROUTER, Provider};
 use crate::reply::Lines;
@@ -50,11 +49,11 @@ pub async fn one(incoming: &Incoming, id: &str) -> Result<web_sys::Response, Err
 }
 
 fn is_anthropic(incoming: &Incoming) -> bool {
-    Headers::from_lines(&incoming.lines).get("anthropic-version").is_some()
+    incoming.headers().get("anthropic-version").is_some()
 }
 
 async fn models(incoming: &Incoming) -> Result<Vec<Model>, Error> {
-    authenticate(&incoming.env, Headers::from_lines(&incoming.lines)).await?;
+    authenticate(incoming).await?;
     if let Some(known) = LIST.with_borrow(|list| list.get(&(), now()).cloned()) {
         return Ok(known);
     }

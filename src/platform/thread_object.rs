@@ -39,7 +39,7 @@ impl DurableObject for ThreadObject {
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         #[cfg(feature = "fault-injection")]
-        self.misbehave(&request).await?;
+        super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
         let path = request.path();
         let body = request.bytes().await?;
         let answer = match path.as_str() {
@@ -137,18 +137,5 @@ impl ThreadObject {
                 Err("the transaction did not run".into())
             }
         }
-    }
-
-    #[cfg(feature = "fault-injection")]
-    #[allow(clippy::panic)]
-    async fn misbehave(&self, request: &Request) -> worker::Result<()> {
-        let fault = request.headers().get("x-fault")?.unwrap_or_default();
-        if fault == "panic-object" {
-            panic!("fault injection: the object panics");
-        }
-        if let Some(ms) = fault.strip_prefix("slow-object=").and_then(|ms| ms.parse().ok()) {
-            worker::Delay::from(std::time::Duration::from_millis(ms)).await;
-        }
-        Ok(())
     }
 }

@@ -64,45 +64,46 @@ function soon(promise, ms, what) {
 
 const WORDS = Array.from({ length: 40 }, (_, n) => `word${n + 1}`);
 
-test("a panic in a handler is a quick 500, plain streams go on, streams with memory end, and life goes on", async () => {
-  const threads = Array.from({ length: 5 }, newThread);
-  const plain = await Promise.all(threads.map(() => stream()));
-  const remembered = await Promise.all(threads.map((thread) => stream(thread)));
-  const waiting = post(gateway, CHAT, body("waits", `${MODEL};stall=3000`), { thread: newThread() });
+for (const fault of ["panic", "exception"])
+  test(`a handler's ${fault} is a quick 500, plain streams go on, streams with memory end, and life goes on`, async () => {
+    const threads = Array.from({ length: 5 }, newThread);
+    const plain = await Promise.all(threads.map(() => stream()));
+    const remembered = await Promise.all(threads.map((thread) => stream(thread)));
+    const waiting = post(gateway, CHAT, body("waits", `${MODEL};stall=3000`), { thread: newThread() });
 
-  const response = await soon(
-    post(gateway, CHAT, body("boom"), { headers: { "x-fault": "panic" } }),
-    2_000,
-    "the answer to the panicking request",
-  );
-  assert.match(response.headers.get("x-request-id"), /^req_/);
-  assert.match(response.headers.get("content-type"), /^application\/json/);
-  const { message, ...rest } = await refused(response);
-  assert.deepEqual(rest, { status: 500, type: "server_error", param: null, code: null });
-  assert.match(message, /request id/);
+    const response = await soon(
+      post(gateway, CHAT, body("boom"), { headers: { "x-fault": fault } }),
+      2_000,
+      "the answer to the request that fails",
+    );
+    assert.match(response.headers.get("x-request-id"), /^req_/);
+    assert.match(response.headers.get("content-type"), /^application\/json/);
+    const { message, ...rest } = await refused(response);
+    assert.deepEqual(rest, { status: 500, type: "server_error", param: null, code: null });
+    assert.match(message, /request id/);
 
-  // A request that waited for its provider is told, too.
-  const told = await soon(waiting, 5_000, "the answer to the request that waited");
-  await told.text();
-  assert.ok([200, 500].includes(told.status), `${told.status}`);
+    // A request that waited for its provider is told, too.
+    const told = await soon(waiting, 5_000, "the answer to the request that waited");
+    await told.text();
+    assert.ok([200, 500].includes(told.status), `${told.status}`);
 
-  for (const answer of plain) {
-    const { bytes, clean } = await soon(answer.ended, 10_000, "the end of a plain stream");
-    assert.ok(clean);
-    assert.ok(bytes.includes("word40") && bytes.includes("[DONE]"));
-  }
-  for (const answer of remembered) {
-    const { bytes, clean } = await soon(answer.ended, 10_000, "the end of a stream with memory");
-    // Whole or visibly broken, never cut off with a clean end.
-    assert.equal(clean, bytes.includes("[DONE]"));
-  }
-  for (const thread of threads) {
-    assert.equal((await soon(chat(gateway, thread, "two"), 5_000, "the next turn")).text, "You said: two");
-    const [first, ...others] = await stored(gateway, thread);
-    assert.deepEqual(first, user("one"));
-    assert.deepEqual(others.slice(-2), [user("two"), echo("two")]);
-  }
-});
+    for (const answer of plain) {
+      const { bytes, clean } = await soon(answer.ended, 10_000, "the end of a plain stream");
+      assert.ok(clean);
+      assert.ok(bytes.includes("word40") && bytes.includes("[DONE]"));
+    }
+    for (const answer of remembered) {
+      const { bytes, clean } = await soon(answer.ended, 10_000, "the end of a stream with memory");
+      // Whole or visibly broken, never cut off with a clean end.
+      assert.equal(clean, bytes.includes("[DONE]"));
+    }
+    for (const thread of threads) {
+      assert.equal((await soon(chat(gateway, thread, "two"), 5_000, "the next turn")).text, "You said: two");
+      const [first, ...others] = await stored(gateway, thread);
+      assert.deepEqual(first, user("one"));
+      assert.deepEqual(others.slice(-2), [user("two"), echo("two")]);
+    }
+  });
 
 test("the provider's work for streams that a panic broke is ended", async () => {
   const answer = await stream(newThread(), `${MODEL};words=1000;delay=30`);
@@ -114,16 +115,23 @@ test("the provider's work for streams that a panic broke is ended", async () => 
   assert.equal(entry.finished, false);
 });
 
-for (const streamed of [false, true]) {
-  test(`a panic in a thread's object is answered soon (${streamed ? "streamed" : "whole"}), and the thread works again`, async () => {
+for (const [fault, streamed] of [
+  ["panic", false],
+  ["panic", true],
+  ["exception", false],
+]) {
+  test(`a ${fault} in a thread's object is answered soon (${streamed ? "streamed" : "whole"}), and the thread works again`, async () => {
     const thread = newThread();
     await chat(gateway, thread, "one");
     const other = newThread();
     await chat(gateway, other, "My name is Alex.");
     const response = await soon(
-      post(gateway, CHAT, body("boom", MODEL, streamed), { thread, headers: { "x-fault": "panic-object" } }),
+      post(gateway, CHAT, body("boom", MODEL, streamed), {
+        thread,
+        headers: { "x-fault": `${fault}-object` },
+      }),
       4_000,
-      "the answer to the request whose object panics",
+      "the answer to the request whose object fails",
     );
     await soon(
       response.text().catch(() => ""),

@@ -1,0 +1,34 @@
+//! Failures on request, for the end-to-end tests: what happens to everybody else when the gateway itself fails.
+//!
+//! Invariant: compiled only with the feature `fault-injection`, which no deployed build has.
+
+use std::time::Duration;
+
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+use worker::Delay;
+
+#[wasm_bindgen]
+extern "C" {
+    /// Deliberately without `catch`: what it throws reaches Rust as an uncaught exception.
+    #[wasm_bindgen(js_namespace = JSON, js_name = parse)]
+    fn parse_uncaught(text: &str) -> JsValue;
+}
+
+/// Does to the caller what the header `x-fault` asks for, if it is one of `place`'s: `panic` or `exception` (for
+/// `handler`; `panic-object`, `exception-object` and `slow-object=MS` for `object`).
+#[allow(clippy::panic)]
+pub async fn strike(place: &str, asked: Option<&str>) {
+    match (place, asked) {
+        ("handler", Some("panic")) | ("object", Some("panic-object")) => panic!("fault injection: a panic"),
+        ("handler", Some("exception")) | ("object", Some("exception-object")) => {
+            drop(parse_uncaught("fault injection: an exception"));
+        }
+        ("object", Some(fault)) => {
+            if let Some(ms) = fault.strip_prefix("slow-object=").and_then(|ms| ms.parse().ok()) {
+                Delay::from(Duration::from_millis(ms)).await;
+            }
+        }
+        _ => {}
+    }
+}
