@@ -10,6 +10,10 @@ use crate::error::{Error, Kind};
 use crate::keys::Secret;
 use crate::providers::{KeyHeader, Provider, ROWS};
 
+/// After this long, in milliseconds, a turn whose end was never reported is closed as lost: the longest that the platform
+/// lets a Worker's work go on behind an answer is far below.
+pub const PENDING_TURN_TTL_MS: u64 = 15 * 60 * 1000;
+
 /// Everything that a deployment can set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -102,7 +106,7 @@ impl Config {
             memory_deadline_ms: number32("MEMORY_DEADLINE_MS", 250)?,
             max_body_bytes: number("MAX_BODY_BYTES", 20 * 1024 * 1024)? as usize,
             upstream_timeout_ms: number32("UPSTREAM_TIMEOUT_MS", 600_000)?,
-            pending_turn_ttl_ms: number("PENDING_TURN_TTL_MS", 15 * 60 * 1000)?,
+            pending_turn_ttl_ms: number("PENDING_TURN_TTL_MS", PENDING_TURN_TTL_MS)?,
             cors_origins: set("CORS_ORIGINS")
                 .map(|list| list.split(',').map(|origin| origin.trim().to_owned()).collect())
                 .unwrap_or_default(),

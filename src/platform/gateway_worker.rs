@@ -124,7 +124,8 @@ async fn serve(incoming: Incoming, context: &Context) -> Result<web_sys::Respons
     }
 }
 
-fn config(env: &Env) -> Result<Rc<Config>, Error> {
+/// The deployment's configuration, read once in an isolate's life. Errors: 500 that names the variable.
+pub fn config(env: &Env) -> Result<Rc<Config>, Error> {
     if let Some(known) = CONFIG.with_borrow(Clone::clone) {
         return Ok(known);
     }

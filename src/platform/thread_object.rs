@@ -13,8 +13,8 @@ use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use super::border::now;
 use super::sql_database::SqlDatabase;
-use super::{d1_index, log};
-use crate::config::Config;
+use super::{d1_index, gateway_worker, log};
+use crate::config::PENDING_TURN_TTL_MS;
 use crate::memory::store::Store;
 use crate::protocol::{COMMIT, MESSAGES, PREPARE};
 use crate::thread;
@@ -32,8 +32,8 @@ pub struct ThreadObject {
 
 impl DurableObject for ThreadObject {
     fn new(state: State, env: Env) -> Self {
-        let pending_turn_ttl_ms = Config::read(|name| env.var(name).ok().map(|value| value.to_string()))
-            .map_or(15 * 60 * 1000, |config| config.pending_turn_ttl_ms);
+        let pending_turn_ttl_ms =
+            gateway_worker::config(&env).map_or(PENDING_TURN_TTL_MS, |config| config.pending_turn_ttl_ms);
         ThreadObject { state, env, store: RefCell::new(None), alarm_at: Cell::new(None), pending_turn_ttl_ms }
     }
 
