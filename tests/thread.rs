@@ -447,6 +447,19 @@ fn messages_larger_than_a_row_come_back_whole() {
 }
 
 #[test]
+fn asking_for_a_thread_that_was_never_used_brings_nothing_into_being() {
+    let file = std::env::temp_dir().join(format!("memory-gateway-{}.sqlite", std::process::id()));
+    let connect = || Sqlite(rusqlite::Connection::open(&file).unwrap());
+    assert!(Store::open_existing(connect()).unwrap().is_none());
+    let tables: i64 =
+        connect().0.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0)).unwrap();
+    assert_eq!(tables, 0);
+    std::fs::remove_file(&file).unwrap();
+    let used = five_turns().store.into_database();
+    assert_eq!(Store::open_existing(used).unwrap().unwrap().conversation(100).unwrap().len(), 10);
+}
+
+#[test]
 fn storage_opens_again_on_what_an_earlier_version_left() {
     let thread = five_turns();
     let connection = thread.store.into_database().0;

@@ -206,6 +206,16 @@ impl<D: Database> Store<D> {
         Ok(Store(database))
     }
 
+    /// Opens the storage of a thread that may not exist, without bringing it into being: `None` when nothing was ever
+    /// stored.
+    pub fn open_existing(database: D) -> Result<Option<Self>, D::Error> {
+        let found = database.query("SELECT count(*) FROM sqlite_master WHERE name = 'migrations'", &[])?;
+        if found.first().is_none_or(|row| row.integer(0) == 0) {
+            return Ok(None);
+        }
+        Store::open(database).map(Some)
+    }
+
     /// Gives the database back.
     pub fn into_database(self) -> D {
         self.0

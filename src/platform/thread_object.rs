@@ -3,6 +3,7 @@
 //! Invariant: between the first statement and the last of a message there is no `await`, and a failure undoes them all.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,7 +17,7 @@ use super::sql_database::SqlDatabase;
 use super::{d1_index, gateway_worker, log};
 use crate::config::PENDING_TURN_TTL_MS;
 use crate::memory::store::Store;
-use crate::protocol::{COMMIT, MESSAGES, PREPARE};
+use crate::protocol::{COMMIT, MESSAGES, Messages, PREPARE};
 use crate::thread;
 
 /// One thread of one project.
@@ -24,7 +25,7 @@ use crate::thread;
 pub struct ThreadObject {
     state: State,
     env: Env,
-    store: RefCell<Option<std::rc::Rc<Store<SqlDatabase>>>>,
+    store: RefCell<Option<Rc<Store<SqlDatabase>>>>,
     /// When the alarm that is set will ring; setting it costs a written row.
     alarm_at: Cell<Option<u64>>,
     pending_turn_ttl_ms: u64,
@@ -45,6 +46,7 @@ impl DurableObject for ThreadObject {
         let answer = match path.as_str() {
             PREPARE => self.run(&body, thread::prepare),
             COMMIT => self.run(&body, thread::commit),
+            MESSAGES if !self.exists()? => Response::from_bytes(serde_json::to_vec(&Messages::NotFound)?),
             MESSAGES => self.run(&body, thread::messages),
             _ => return Response::error("unknown message", 404),
         }?;
@@ -76,12 +78,22 @@ impl DurableObject for ThreadObject {
 }
 
 impl ThreadObject {
+    /// True when something was ever stored. Looking must not make an empty database, which would be kept and billed.
+    fn exists(&self) -> worker::Result<bool> {
+        if self.store.borrow().is_none()
+            && let Some(store) = Store::open_existing(SqlDatabase::of(&self.state)?)?
+        {
+            self.store.replace(Some(Rc::new(store)));
+        }
+        Ok(self.store.borrow().is_some())
+    }
+
     /// The open storage; opening it is tried again after a failure.
-    fn store(&self) -> worker::Result<std::rc::Rc<Store<SqlDatabase>>> {
+    fn store(&self) -> worker::Result<Rc<Store<SqlDatabase>>> {
         if let Some(store) = self.store.borrow().as_ref() {
             return Ok(store.clone());
         }
-        let store = self.transaction(|| Store::open(SqlDatabase::of(&self.state)?).map(std::rc::Rc::new))?;
+        let store = self.transaction(|| Store::open(SqlDatabase::of(&self.state)?).map(Rc::new))?;
         self.store.replace(Some(store.clone()));
         Ok(store)
     }
