@@ -1,15 +1,16 @@
 //! OpenAI Chat Completions: <https://platform.openai.com/docs/api-reference/chat>.
 //!
 //! Invariant: reading a message and writing it back for the same provider gives what the client sent, but for the
-//! wrapping of a single text, and for reasoning that led to no tool call. Of several choices (`n` > 1) the first is the one remembered.
+//! wrapping of a single text, and for reasoning that led to no tool call. Of several choices (`n` > 1) the first is the
+//! one remembered.
 
 use serde_json::{Map, Value, json};
 
 use super::fields::{
-    check_messages, media_from_url, number_at, only_text, read_object, take_array, take_object, take_string,
-    take_text, url_of_media, without_empty,
+    media_from_url, number_at, only_text, read_messages, take_array, take_object, take_string, take_text,
+    url_of_media, without_empty,
 };
-use super::{Content, Conversation, Delta, Unit};
+use super::{Content, Conversation, Delta};
 use crate::body::Body;
 use crate::error::Error;
 use crate::sse::Event;
@@ -20,14 +21,7 @@ use crate::turn::{
 
 /// Reads the `messages` of a request. Errors: 400 that names the message and field.
 pub fn read_conversation<'a>(body: &Body<'a>, origin: &Origin) -> Result<Conversation<'a>, Error> {
-    check_messages(body)?;
-    let elements = body.array("messages")?.unwrap_or_default();
-    let mut units = Vec::with_capacity(elements.len());
-    for (at, raw) in elements.iter().enumerate() {
-        let object = read_object(raw, "messages", at)?;
-        units.push(Unit { elements: at..at + 1, content: read_element(object, at, origin)? });
-    }
-    Ok(Conversation { elements, units })
+    read_messages(body, |object, at| Ok(vec![read_element(object, at, origin)?]))
 }
 
 fn read_element(object: Map<String, Value>, at: usize, origin: &Origin) -> Result<Content, Error> {

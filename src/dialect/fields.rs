@@ -5,6 +5,7 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::{Content, Conversation, Unit};
 use crate::body::Body;
 use crate::error::Error;
 use crate::turn::{Media, Part, PartKind, Source};
@@ -21,6 +22,22 @@ pub fn check_messages(body: &Body<'_>) -> Result<(), Error> {
         }
         Some(_) => Ok(()),
     }
+}
+
+/// Reads the `messages` of a request; `read` says what the element at an index holds. Errors: 400 that names the message
+/// and field.
+pub fn read_messages<'a>(
+    body: &Body<'a>,
+    read: impl Fn(Map<String, Value>, usize) -> Result<Vec<Content>, Error>,
+) -> Result<Conversation<'a>, Error> {
+    check_messages(body)?;
+    let elements = body.array("messages")?.unwrap_or_default();
+    let mut units = Vec::with_capacity(elements.len());
+    for (at, raw) in elements.iter().enumerate() {
+        let contents = read(read_object(raw, "messages", at)?, at)?;
+        units.extend(contents.into_iter().map(|content| Unit { elements: at..at + 1, content }));
+    }
+    Ok(Conversation { elements, units })
 }
 
 /// One element of a conversation's array as an object. Errors: 400 that names the element.

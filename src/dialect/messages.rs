@@ -16,23 +16,15 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use self::block::read_content;
-use super::fields::{check_messages, read_object, without_empty};
-use super::{Content, Conversation, Unit};
+use super::fields::{read_messages, without_empty};
+use super::{Content, Conversation};
 use crate::body::Body;
 use crate::error::Error;
 use crate::turn::{Message, Origin, Part, PartKind, Role};
 
 /// Reads the `messages` of a request. Errors: 400 that names the message and field.
 pub fn read_conversation<'a>(body: &Body<'a>, origin: &Origin) -> Result<Conversation<'a>, Error> {
-    check_messages(body)?;
-    let elements = body.array("messages")?.unwrap_or_default();
-    let mut units = Vec::with_capacity(elements.len());
-    for (at, raw) in elements.iter().enumerate() {
-        let object = read_object(raw, "messages", at)?;
-        let contents = read_element(object, at, origin)?;
-        units.extend(contents.into_iter().map(|content| Unit { elements: at..at + 1, content }));
-    }
-    Ok(Conversation { elements, units })
+    read_messages(body, |object, at| read_element(object, at, origin))
 }
 
 fn read_element(mut object: Map<String, Value>, at: usize, origin: &Origin) -> Result<Vec<Content>, Error> {

@@ -1,5 +1,6 @@
 // What Rust asks of the runtime in one call where the web API would take many: each crossing of the border costs about
-// a microsecond, and a request has dozens of headers. Invariant: no logic, only shape.
+// a microsecond, and a request has dozens of headers. Invariant: nothing is decided here; what to send, how long to wait
+// and what an outcome means are Rust's to say.
 
 // Panics take the whole wasm instance with them; entry.js ends these then, so that nobody hangs.
 const live = (globalThis.__memoryGatewayLive ??= new Set());

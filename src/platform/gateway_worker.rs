@@ -36,6 +36,8 @@ pub struct Incoming {
     pub lines: String,
     /// The id that the answer carries.
     pub request_id: String,
+    /// The lines that begin every answer to this request.
+    pub answer_lines: Lines,
 }
 
 impl Incoming {
@@ -52,13 +54,6 @@ impl Incoming {
     /// The headers that the gateway reads or forwards.
     pub fn headers(&self) -> Headers<'_> {
         Headers::from_lines(&self.lines)
-    }
-
-    /// The lines that begin every answer to this request.
-    pub fn answer_lines(&self) -> Lines {
-        let mut lines = Lines::new(dialect_of(self.path()), &self.request_id);
-        lines.add_cors(&self.config, self.headers());
-        lines
     }
 }
 
@@ -77,12 +72,16 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     let lines = request_lines(&request);
     let url = request.url();
     let dialect = dialect_of(path_and_query(&url).0);
-    let request_id = request_id(Headers::from_lines(&lines), || random_id("req_"));
-    let (answer_lines, outcome) = match config(&env) {
-        Err(error) => (Lines::new(dialect, &request_id), Err(error)),
+    let headers = Headers::from_lines(&lines);
+    let request_id = request_id(headers, || random_id("req_"));
+    let mut answer_lines = Lines::new(dialect, &request_id);
+    let outcome = match config(&env) {
+        Err(error) => Err(error),
         Ok(config) => {
-            let incoming = Incoming { request, env, config, url, lines, request_id: request_id.clone() };
-            (incoming.answer_lines(), serve(incoming, &context).await)
+            answer_lines.add_cors(&config, headers);
+            let (request_id, answer_lines) = (request_id.clone(), answer_lines.clone());
+            let incoming = Incoming { request, env, config, url, lines, request_id, answer_lines };
+            serve(incoming, &context).await
         }
     };
     match outcome {
@@ -94,10 +93,9 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
                     json!({ "request_id": request_id, "status": error.status(), "code": error.code(), "error": error.message() }),
                 );
             }
-            let mut lines = answer_lines;
-            add_error(&mut lines, &error);
+            add_error(&mut answer_lines, &error);
             let body = error.body_for(dialect, &request_id).to_string();
-            Ok(respond(error.status(), lines.as_str(), &JsValue::from_str(&body))?)
+            Ok(respond(error.status(), answer_lines.as_str(), &JsValue::from_str(&body))?)
         }
     }
 }
@@ -136,7 +134,7 @@ pub fn config(env: &Env) -> Result<Rc<Config>, Error> {
 
 /// A 200 with a JSON body.
 pub fn json_answer(incoming: &Incoming, body: &Value) -> Result<web_sys::Response, Error> {
-    let mut lines = incoming.answer_lines();
+    let mut lines = incoming.answer_lines.clone();
     lines.add("content-type", "application/json");
     respond(200, lines.as_str(), &JsValue::from_str(&body.to_string())).map_err(|_| Error::internal())
 }

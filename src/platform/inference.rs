@@ -153,7 +153,7 @@ impl Inference {
             Err(error) if matches!(error.code(), Some("unsupported_dialect" | "no_route")) => {}
             Err(error) => return Err(error),
         }
-        let mut lines = self.incoming.answer_lines();
+        let mut lines = self.incoming.answer_lines.clone();
         lines.add("content-type", "application/json");
         lines.add("x-gateway-estimated", "input_tokens");
         let answer = serde_json::json!({ "input_tokens": estimated_tokens(&body) }).to_string();
@@ -171,7 +171,7 @@ impl Inference {
         let begun =
             upstream::request(&route, self.operation, self.incoming.headers(), &sent, &self.client, timeout)
                 .await?;
-        let mut lines = self.incoming.answer_lines();
+        let mut lines = self.incoming.answer_lines.clone();
         lines.add_route(&route.provider.name, &route.model, 1);
         lines.add_timing(self.auth_ms, 0, now() - sent_at);
         lines.add_upstream(Headers::from_lines(&begun.lines));

@@ -149,7 +149,7 @@ async fn start(
             return Err(Refused { error, report: Some(report.with_status(status)) });
         }
     };
-    let mut lines = inference.incoming.answer_lines();
+    let mut lines = inference.incoming.answer_lines.clone();
     lines.add_route(&route.provider.name, &route.model, 1);
     lines.add_memory(begun.status, begun.tokens);
     lines.add_timing(inference.auth_ms, memory_ms, now() - sent_at);

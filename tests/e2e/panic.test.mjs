@@ -120,7 +120,7 @@ for (const [fault, streamed] of [
   ["panic", true],
   ["exception", false],
 ]) {
-  test(`a ${fault} in a thread's object is answered soon (${streamed ? "streamed" : "whole"}), and the thread works again`, async () => {
+  test(`a failing object (${fault}) is answered for soon (${streamed ? "streamed" : "whole"}), and the thread works again`, async () => {
     const thread = newThread();
     await chat(gateway, thread, "one");
     const other = newThread();
