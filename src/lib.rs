@@ -11,6 +11,8 @@ pub mod cache;
 pub mod config;
 pub mod dialect;
 pub mod error;
+pub mod frame;
+pub mod gather;
 pub mod headers;
 pub mod keys;
 pub mod memory;
@@ -22,11 +24,14 @@ pub mod protocol;
 pub mod providers;
 pub mod refusal;
 pub mod reply;
+pub mod request;
 pub mod route;
+pub mod seal;
 pub mod sse;
 pub mod thread;
 pub mod time;
 pub mod tokens;
+pub mod translate;
 pub mod turn;
 
 #[cfg(target_family = "wasm")]

@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::body::{Body, Edit};
 use crate::dialect::{Content, Conversation, Dialect, Unit};
 use crate::memory::context::Item;
+use crate::request::Entry;
 use crate::turn::{Message, Part, PartKind};
 
 /// The messages of a request, system texts left out: what [`Item`]s count by.
@@ -18,7 +19,7 @@ pub fn messages(conversation: &Conversation<'_>) -> Vec<Message> {
         .iter()
         .filter_map(|unit| match &unit.content {
             Content::Message(message) => Some(message.clone()),
-            Content::System => None,
+            Content::Instruction(_) => None,
         })
         .collect()
 }
@@ -69,6 +70,58 @@ pub fn edit(
     Some(body.set(dialect.conversation_field(), format!("[{}]", elements.join(","))))
 }
 
+/// The items as the entries of a request that is written anew: instructions stay in front of the message that they
+/// preceded.
+pub fn entries(dialect: Dialect, conversation: Conversation<'_>, items: Vec<Item>) -> Vec<Entry> {
+    let mut out: Vec<Entry> = Vec::with_capacity(conversation.units.len() + items.len());
+    let mut sent: Vec<Option<Message>> = Vec::new();
+    // What stands in front of each message: instructions, and the message's place in the request.
+    let mut before: Vec<(Vec<Entry>, String)> = Vec::new();
+    let mut waiting = Vec::new();
+    for unit in conversation.units {
+        match unit.content {
+            Content::Instruction(parts) => waiting.push(Entry::Instruction(parts)),
+            Content::Message(message) => {
+                let place = format!("{}[{}]", dialect.conversation_field(), unit.elements.start);
+                before.push((std::mem::take(&mut waiting), place));
+                sent.push(Some(message));
+            }
+        }
+    }
+    let mut led = 0;
+    let mut lead = |out: &mut Vec<Entry>, at: usize| {
+        for (instructions, _) in before.iter_mut().take(at + 1).skip(led) {
+            out.append(instructions);
+        }
+        led = led.max(at + 1);
+        before.get(at).map(|(_, place)| place.clone())
+    };
+    lead(&mut out, 0);
+    for item in items {
+        match item {
+            Item::Keep(at) => {
+                let place = lead(&mut out, at);
+                if let Some(message) = sent.get_mut(at).and_then(Option::take) {
+                    out.push(Entry::Message { message, place });
+                }
+            }
+            Item::Replace(at, message) => {
+                lead(&mut out, at);
+                out.push(stored_entry(message));
+            }
+            Item::Insert(message) => out.push(stored_entry(message)),
+        }
+    }
+    lead(&mut out, sent.len());
+    out.extend(waiting);
+    out
+}
+
+fn stored_entry(mut message: Message) -> Entry {
+    message.parts.iter_mut().for_each(forget_cache_hints);
+    Entry::Message { message, place: None }
+}
+
 fn forget_cache_hints(part: &mut Part) {
     part.extra.shift_remove("cache_control");
     if let PartKind::ToolResult(result) = &mut part.kind {
@@ -96,7 +149,8 @@ struct Element {
 impl Writer<'_> {
     fn systems_before(&mut self, end: usize) {
         for at in self.next_system..end {
-            if matches!(self.conversation.units.get(at), Some(Unit { content: Content::System, .. })) {
+            if matches!(self.conversation.units.get(at), Some(Unit { content: Content::Instruction(_), .. }))
+            {
                 self.sent(at);
             }
         }

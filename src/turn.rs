@@ -124,7 +124,7 @@ pub enum Source {
 }
 
 /// A request of the model to run a tool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {
     /// Ties the result to the call.
     pub id: String,
@@ -135,6 +135,9 @@ pub struct ToolCall {
     /// True for a custom (free-text) tool.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub custom: bool,
+    /// The sealed thoughts that led to the call, which the provider wants back with it (Gemini's thought signature).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<String>,
 }
 
 /// What a tool returned.
@@ -432,8 +435,13 @@ mod tests {
     #[test]
     fn arguments_are_compared_as_json_and_torn_ones_as_text() {
         let hash = |arguments: &str| {
-            let call =
-                ToolCall { id: "c".into(), name: "f".into(), arguments: arguments.into(), custom: false };
+            let call = ToolCall {
+                id: "c".into(),
+                name: "f".into(),
+                arguments: arguments.into(),
+                custom: false,
+                sealed: None,
+            };
             Message::new(Role::Assistant, vec![PartKind::ToolCall(call).into()]).content_hash()
         };
         assert_eq!(

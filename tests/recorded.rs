@@ -149,6 +149,7 @@ fn goes_back(origin: &Origin, text: &str, answer: Option<&Answer>) -> Result<(),
         Dialect::Chat => value.pointer_mut("/choices/0/message").map(Value::take).into_iter().collect(),
         Dialect::Responses => value["output"].as_array().cloned().unwrap_or_default(),
         Dialect::Messages => vec![json!({"role": "assistant", "content": value["content"].take()})],
+        Dialect::Google => vec![value["candidates"][0]["content"].take()],
     };
     let message = answer.and_then(|answer| answer.message.as_ref());
     let back = message.map(|message| origin.dialect.write_message(message, &origin.provider));
@@ -329,11 +330,13 @@ fn expected_of_stream(dialect: Dialect, stream: &str) -> Ending {
             "\"response.incomplete\"",
         ],
         Dialect::Messages => &["\"message_stop\""],
+        Dialect::Google => &["\"finishReason\"", "\"blockReason\""],
     };
     let failing: &[&str] = match dialect {
         Dialect::Chat => &["data: {\"error\"", ",\"error\":{"],
         Dialect::Responses => &["\"type\":\"response.failed\"", "\"type\":\"error\""],
         Dialect::Messages => &["event: error"],
+        Dialect::Google => &["data: {\"error\""],
     };
     let holds = |marks: &[&str]| marks.iter().any(|mark| stream.contains(mark));
     if holds(failing) {

@@ -267,7 +267,8 @@ fn torn_tool_calls_of_a_broken_answer_are_not_shown() {
     let mut thread = Thread::new();
     let request = thread.request(&[user("u1")]);
     thread.begin(&request);
-    let torn = ToolCall { id: "id-x".into(), name: "x".into(), arguments: "{\"a\":".into(), custom: false };
+    let torn =
+        ToolCall { id: "id-x".into(), name: "x".into(), arguments: "{\"a\":".into(), ..ToolCall::default() };
     let answer =
         Message::new(Role::Assistant, vec![Part::text("Let me see"), PartKind::ToolCall(torn).into()]);
     thread.end(&request, TurnStatus::Incomplete, Some(answer));

@@ -4,11 +4,19 @@
 //! wrapping of a single text, and for reasoning that led to no tool call. Of several choices (`n` > 1) the first is the
 //! one remembered.
 
+mod client;
+mod request;
+mod target;
+
+pub use client::{StreamWriter, write_answer};
+pub use request::{HINTS, NAMES, read_request};
+pub use target::{TABLE, write_request};
+
 use serde_json::{Map, Value, json};
 
 use super::fields::{
-    media_from_url, number_at, only_text, read_messages, take_array, take_object, take_string, take_text,
-    url_of_media, without_empty,
+    failure_text, media_from_url, number_at, only_text, read_messages, take_array, take_object, take_string,
+    take_text, url_of_media, without_empty,
 };
 use super::{Content, Conversation, Delta};
 use crate::body::Body;
@@ -24,9 +32,13 @@ pub fn read_conversation<'a>(body: &Body<'a>, origin: &Origin) -> Result<Convers
     read_messages(body, |object, at| Ok(vec![read_element(object, at, origin)?]))
 }
 
-fn read_element(object: Map<String, Value>, at: usize, origin: &Origin) -> Result<Content, Error> {
+fn read_element(mut object: Map<String, Value>, at: usize, origin: &Origin) -> Result<Content, Error> {
     let role = match object.get("role").and_then(Value::as_str) {
-        Some("system" | "developer") => return Ok(Content::System),
+        Some("system" | "developer") => {
+            return Ok(Content::Instruction(
+                object.shift_remove("content").map(read_content).unwrap_or_default(),
+            ));
+        }
         Some("user") => Role::User,
         Some("assistant") => Role::Assistant,
         Some("tool") => Role::Tool,
@@ -168,6 +180,7 @@ fn read_tool_call(value: Value) -> Part {
             Some(other) => other.to_string(),
         },
         custom,
+        sealed: None,
     };
     object.shift_remove("type");
     object.shift_remove("index");
@@ -345,8 +358,8 @@ pub fn read_event(event: Event<'_>, on_delta: &mut dyn FnMut(Delta)) {
         return on_delta(Delta::End);
     }
     let Ok(mut value) = serde_json::from_str::<Value>(event.data) else { return };
-    if value.get("error").is_some_and(|error| !error.is_null()) {
-        on_delta(Delta::Failure);
+    if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
+        on_delta(Delta::Failure(failure_text(error)));
     }
     if let Some(usage) = read_usage(&value) {
         on_delta(Delta::Usage(usage));

@@ -94,6 +94,14 @@ pub fn number_at(value: &Value, path: &[&str]) -> u64 {
     path.iter().try_fold(value, |inner, name| inner.get(name)).and_then(Value::as_u64).unwrap_or(0)
 }
 
+/// What an error object says: its message, or itself where it has none.
+pub fn failure_text(error: &Value) -> String {
+    match error.get("message").unwrap_or(error) {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// Drops fields that say nothing: null, empty arrays, empty objects.
 pub fn without_empty(mut object: Map<String, Value>) -> Map<String, Value> {
     object.retain(|_, value| match value {

@@ -7,9 +7,15 @@
 
 mod answer;
 mod block;
+mod client;
+mod request;
+mod target;
 mod write;
 
 pub use answer::{read_answer, read_event, write_failure};
+pub use client::{StreamWriter, write_answer};
+pub use request::{HINTS, NAMES, read_request};
+pub use target::{TABLE, write_request};
 pub use write::write_message;
 
 use serde_json::value::RawValue;
@@ -32,7 +38,10 @@ fn read_element(mut object: Map<String, Value>, at: usize, origin: &Origin) -> R
         Some("user") => Role::User,
         Some("assistant") => Role::Assistant,
         // Newer models take instructions and tools between the messages, too, beside the field `system`.
-        Some("system") => return Ok(vec![Content::System]),
+        Some("system") => {
+            let parts = object.shift_remove("content").map(read_content).unwrap_or_default();
+            return Ok(vec![Content::Instruction(parts)]);
+        }
         _ => {
             return Err(Error::invalid(
                 &format!("messages[{at}].role"),

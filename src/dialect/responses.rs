@@ -5,8 +5,14 @@
 //! sealed reasoning, which is worthless without its id.
 
 mod answer;
+mod client;
+mod request;
+mod target;
 
 pub use answer::{read_answer, read_event, write_failure};
+pub use client::{StreamWriter, write_answer};
+pub use request::{HINTS, NAMES, read_request};
+pub use target::{TABLE, write_request};
 
 use serde_json::{Map, Value, json};
 
@@ -71,7 +77,9 @@ fn read_item(mut object: Map<String, Value>, at: usize, origin: &Origin) -> Resu
     let kind = object.get("type").and_then(Value::as_str).unwrap_or("message").to_owned();
     // Texts, and tools that are added on the way.
     if let Some("system" | "developer") = object.get("role").and_then(Value::as_str) {
-        return Ok(Content::System);
+        return Ok(Content::Instruction(
+            object.shift_remove("content").map(read_content).unwrap_or_default(),
+        ));
     }
     if kind != "message" {
         let (role, part) = read_item_part(&kind, object);
@@ -123,6 +131,7 @@ fn read_item_part(kind: &str, mut object: Map<String, Value>) -> (Role, Part) {
                 name: take_text(&mut object, "name"),
                 arguments: take_text(&mut object, if custom { "input" } else { "arguments" }),
                 custom,
+                sealed: None,
             };
             (Role::Assistant, Part { kind: PartKind::ToolCall(call), extra: item_fields(object) })
         }

@@ -99,7 +99,8 @@ fn system_texts_are_recognised_and_not_stored() {
     .to_string();
     let body = Body::parse(bytes.as_bytes()).unwrap();
     let conversation = Dialect::Chat.read_conversation(&body, &origin(Dialect::Chat)).unwrap();
-    let systems = conversation.units.iter().filter(|unit| unit.content == Content::System).count();
+    let systems =
+        conversation.units.iter().filter(|unit| matches!(unit.content, Content::Instruction(_))).count();
     assert_eq!((systems, prompt::messages(&conversation).len()), (2, 1));
 }
 
@@ -176,7 +177,7 @@ fn call(id: &str, name: &str, arguments: &str) -> PartKind {
         id: id.into(),
         name: name.into(),
         arguments: arguments.into(),
-        custom: false,
+        ..ToolCall::default()
     })
 }
 

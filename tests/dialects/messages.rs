@@ -174,6 +174,7 @@ fn what_another_dialect_stored_is_written_as_the_api_takes_it() {
         name: "free".into(),
         arguments: "some text".into(),
         custom: true,
+        sealed: None,
     });
     let unsigned = Reasoning { text: "hm".into(), ..Reasoning::default() };
     let mut thought = Message::new(Role::Assistant, vec![PartKind::Reasoning(unsigned).into()]);

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::block::{read_block, read_content};
-use crate::dialect::fields::{number_at, take_array, take_object, take_text};
+use crate::dialect::fields::{failure_text, number_at, take_array, take_object, take_text};
 use crate::dialect::{Delta, Growth};
 use crate::error::Error;
 use crate::sse::Event;
@@ -76,7 +76,7 @@ pub fn read_event(event: Event<'_>, origin: &Origin, on_delta: &mut dyn FnMut(De
             }
         }
         "message_stop" => on_delta(Delta::End),
-        "error" => on_delta(Delta::Failure),
+        "error" => on_delta(Delta::Failure(object.get("error").map(failure_text).unwrap_or_default())),
         _ => {}
     }
 }

@@ -49,7 +49,7 @@ pub fn read_block(value: Value) -> Part {
                 id: take_text(&mut object, "id"),
                 name: take_text(&mut object, "name"),
                 arguments: Value::from(take_object(&mut object, "input").unwrap_or_default()).to_string(),
-                custom: false,
+                ..ToolCall::default()
             })
         }
         Some("tool_result") => {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{read_item_part, read_spoken};
 use crate::dialect::Delta;
-use crate::dialect::fields::{number_at, take_array, take_text};
+use crate::dialect::fields::{failure_text, number_at, take_array, take_text};
 use crate::error::Error;
 use crate::sse::Event;
 use crate::turn::{Answer, Ending, Message, Origin, Part, PartKind, Reasoning, Role, Stop, ToolCall, Usage};
@@ -98,10 +98,12 @@ pub fn read_event(event: Event<'_>, origin: &Origin, on_delta: &mut dyn FnMut(De
         }
         "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" => {
             let custom = kind.starts_with("response.custom");
-            let call = ToolCall { id: String::new(), name: String::new(), arguments: piece, custom };
+            let call =
+                ToolCall { id: String::new(), name: String::new(), arguments: piece, custom, sealed: None };
             on_delta(Delta::ToolCall { slot, call, extra: Map::new() });
         }
         "response.completed" | "response.incomplete" | "response.failed" => {
+            let failure = object.get("response").and_then(|response| response.get("error")).map(failure_text);
             let answer = read_response(object.shift_remove("response").unwrap_or_default(), origin);
             if let Some(usage) = answer.usage {
                 on_delta(Delta::Usage(usage));
@@ -113,9 +115,16 @@ pub fn read_event(event: Event<'_>, origin: &Origin, on_delta: &mut dyn FnMut(De
             if let Some(stop) = answer.stop {
                 on_delta(Delta::Stop(stop));
             }
-            on_delta(if kind == "response.failed" { Delta::Failure } else { Delta::End });
+            on_delta(if kind == "response.failed" {
+                Delta::Failure(failure.unwrap_or_default())
+            } else {
+                Delta::End
+            });
         }
-        "error" => on_delta(Delta::Failure),
+        // The error's fields stand in the event itself; some back ends wrap them.
+        "error" => on_delta(Delta::Failure(failure_text(
+            object.get("error").unwrap_or(&Value::Object(object.clone())),
+        ))),
         _ => {}
     }
 }
