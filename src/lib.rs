@@ -8,6 +8,7 @@ pub mod api;
 pub mod auth;
 pub mod body;
 pub mod cache;
+pub mod carriage;
 pub mod config;
 pub mod dialect;
 pub mod error;
@@ -33,6 +34,7 @@ pub mod time;
 pub mod tokens;
 pub mod translate;
 pub mod turn;
+pub mod usage_filter;
 
 #[cfg(target_family = "wasm")]
 mod platform;

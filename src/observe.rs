@@ -3,7 +3,7 @@
 //! Invariant: the result does not depend on how the bytes were cut, and an answer is `Complete` only when the provider
 //! said so. Nothing here changes or delays a byte.
 
-use crate::dialect::Dialect;
+use crate::dialect::{Delta, Dialect};
 use crate::gather::{Gathered, Step};
 use crate::sse::Decoder;
 use crate::turn::{Answer, Ending, Message, Origin, Role};
@@ -32,6 +32,22 @@ impl Observer {
         self.gathered.take_steps()
     }
 
+    /// Takes an answer that came whole; gives its steps.
+    pub fn take_whole(&mut self, answer: Answer) -> Vec<Step> {
+        let Answer { message, usage, stop, ending } = answer;
+        let said = message.map(Delta::Message);
+        let over = match ending {
+            Ending::Complete => Some(Delta::End),
+            Ending::Failed => Some(Delta::Failure(String::new())),
+            Ending::Truncated | Ending::Unread => None,
+        };
+        for delta in said.into_iter().chain(usage.map(Delta::Usage)).chain(stop.map(Delta::Stop)).chain(over)
+        {
+            self.gathered.add(delta);
+        }
+        self.take_steps()
+    }
+
     /// What the provider said when it failed inside the answer.
     pub fn failure(&self) -> Option<&str> {
         self.gathered.failure.as_deref()
@@ -56,15 +72,15 @@ impl Observer {
     }
 
     /// The answer so far. `at_end` says that the provider closed the stream of its own accord: then a provider that
-    /// never says `[DONE]` but gave a reason to stop has said it all.
-    pub fn finish(self, at_end: bool) -> Answer {
-        self.finish_telling(at_end).0
+    /// never says `[DONE]` but gave a reason to stop has said it all. Once.
+    pub fn finish(mut self, at_end: bool) -> Answer {
+        self.outcome(at_end)
     }
 
-    /// The answer so far, as [`finish`](Self::finish) gives it, and the steps that were still to tell: the end among them
-    /// only where the answer is complete.
-    pub fn finish_telling(mut self, at_end: bool) -> (Answer, Vec<Step>) {
-        let Observer { origin, decoder, gathered } = &mut self;
+    /// The answer so far, as [`finish`](Self::finish) gives it; the steps that were still to tell are there to be taken,
+    /// the end among them only where the answer is complete. Once.
+    pub fn outcome(&mut self, at_end: bool) -> Answer {
+        let Observer { origin, decoder, gathered } = self;
         if at_end {
             decoder.finish(|event| {
                 origin.dialect.read_event(event, origin, &mut |delta| gathered.add(delta));
@@ -84,15 +100,14 @@ impl Observer {
         if ending == Ending::Complete {
             gathered.tell_end();
         }
-        let steps = gathered.take_steps();
         let parts = gathered.settle();
-        let Gathered { mut extra, usage, stop, .. } = self.gathered;
+        let mut extra = std::mem::take(&mut gathered.extra);
         extra.retain(|_, value| !value.is_null());
         let message = (!parts.is_empty()).then(|| Message {
-            origin: Some(self.origin),
+            origin: Some(origin.clone()),
             extra,
             ..Message::new(Role::Assistant, parts)
         });
-        (Answer { message, usage, stop, ending }, steps)
+        Answer { message, usage: gathered.usage, stop: gathered.stop.take(), ending }
     }
 }

@@ -215,6 +215,15 @@ impl StreamTranslator {
         out
     }
 
+    /// Takes an answer that came whole, though a stream was asked for; gives all that is to be sent before the end.
+    pub fn push_whole(&mut self, answer: Answer) -> String {
+        let mut out = String::new();
+        for step in self.observer.take_whole(answer) {
+            self.writer.write(&step, &mut out);
+        }
+        out
+    }
+
     /// True once the provider has said that the answer is over: whole, or failed.
     pub fn is_over(&self) -> bool {
         self.observer.is_over()
@@ -222,11 +231,11 @@ impl StreamTranslator {
 
     /// The end. `at_end` says that the provider closed the stream of its own accord.
     pub fn finish(self, at_end: bool) -> Finished {
-        let StreamTranslator { observer, mut writer } = self;
+        let StreamTranslator { mut observer, mut writer } = self;
+        let answer = observer.outcome(at_end);
         let failure = observer.failure().map(str::to_owned);
-        let (answer, steps) = observer.finish_telling(at_end);
         let mut last = String::new();
-        for step in steps {
+        for step in observer.take_steps() {
             writer.write(&step, &mut last);
         }
         if answer.ending != Ending::Complete {

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::reconcile::Place;
 use super::store::StoredMessage;
@@ -44,7 +45,12 @@ pub fn weave(conversation: Vec<StoredMessage>, incoming: &[Message], places: &[P
                 items.push(Item::Keep(at));
             }
             Place::Answer => match stored.pop_front_if(|next| next.message.role == Role::Assistant) {
-                Some(answer) if answer.content_hash == message.content_hash() => items.push(Item::Keep(at)),
+                Some(answer)
+                    if answer.content_hash == message.content_hash()
+                        && !lost_thoughts(&answer.message, message) =>
+                {
+                    items.push(Item::Keep(at));
+                }
                 Some(answer) => items.extend(readable(answer).map(|message| Item::Replace(at, message))),
                 None => items.push(Item::Keep(at)),
             },
@@ -72,6 +78,32 @@ fn window_start(stored: &VecDeque<StoredMessage>, places: &[Place]) -> Option<us
         .take_while(|message| message.message.role == Role::Assistant)
         .count();
     Some(question - answers.min(copies))
+}
+
+/// Wire fields without a word in the hub that carry thoughts: OpenRouter's, and Google's in its two forms.
+const FIELDS_OF_THOUGHT: [&str; 3] = ["reasoning_details", "extra_content", "thoughtSignature"];
+
+/// True when the client's copy of an answer lacks thoughts that its provider wants back: many clients drop them. Of use
+/// only where the same provider is asked again.
+fn lost_thoughts(stored: &Message, copy: &Message) -> bool {
+    let provider = |message: &Message| message.origin.as_ref().map(|origin| origin.provider.clone());
+    let has_thoughts =
+        |extra: &Map<String, Value>| FIELDS_OF_THOUGHT.iter().any(|name| extra.contains_key(*name));
+    let seals = |message: &Message| {
+        has_thoughts(&message.extra)
+            || message.parts.iter().any(|part| match &part.kind {
+                PartKind::Reasoning(reasoning) => reasoning.sealed.is_some(),
+                PartKind::ToolCall(call) => call.sealed.is_some() || has_thoughts(&part.extra),
+                _ => has_thoughts(&part.extra),
+            })
+    };
+    // Models that think between calls want their thoughts back with the calls, sealed or not.
+    let thinks = |message: &Message| {
+        message.tool_calls().next().is_some()
+            && message.parts.iter().any(|part| matches!(part.kind, PartKind::Reasoning(_)))
+    };
+    provider(stored) == provider(copy)
+        && ((seals(stored) && !seals(copy)) || (thinks(stored) && !thinks(copy)))
 }
 
 /// Estimated tokens of what was added to the client's own messages.
