@@ -33,26 +33,27 @@ const callsOf = (content) => (content?.parts ?? []).filter(({ functionCall }) =>
 const responsesOf = (content) =>
   (content?.parts ?? []).flatMap(({ functionResponse }) => functionResponse ?? []);
 
+/** `contents` are [{ role, parts, at }], `at` being the place in the request, and no two of the model are neighbours. */
 export function checkOrder(contents, model) {
   contents.forEach((content, n) => {
     checkCallTurn(contents, n);
     checkResponses(contents, n);
-    checkSignatures(content, n);
+    checkSignatures(content);
   });
   if (/^gemini-3/.test(model)) checkCurrentTurn(contents);
 }
 
 function checkCallTurn(contents, n) {
   if (callsOf(contents[n]).length === 0) return;
-  if (n === 0 || contents[n - 1].role === "model")
+  if (n === 0)
     throw invalid(
       "Please ensure that function call turn comes immediately after a user turn or after a function response turn.",
-      `contents[${n}]`,
+      `contents[${contents[n].at}]`,
     );
   if (responsesOf(contents[n + 1]).length !== callsOf(contents[n]).length)
     throw invalid(
       "Please ensure that the number of function response parts is equal to the number of function call parts of the function call turn.",
-      `contents[${n}]`,
+      `contents[${contents[n].at}]`,
     );
 }
 
@@ -62,7 +63,7 @@ function checkResponses(contents, n) {
   if (responses.length && calls.length === 0)
     throw invalid(
       "Please ensure that function response turn comes immediately after a function call turn.",
-      `contents[${n}]`,
+      `contents[${contents[n].at}]`,
     );
   for (const { id, name } of responses) {
     const at = calls.findIndex(
@@ -70,23 +71,23 @@ function checkResponses(contents, n) {
     );
     if (at < 0)
       throw invalid(
-        `The function response \`${name}\` of contents[${n}] matches no function call of the function call turn.`,
-        `contents[${n}]`,
+        `The function response \`${name}\` of contents[${contents[n].at}] matches no function call of the function call turn.`,
+        `contents[${contents[n].at}]`,
       );
     calls.splice(at, 1);
   }
 }
 
-function checkSignatures({ parts }, n) {
+function checkSignatures({ parts, at }) {
   const text = parts.map((part) => (part.thought ? "" : (part.text ?? ""))).join("");
   for (const { thoughtSignature: signature, functionCall, thought } of parts) {
-    if (signature === undefined || DUMMIES.includes(signature)) continue;
+    if (!signature || DUMMIES.includes(signature)) continue;
     const genuine = functionCall ? callSignature(functionCall) : thought ? null : textSignature(text);
     // Base64 in Google's other alphabet means the same bytes.
     if (plain(signature) !== plain(genuine ?? ""))
       throw invalid(
-        `Thought signature is not valid: that of contents[${n}] was not given with this ${functionCall ? `call of \`${functionCall.name}\`` : "text"}.`,
-        `contents[${n}]`,
+        `Thought signature is not valid: that of contents[${at}] was not given with this ${functionCall ? `call of \`${functionCall.name}\`` : "text"}.`,
+        `contents[${at}]`,
       );
   }
 }
@@ -102,8 +103,8 @@ function checkCurrentTurn(contents) {
     const first = callsOf(content)[0];
     if (n < begun || first === undefined || first.thoughtSignature) return;
     throw invalid(
-      `Function call \`${first.functionCall.name}\` in the ${n + 1}. content block is missing a \`thought_signature\`. Learn more: https://ai.google.dev/gemini-api/docs/thought-signatures.`,
-      `contents[${n}]`,
+      `Function call \`${first.functionCall.name}\` in the ${content.at + 1}. content block is missing a \`thought_signature\`. Learn more: https://ai.google.dev/gemini-api/docs/thought-signatures.`,
+      `contents[${content.at}]`,
     );
   });
 }

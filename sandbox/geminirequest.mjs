@@ -40,8 +40,10 @@ export function readCount(body, model) {
 function interpret(request, model) {
   const { contents = [], systemInstruction: system, cachedContent, generationConfig: config = {} } = request;
   if (contents.length === 0) refuse("contents", "contents is not specified");
-  const turns = [...readSystem(system), ...contents.flatMap(readContent)];
-  checkOrder(contents, model);
+  contents.forEach(checkContent);
+  const merged = modelsMerged(contents);
+  const turns = [...readSystem(system), ...merged.flatMap(readContent)];
+  checkOrder(merged, model);
   if (cachedContent !== undefined) checkCached(request);
   checkConfig(config);
   const tools = readTools(request.tools ?? [], request, model);
@@ -84,12 +86,26 @@ const DATA = [
   "toolResponse",
 ];
 
-function readContent({ role = "user", parts = [] }, n) {
+function checkContent({ role = "user", parts = [] }, n) {
   const where = `contents[${n}]`;
   if (role !== "user" && role !== "model")
     throw invalid("Please use a valid role: user, model.", `${where}.role`);
   if (parts.length === 0) refuse(`${where}.parts`, "contents.parts must not be empty.");
   parts.forEach((part, k) => checkPart(part, `${where}.parts[${k}]`, role));
+}
+
+// Google's own client gives back each chunk of a stream as a content of its own, so neighbours of the model are one;
+// `at` is the place the first of them had.
+function modelsMerged(contents) {
+  const merged = [];
+  contents.forEach(({ role = "user", parts }, at) => {
+    if (role === "model" && merged.at(-1)?.role === "model") merged.at(-1).parts.push(...parts);
+    else merged.push({ role, parts: [...parts], at });
+  });
+  return merged;
+}
+
+function readContent({ role, parts }) {
   const shown = parts.filter(({ thought }) => !thought);
   const results = shown.flatMap(({ functionResponse }) =>
     functionResponse ? [resultOf(functionResponse)] : [],

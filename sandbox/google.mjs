@@ -60,7 +60,13 @@ export function errorBody({ message, status, code, param, retryAfter }, flavour)
 }
 
 /** JSON as Google prints it: in lines where it is sent whole, with blanks after colons alone where it is an event. */
-export const printed = (value) => `${JSON.stringify(value, null, 2)}\n`;
+export const printed = (value) => {
+  // The elements of a list begin where its bracket does.
+  const text = Array.isArray(value)
+    ? `[${value.map((one) => JSON.stringify(one, null, 2)).join("\n,\r\n")}\n]`
+    : JSON.stringify(value, null, 2);
+  return `${text}\n`;
+};
 export const inLine = (value) => JSON.stringify(value, null, 1).replace(/\n */g, "");
 
 /** Everything of a dialect that is the same for all of Google's native endpoints. */
