@@ -67,7 +67,8 @@ function runOf({ conversation, ...request }, model, { text, blocked, filtered })
   const thoughts = request.thinks ? thoughtOn(conversation) : "";
   const thoughtsTokens = completionTokens({ text: thoughts });
   const found = text === undefined ? answerTo(conversation) : { text };
-  if (request.bare && found.text !== undefined) found.text = String(JSON.parse(found.text));
+  if (request.unwrap && found.text !== undefined && text === undefined)
+    found.text = request.unwrap(found.text);
   const answer = limitedBy(found, conversation, thoughtsTokens);
   // A call whose JSON the limit broke never shows: Google tells of it and sends none.
   const malformed = answer.cut === true && answer.toolCalls !== undefined;

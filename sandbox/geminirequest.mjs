@@ -19,7 +19,7 @@ export const abilities = (model) => ({
   always: /^gemini-(?:2\.5|3[\d.]*)-pro/.test(model),
 });
 
-/** { conversation, thinks, showsThoughts, candidates, logprobs, cached } */
+/** { conversation, thinks, showsThoughts, candidates, logprobs, cached, unwrap } */
 export function readRequest(body, model) {
   return interpret(read(body, GENERATE), model);
 }
@@ -46,18 +46,19 @@ function interpret(request, model) {
   checkOrder(merged, model);
   if (cachedContent !== undefined) checkCached(request);
   checkConfig(config);
-  const tools = readTools(request.tools ?? [], request, model);
+  const tools = readTools(request.tools ?? [], request, model),
+    format = readFormat(config, request, model);
   return {
     ...readThinking(config.thinkingConfig ?? {}, model),
     candidates: config.candidateCount ?? 1,
     logprobs: config.responseLogprobs ? (config.logprobs ?? 0) : null,
     cached: cachedContent !== undefined,
-    bare: config.responseMimeType === "text/x.enum",
+    unwrap: format.unwrap,
     conversation: {
       turns,
       parallel: true,
       ...readToolConfig(request.toolConfig?.functionCallingConfig ?? {}, tools),
-      schema: readSchema(config, request, model),
+      schema: format.schema,
       maxTokens: config.maxOutputTokens ?? null,
       stop: config.stopSequences ?? [],
     },
@@ -219,7 +220,7 @@ function readThinking(config, model) {
   };
   if (budget !== undefined && level !== undefined)
     no("You can only set only one of thinking budget and thinking level.");
-  if (/^gemini-(?:1|2\.0)/.test(model) && Object.keys(config).length)
+  if (/^gemini-(?:1|2\.0)(?!.*thinking)/.test(model) && Object.keys(config).length)
     no("Unable to submit request because thinking is not supported by this model.");
   if (level !== undefined && thinker && !third) no("Thinking level is not supported for this model.");
   if (budget < -1) no("The thinking budget must be -1 or more.");
@@ -313,7 +314,8 @@ function readToolConfig({ mode = "AUTO", allowedFunctionNames: allowed }, tools)
   };
 }
 
-function readSchema(config, { tools = [] }, model) {
+/** { schema, unwrap }: `unwrap` makes the answer's text of what the rules wrote to the schema. */
+function readFormat(config, { tools = [] }, model) {
   const { responseMimeType: type = "text/plain", responseSchema: own, responseJsonSchema: json } = config;
   if (!["text/plain", "application/json", "text/x.enum"].includes(type))
     refuse(
@@ -328,8 +330,17 @@ function readSchema(config, { tools = [] }, model) {
       "response_mime_type must be application/json where a schema is set.",
     );
   if (own) checkSchema(own, "generation_config.response_schema");
-  if (type === "text/plain") return null;
+  if (type === "text/plain") return { schema: null };
   if (tools.some(({ functionDeclarations }) => functionDeclarations?.length) && !abilities(model).third)
     throw invalid(`Function calling with a response mime type: '${type}' is unsupported`, "tools");
-  return json ?? (own ? jsonSchema(own) : {});
+  const schema = json ?? (own ? jsonSchema(own) : {});
+  if (schema.properties || schema.$ref || Object.keys(schema).length === 0) return { schema };
+  // The rules write objects alone, and Google also lists and single values.
+  return {
+    schema: { type: "object", properties: { answer: schema }, required: ["answer"], $defs: schema.$defs },
+    unwrap(text) {
+      const { answer } = JSON.parse(text);
+      return type === "text/x.enum" ? String(answer) : JSON.stringify(answer);
+    },
+  };
 }

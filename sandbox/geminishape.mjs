@@ -168,6 +168,7 @@ const TOOL = {
   googleMaps: struct,
   fileSearch: struct,
   computerUse: struct,
+  mcpServers: [struct],
 };
 
 const GENERATION = {

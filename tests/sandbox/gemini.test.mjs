@@ -327,6 +327,8 @@ test("JSON is written to either kind of schema", async () => {
   };
   assert.equal(await json({ responseMimeType: type, responseJsonSchema }), '{"mood":"sad"}');
   assert.equal(typeof JSON.parse(await json({ responseMimeType: type })).answer, "string");
+  const names = { type: "ARRAY", items: { type: "STRING" } };
+  assert.equal(await json({ responseMimeType: type, responseSchema: names }), '["Alice"]');
   const choice = { type: "STRING", enum: ["glad", "sad"] };
   assert.equal(await json({ responseMimeType: "text/x.enum", responseSchema: choice }), "sad");
 });
