@@ -14,6 +14,14 @@ const model = (...parts) => ({ role: "model", parts: parts.map(part) });
 const part = (given) => (typeof given === "string" ? { text: given } : given);
 const parameters = { type: "OBJECT", properties: { name: { type: "STRING" } }, required: ["name"] };
 const tools = [{ functionDeclarations: [{ name: "helloWorld", description: "Greets.", parameters }] }];
+const pair = {
+  name: "pair_up",
+  parameters: {
+    type: "OBJECT",
+    properties: { a: { type: "STRING" }, b: { type: "STRING" } },
+    required: ["a", "b"],
+  },
+};
 const call = (name, more) => ({ functionCall: { name: "helloWorld", args: { name } }, ...more });
 const response = (result, more) => ({
   functionResponse: { name: "helloWorld", response: { result }, ...more },
@@ -223,6 +231,10 @@ test("results are spoken, in the order of the responses", async () => {
     { contents: [...ids, user(response("2", { id: "c" }), response("1", { id: "a" }))] },
     /no function call/,
   );
+  await refused(
+    { contents: [...ids, user(response("2", { id: "b" }), response("1", { id: "b" }))] },
+    /no function call/,
+  );
 });
 
 test("Gemini 3 wants the signature of the first call of each step of the turn, and its own", async () => {
@@ -247,6 +259,16 @@ test("Gemini 3 wants the signature of the first call of each step of the turn, a
   await refused(back(model(call("Bob", { thoughtSignature: "AAAA" })), user(response("Hi"))), /not valid/);
   for (const dummy of ["skip_thought_signature_validator", "context_engineering_is_the_way_to_go"])
     await works(back(model(call("Bob", { thoughtSignature: dummy })), user(response("Hi"))));
+  const [several] = partsOf(
+    await answer({ contents: [user("Use pair_up")], tools: [{ functionDeclarations: [pair] }] }, THIRD),
+  );
+  const { a, b } = several.functionCall.args;
+  await works(
+    back(
+      model({ ...several, functionCall: { name: "pair_up", args: { b, a } } }),
+      user({ functionResponse: { name: "pair_up", response: {} } }),
+    ),
+  );
   // Of parallel calls only the first, of earlier turns none, and of other models nothing is asked.
   await works(back(model(first, call("Eve")), user(response("Hi"), response("Ho"))));
   await works(back(model(call("Bob")), user(response("Hi")), model("Hi"), user("And now?")));
@@ -407,6 +429,16 @@ test("unknown fields are refused by their name and place, wherever they are", as
   }
   for (const keyword of ["additionalProperties", "$ref", "$defs", "oneOf", "allOf", "not"])
     await refused(declared({ parameters: { ...parameters, [keyword]: {} } }), /Cannot find field/);
+});
+
+test("null is as good as absent, in either spelling of a name", async () => {
+  const body = {
+    contents: [user({ text: "Say hi", thought: null })],
+    generation_config: { stop_sequences: null, topK: null },
+    tools: null,
+    systemInstruction: null,
+  };
+  assert.equal(partsOf(await answer(body))[0].text, "hi");
 });
 
 test("requests the real endpoint refuses are refused", async () => {
