@@ -2,7 +2,7 @@
 // Invariant: the chunks of a streamed answer add up to the parts of the whole one; no answer is made up in this file.
 // Source: https://ai.google.dev/api/generate-content
 
-import { completionTokens, limit, newId, promptTokens, words } from "./conversation.mjs";
+import { completionTokens, limit, newId, promptTokens, tokens, words } from "./conversation.mjs";
 import { callSignature, textSignature } from "./geminiorder.mjs";
 import { abilities, readCount, readRequest } from "./geminirequest.mjs";
 import { google, inLine, printed } from "./google.mjs";
@@ -50,13 +50,13 @@ export const geminiCount = {
   routes: [route("countTokens", "whole")],
 
   answer({ body, model }) {
-    const tokens = promptTokens(readCount(body, model).conversation);
+    const count = promptTokens(readCount(body, model).conversation);
     return {
       type: JSON_TYPE,
       json: printed,
       whole: {
-        totalTokens: tokens,
-        promptTokensDetails: [{ modality: "TEXT", tokenCount: tokens }],
+        totalTokens: count,
+        promptTokensDetails: [{ modality: "TEXT", tokenCount: count }],
       },
     };
   },
@@ -145,7 +145,7 @@ function refusal(run) {
 }
 
 /** One GenerateContentResponse; `parts` null is a candidate without content, `tokens` what was put out so far. */
-function response(run, parts, { finish, tokens = 0, text }) {
+function response(run, parts, { finish, tokens: put = 0, text }) {
   return {
     candidates: Array.from({ length: run.candidates }, (_, index) => ({
       ...(parts && { content: { ...(parts.length && { parts }), role: "model" } }),
@@ -157,7 +157,7 @@ function response(run, parts, { finish, tokens = 0, text }) {
       ...(finish && run.message && finish !== "SAFETY" && { finishMessage: run.message }),
       ...(text && run.logprobs !== null && logprobsOf(text, run.logprobs)),
     })),
-    usageMetadata: usage(run, tokens * run.candidates),
+    usageMetadata: usage(run, put * run.candidates),
     modelVersion: run.model,
     responseId: run.id,
   };
@@ -199,14 +199,13 @@ function* events(run) {
   const apart = run.third || run.finish === "SAFETY";
   const last = apart ? null : pieces.pop();
   let sent = 0;
-  const tokens = () => completionTokens({ text: "x".repeat(sent) });
   for (const text of pieces) {
     sent += text.length;
-    yield { delta: true, data: response(run, [{ text }], { tokens: tokens(), text }) };
+    yield { delta: true, data: response(run, [{ text }], { tokens: tokens(sent), text }) };
   }
   const end = { finish: run.finish, tokens: completionTokens(run.answer) };
   const ending = (parts, more) => ({ terminal: true, data: response(run, parts, { ...end, ...more }) });
-  if (run.finish === "SAFETY") yield ending(null, { tokens: tokens() });
+  if (run.finish === "SAFETY") yield ending(null, { tokens: tokens(sent) });
   else if (calls.length) {
     if (!apart) return yield { ...ending(calls), delta: true };
     yield { delta: true, data: response(run, calls, { tokens: end.tokens }) };
