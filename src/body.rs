@@ -114,6 +114,26 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// An edit that takes a field out, with the comma that parts it from its neighbour; `None` when it is not there.
+    pub fn remove(&self, name: &str) -> Option<Edit> {
+        let at = self.fields.iter().position(|(known, _)| known == name)?;
+        let (_, value) = self.fields.get(at)?;
+        let end = self.end_of(value);
+        let range = match at.checked_sub(1).and_then(|before| self.fields.get(before)) {
+            Some((_, before)) => self.end_of(before)..end,
+            None => {
+                let comma = self.text.get(end..)?.find([',', '}'])? + end;
+                let end = if self.fields.len() > 1 { comma + 1 } else { comma };
+                self.text.find('{')? + 1..end
+            }
+        };
+        Some(Edit { range, json: String::new() })
+    }
+
+    fn end_of(&self, value: &RawValue) -> usize {
+        value.get().as_ptr() as usize - self.text.as_ptr() as usize + value.get().len()
+    }
+
     /// The body with the edits made. Edits must not overlap.
     pub fn edited(&self, mut edits: Vec<Edit>) -> Vec<u8> {
         edits.sort_by_key(|edit| edit.range.start);
@@ -169,6 +189,19 @@ mod tests {
         assert!(body.edited(vec![body.set("new", "1".into())]).starts_with(b"{\"new\":1, \"z\""));
         let empty = Body::parse(b" {}").unwrap();
         assert_eq!(empty.edited(vec![empty.set("new", "1".into())]), b" {\"new\":1}");
+    }
+
+    #[test]
+    fn a_field_is_taken_out_with_its_comma() {
+        let text = "{ \"a\" : 1 , \"b\":[2,3],\n\"c\":{\"a\":4} }";
+        let body = Body::parse(text.as_bytes()).unwrap();
+        let without = |name: &str| String::from_utf8(body.edited(vec![body.remove(name).unwrap()])).unwrap();
+        assert_eq!(without("a"), "{ \"b\":[2,3],\n\"c\":{\"a\":4} }");
+        assert_eq!(without("b"), "{ \"a\" : 1,\n\"c\":{\"a\":4} }");
+        assert_eq!(without("c"), "{ \"a\" : 1 , \"b\":[2,3] }");
+        assert_eq!(body.remove("d"), None);
+        let one = Body::parse(b" {\"a\":1 } ").unwrap();
+        assert_eq!(one.edited(vec![one.remove("a").unwrap()]), b" {} ");
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod memory;
 pub mod models;
 pub mod observe;
 pub mod operation;
+pub mod plan;
 pub mod prompt;
 pub mod protocol;
 pub mod providers;

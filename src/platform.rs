@@ -11,7 +11,7 @@ mod gateway_worker;
 mod inference;
 mod log;
 mod memory_api;
-mod memory_turn;
+mod answer_turn;
 mod models_api;
 mod pump;
 mod sql_database;

@@ -70,6 +70,29 @@ pub fn edit(
     Some(body.set(dialect.conversation_field(), format!("[{}]", elements.join(","))))
 }
 
+/// The items with those messages written anew that carry sealed thoughts of another provider, or in a form that only we
+/// read: a provider would refuse them as they are.
+pub fn unsealed(conversation: &Conversation<'_>, items: Vec<Item>) -> Vec<Item> {
+    let sent: Vec<&Message> = conversation
+        .units
+        .iter()
+        .filter_map(|unit| match &unit.content {
+            Content::Message(message) => Some(message),
+            Content::Instruction(_) => None,
+        })
+        .collect();
+    items
+        .into_iter()
+        .map(|item| match item {
+            Item::Keep(at) => match sent.get(at).filter(|message| message.has_wrapped_seals()) {
+                Some(message) => Item::Replace(at, (*message).clone()),
+                None => Item::Keep(at),
+            },
+            other => other,
+        })
+        .collect()
+}
+
 /// The items as the entries of a request that is written anew: instructions stay in front of the message that they
 /// preceded.
 pub fn entries(dialect: Dialect, conversation: Conversation<'_>, items: Vec<Item>) -> Vec<Entry> {

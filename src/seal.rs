@@ -8,7 +8,7 @@ use crate::dialect::Dialect;
 use crate::turn::Origin;
 
 /// The mark in front of every wrapped seal, with the version of the form.
-const MARK: &str = "mgw1";
+pub const MARK: &str = "mgw1";
 
 /// A seal as a client of another dialect carries it: `mgw1:PROVIDER:DIALECT:SEAL`.
 pub fn wrap(origin: &Origin, seal: &str) -> String {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::dialect::Dialect;
+use crate::seal;
 
 /// Who speaks. System and developer texts belong to the caller's request; they are forwarded and never stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,6 +252,15 @@ impl Message {
     /// True for what the caller contributes to a conversation: user messages and tool results.
     pub fn is_input(&self) -> bool {
         self.role != Role::Assistant
+    }
+
+    /// True when it carries sealed thoughts in the form in which they pass through clients of other dialects.
+    pub fn has_wrapped_seals(&self) -> bool {
+        self.parts.iter().any(|part| match &part.kind {
+            PartKind::Reasoning(reasoning) => reasoning.sealed.as_deref().is_some_and(seal::is_wrapped),
+            PartKind::ToolCall(call) => call.sealed.as_deref().is_some_and(seal::is_wrapped),
+            _ => false,
+        })
     }
 
     /// True when provider-specific fields of this message may be sent to `target`.

@@ -11,7 +11,7 @@ use worker::Context;
 use super::border::{body_of, now, random_id, respond, settled};
 use super::gateway_worker::Incoming;
 use super::thread_client::ThreadClient;
-use super::{d1_keys, memory_turn, upstream};
+use super::{d1_keys, answer_turn, upstream};
 use crate::auth::{CredentialHeaders, Credentials, credentials};
 use crate::body::{Body, Edit};
 use crate::error::{Error, Kind};
@@ -76,7 +76,7 @@ pub async fn serve(
         (Operation::Answer(dialect), Some(address)) => {
             let (reply, answer) = oneshot::channel();
             let turn = random_id("turn_");
-            context.wait_until(memory_turn::run(inference, dialect, address, turn, reply));
+            context.wait_until(answer_turn::run(inference, dialect, address, turn, reply));
             answer.await.unwrap_or_else(|_| Err(Error::internal()))
         }
         (Operation::CountTokens, _) => inference.count_tokens(bytes).await,
