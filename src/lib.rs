@@ -22,6 +22,7 @@ pub mod protocol;
 pub mod providers;
 pub mod refusal;
 pub mod reply;
+pub mod responses;
 pub mod route;
 pub mod sse;
 pub mod thread;
