@@ -141,6 +141,9 @@ mod tests {
         assert_ne!(name("a", "t"), name("b", "t"));
         assert_eq!(name("a", "t"), name("a", "t"));
         // Objects of deployed gateways are found by it: it must never change.
-        assert_eq!(name("a", "t"), "thread:v1:475bfd2558b3cf6c5c1b575db62be901fab096f6fc566456070ef708c604558f");
+        assert_eq!(
+            name("a", "t"),
+            "thread:v1:475bfd2558b3cf6c5c1b575db62be901fab096f6fc566456070ef708c604558f"
+        );
     }
 }

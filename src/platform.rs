@@ -14,7 +14,13 @@ mod memory_api;
 mod memory_turn;
 mod models_api;
 mod pump;
+// Keeping and continuing responses is for the requests to models to call.
+#[allow(dead_code)]
+mod response_client;
+mod response_object;
+mod responses_api;
 mod sql_database;
 mod thread_client;
 mod thread_object;
+mod transaction;
 mod upstream;

@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 use super::id::is_own;
 use super::items::{self, Placed, of_output};
 use super::protocol::{
-    Asked, Delete, Found, History, Items, Keep, Kept, Past, Place, Point, ReadHistory, ReadItems, ReadResponse,
+    Asked, Delete, Found, History, Items, Keep, Kept, Past, Place, Point, ReadHistory, ReadItems,
+    ReadResponse,
 };
 use super::store::{Known, Store, Texts};
 use crate::memory::database::Database;
@@ -81,9 +82,9 @@ pub fn read<D: Database>(
 ) -> Result<Found<Box<RawValue>>, D::Error> {
     let found = find(store, &asked.place, &asked.ask.id)?.try_map(|seq| store.response(seq))?;
     Ok(match found {
-        Found::Here(text) => text
-            .and_then(|text| RawValue::from_string(text).ok())
-            .map_or(Found::Nowhere, Found::Here),
+        Found::Here(text) => {
+            text.and_then(|text| RawValue::from_string(text).ok()).map_or(Found::Nowhere, Found::Here)
+        }
         Found::Elsewhere(chain) => Found::Elsewhere(chain),
         Found::Nowhere => Found::Nowhere,
     })

@@ -119,7 +119,8 @@ fn id_of(placed: &Placed) -> String {
         return id;
     }
     let part = if placed.output { "output" } else { "input" };
-    let digits: String = hex(&digest(&[&placed.response, part, &placed.at.to_string()])).chars().take(48).collect();
+    let digits: String =
+        hex(&digest(&[&placed.response, part, &placed.at.to_string()])).chars().take(48).collect();
     let kind = named.kind.as_ref().and_then(Value::as_str).unwrap_or("message");
     format!("{}_{digits}", prefix(kind))
 }
@@ -157,10 +158,10 @@ mod tests {
             input(r#"{"input":"a\u00e9\n\"b\""}"#).unwrap(),
             [r#"{"type":"message","role":"user","content":[{"type":"input_text","text":"a\u00e9\n\"b\""}]}"#]
         );
-        assert_eq!(input(r#"{"input":[{"b":1.0e400,"a": 0.10},"x"]}"#).unwrap(), [
-            r#"{"b":1.0e400,"a": 0.10}"#,
-            r#""x""#
-        ]);
+        assert_eq!(
+            input(r#"{"input":[{"b":1.0e400,"a": 0.10},"x"]}"#).unwrap(),
+            [r#"{"b":1.0e400,"a": 0.10}"#, r#""x""#]
+        );
         assert_eq!(input(r#"{"input":null}"#), Ok(vec![]));
         assert_eq!(input("{}"), Ok(vec![]));
         assert_eq!(input(r#"{"input":7}"#), Err(400));
@@ -195,7 +196,9 @@ mod tests {
             )
         );
         assert_eq!(
-            listed(r#"{"id":"msg_1","type":"message","role":"assistant","content":"hi","status":"incomplete"}"#),
+            listed(
+                r#"{"id":"msg_1","type":"message","role":"assistant","content":"hi","status":"incomplete"}"#
+            ),
             json!({"id": "msg_1", "type": "message", "role": "assistant", "status": "incomplete",
                    "content": [{"type": "output_text", "text": "hi", "annotations": []}]})
         );

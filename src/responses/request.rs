@@ -100,12 +100,12 @@ mod tests {
         let state = |from, store| Ok(State { from, store });
         let (response, conversation) = (Past::Response("resp_1".into()), Past::Conversation("conv_1".into()));
         assert_eq!(from("{}"), state(None, true));
-        assert_eq!(from(r#"{"previous_response_id":null,"conversation":null,"store":null}"#), state(None, true));
-        assert_eq!(from(r#"{"previous_response_id":""}"#), state(None, true));
         assert_eq!(
-            from(r#"{"previous_response_id":"resp_1","store":false}"#),
-            state(Some(response), false)
+            from(r#"{"previous_response_id":null,"conversation":null,"store":null}"#),
+            state(None, true)
         );
+        assert_eq!(from(r#"{"previous_response_id":""}"#), state(None, true));
+        assert_eq!(from(r#"{"previous_response_id":"resp_1","store":false}"#), state(Some(response), false));
         assert_eq!(from(r#"{"conversation":"conv_1"}"#), state(Some(conversation.clone()), true));
         assert_eq!(from(r#"{"conversation":{"id":"conv_1","x":1e400}}"#), state(Some(conversation), true));
     }

@@ -165,10 +165,8 @@ impl<D: Database> Store<D> {
 
     /// The response object; `None` if it was deleted.
     pub fn response(&self, seq: i64) -> Result<Option<String>, D::Error> {
-        let texts = self.texts(
-            "SELECT seq, '', kind, body FROM bodies WHERE seq = ?1 AND kind = 1 ORDER BY part",
-            seq,
-        )?;
+        let texts = self
+            .texts("SELECT seq, '', kind, body FROM bodies WHERE seq = ?1 AND kind = 1 ORDER BY part", seq)?;
         Ok(texts.into_iter().next().map(|texts| texts.response))
     }
 
@@ -235,10 +233,9 @@ impl<D: Database> Store<D> {
 
     /// True when neither a response nor a pointer is left.
     pub fn is_empty(&self) -> Result<bool, D::Error> {
-        let rows = self.0.query(
-            "SELECT EXISTS (SELECT 1 FROM responses) OR EXISTS (SELECT 1 FROM pointers)",
-            &[],
-        )?;
+        let rows = self
+            .0
+            .query("SELECT EXISTS (SELECT 1 FROM responses) OR EXISTS (SELECT 1 FROM pointers)", &[])?;
         Ok(rows.first().is_none_or(|row| row.integer(0) == 0))
     }
 
