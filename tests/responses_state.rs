@@ -27,6 +27,9 @@ fn raw(json: &str) -> Box<RawValue> {
     RawValue::from_string(json.to_owned()).unwrap()
 }
 
+/// A question of the core about one response.
+type Question<Q, A> = fn(&Store<Sqlite>, &Asked<Q>) -> Result<Found<A>, rusqlite::Error>;
+
 /// The objects of one project, and the Worker's way to them.
 struct Objects {
     project: &'static str,
@@ -54,12 +57,7 @@ impl Objects {
         Asked { place: self.place(chain), ask }
     }
 
-    fn find<Q: Clone, A>(
-        &mut self,
-        id: &str,
-        ask: &Q,
-        work: fn(&Store<Sqlite>, &Asked<Q>) -> Result<Found<A>, rusqlite::Error>,
-    ) -> Option<(ChainId, A)> {
+    fn find<Q: Clone, A>(&mut self, id: &str, ask: &Q, work: Question<Q, A>) -> Option<(ChainId, A)> {
         let mut chain = ChainId::home(self.project, id);
         for hop in 1..=2 {
             self.hops = hop;

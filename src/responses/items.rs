@@ -187,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_listed_item_has_an_id_and_a_type_and_a_message_its_content_in_parts() {
-        let id = |prefix: &str| format!("{prefix}_{}", &id_of(&placed("{}", 0))[4..]);
+        let made = id_of(&placed("{}", 0));
+        let id = |prefix: &str| made.replace("msg", prefix);
         assert_eq!(
             listed(r#"{"role":"user","content":"hi"}"#).to_string(),
             format!(
