@@ -307,6 +307,22 @@ fn the_same_response_twice_is_one_response() {
 }
 
 #[test]
+fn an_id_of_our_own_means_one_response_for_ever() {
+    let mut objects = Objects::new();
+    let chain = objects.new_chain();
+    let id = objects.new_id(&chain);
+    let first = objects.turn(&id, None, "q1");
+    let second = objects.turn(&id, None, "q2");
+    assert_eq!(objects.keep_in(&chain, &first), Kept::Kept);
+    assert_eq!(objects.keep_in(&chain, &second), Kept::Kept);
+    assert_eq!(objects.said(&id), turns(1..=1));
+    assert!(objects.delete(&id));
+    let third = objects.turn(&id, None, "q3");
+    assert_eq!(objects.keep_in(&chain, &third), Kept::Deleted);
+    assert_eq!(objects.read(&id), None);
+}
+
+#[test]
 fn ids_of_providers_are_found_in_two_steps_at_most() {
     let mut objects = Objects::new();
     // One of them looks like ours.
@@ -411,8 +427,11 @@ fn a_response_expires_when_nothing_younger_goes_on_from_it() {
     assert_eq!((objects.read(&ids[2]), objects.read("gen-1")), (None, None));
     let due = chain::next_alarm(objects.store(&chain), old, TTL).unwrap().unwrap();
     assert!((objects.now + TTL..objects.now + TTL + 3_600_000).contains(&due), "{due}");
+    let missed = chain::next_alarm(objects.store(&chain), due + DAY, TTL).unwrap();
+    assert!(missed.is_some_and(|next| next > due + DAY && next <= due + DAY + 3_600_000));
     objects.expire(due);
     assert_eq!(objects.stores.len(), 0, "nothing is left");
+    assert_eq!(chain::next_alarm(objects.store(&chain), due, TTL).unwrap(), None);
 }
 
 #[test]

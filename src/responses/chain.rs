@@ -153,8 +153,13 @@ pub fn expire<D: Database>(store: &Store<D>, now: u64, ttl: u64) -> Result<bool,
 
 /// When to call [`expire`] next; `None` when there is nothing to wait for.
 pub fn next_alarm<D: Database>(store: &Store<D>, now: u64, ttl: u64) -> Result<Option<u64>, D::Error> {
-    let due = store.next_due(now, ttl, DELETED_TTL_MS)?;
-    Ok(due.map(|due| due.div_ceil(ALARM_STEP_MS).saturating_mul(ALARM_STEP_MS)))
+    let due = match store.next_due(now, ttl, DELETED_TTL_MS)? {
+        Some(due) => due,
+        None if store.is_empty()? => return Ok(None),
+        // All of it is due already: an alarm was missed.
+        None => now + 1,
+    };
+    Ok(Some(due.div_ceil(ALARM_STEP_MS).saturating_mul(ALARM_STEP_MS)))
 }
 
 /// The `seq` of the newest response with this id, or where to look for it.

@@ -68,12 +68,9 @@ pub fn page(mut items: Vec<Placed>, asked: &ReadItems) -> Result<Items, serde_js
     let data: Vec<Value> =
         rest.by_ref().take(usize::try_from(asked.limit).unwrap_or(usize::MAX)).map(public).collect();
     let id = |item: Option<&Value>| item.and_then(|item| item.get("id")).cloned();
+    let (first, last) = (id(data.first()), id(data.last()));
     let list = json!({
-        "object": "list",
-        "first_id": id(data.first()),
-        "last_id": id(data.last()),
-        "has_more": rest.next().is_some(),
-        "data": data,
+        "object": "list", "data": data, "first_id": first, "last_id": last, "has_more": rest.next().is_some(),
     });
     to_raw_value(&list).map(Items::Page)
 }
