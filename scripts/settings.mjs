@@ -14,6 +14,7 @@ const PASSED_ON = [
   "MAX_BODY_BYTES",
   "UPSTREAM_TIMEOUT_MS",
   "PENDING_TURN_TTL_MS",
+  "RESPONSES_TTL_DAYS",
   "CORS_ORIGINS",
 ];
 /** For start.mjs itself, not for the Worker. */

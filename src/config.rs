@@ -14,6 +14,15 @@ use crate::providers::{KeyHeader, Provider, ROWS};
 /// lets a Worker's work go on behind an answer is far below.
 pub const PENDING_TURN_TTL_MS: u64 = 15 * 60 * 1000;
 
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How long a response is kept, in milliseconds: as long as OpenAI keeps one.
+/// <https://platform.openai.com/docs/guides/conversation-state>
+pub const RESPONSES_TTL_MS: u64 = 30 * DAY_MS;
+
+/// A hundred years; times stay far below 2^53 milliseconds, which is all that the platform's border lets through.
+const RESPONSES_TTL_MAX_DAYS: u64 = 36_500;
+
 /// Everything that a deployment can set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -28,6 +37,8 @@ pub struct Config {
     pub upstream_timeout_ms: u32,
     /// `PENDING_TURN_TTL_MS`: after this long, a turn whose end was never reported is closed as lost.
     pub pending_turn_ttl_ms: u64,
+    /// `RESPONSES_TTL_DAYS`: after this long, a kept response that no younger one goes on from is deleted.
+    pub responses_ttl_ms: u64,
     /// `CORS_ORIGINS`: the browser origins let in; `*` for all; empty switches CORS off.
     pub cors_origins: Vec<String>,
 }
@@ -99,6 +110,13 @@ impl Config {
                 )
             }
         };
+        let days = number("RESPONSES_TTL_DAYS", RESPONSES_TTL_MS / DAY_MS)?;
+        if days > RESPONSES_TTL_MAX_DAYS {
+            return Err(misconfigured(
+                "RESPONSES_TTL_DAYS",
+                &format!("must be at most {RESPONSES_TTL_MAX_DAYS}, not `{days}`"),
+            ));
+        }
         let number32 = |name: &str, default: u32| {
             number(name, u64::from(default)).map(|value| u32::try_from(value).unwrap_or(u32::MAX))
         };
@@ -107,6 +125,7 @@ impl Config {
             max_body_bytes: number("MAX_BODY_BYTES", 20 * 1024 * 1024)? as usize,
             upstream_timeout_ms: number32("UPSTREAM_TIMEOUT_MS", 600_000)?,
             pending_turn_ttl_ms: number("PENDING_TURN_TTL_MS", PENDING_TURN_TTL_MS)?,
+            responses_ttl_ms: days * DAY_MS,
             cors_origins: set("CORS_ORIGINS")
                 .map(|list| list.split(',').map(|origin| origin.trim().to_owned()).collect())
                 .unwrap_or_default(),
@@ -150,6 +169,7 @@ mod tests {
         let config = read(&[]).unwrap();
         assert_eq!(config.memory_deadline_ms, 250);
         assert_eq!(config.max_body_bytes, 20_971_520);
+        assert_eq!(config.responses_ttl_ms, 2_592_000_000);
         assert_eq!(
             config.provider("gemini").map(|found| found.base_url.as_str()),
             Some("https://generativelanguage.googleapis.com/v1beta/openai")
@@ -199,6 +219,8 @@ mod tests {
             ("OPENAI_BASE_URL", "api.openai.com"),
             ("MEMORY_DEADLINE_MS", "soon"),
             ("MAX_BODY_BYTES", "0"),
+            ("RESPONSES_TTL_DAYS", "0"),
+            ("RESPONSES_TTL_DAYS", "36501"),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert_eq!((error.status(), error.message().contains(name)), (500, true), "{name}={value}");

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no decision worth a test is made here; everything that can be wrong in an interesting way is in the core.
 
+mod answer_turn;
 mod border;
 mod d1_index;
 mod d1_keys;
@@ -11,10 +12,15 @@ mod gateway_worker;
 mod inference;
 mod log;
 mod memory_api;
-mod answer_turn;
 mod models_api;
 mod pump;
+// Keeping and continuing responses is for the requests to models to call.
+#[allow(dead_code)]
+mod response_client;
+mod response_object;
+mod responses_api;
 mod sql_database;
 mod thread_client;
 mod thread_object;
+mod transaction;
 mod upstream;

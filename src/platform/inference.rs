@@ -11,7 +11,7 @@ use worker::Context;
 use super::border::{body_of, now, random_id, respond, settled};
 use super::gateway_worker::Incoming;
 use super::thread_client::ThreadClient;
-use super::{d1_keys, answer_turn, upstream};
+use super::{answer_turn, d1_keys, upstream};
 use crate::auth::{CredentialHeaders, Credentials, credentials};
 use crate::body::{Body, Edit};
 use crate::error::{Error, Kind};

@@ -108,9 +108,7 @@ impl Pump<'_> {
             }
             let chunk = match carried {
                 Carried::Same => Some(chunk),
-                Carried::Other(bytes) => {
-                    (!bytes.is_empty()).then(|| Uint8Array::from(bytes.as_slice()))
-                }
+                Carried::Other(bytes) => (!bytes.is_empty()).then(|| Uint8Array::from(bytes.as_slice())),
             };
             if let Some(chunk) = chunk {
                 match select(pin!(settled(to.write(&chunk))), interrupted.as_mut()).await {
