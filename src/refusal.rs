@@ -125,6 +125,7 @@ mod tests {
     use crate::config::Config;
     use crate::dialect::Dialect;
     use crate::keys::Secret;
+    use crate::operation::Operation;
     use crate::route::route;
 
     #[test]
@@ -172,8 +173,8 @@ mod tests {
         let config = Config::read(|name| (name == "OPENAI_API_KEY").then(|| "k".to_owned())).unwrap();
         let json = Headers::from_lines("content-type: application/json");
         let own = Secret::new("own");
-        let stored = route(&config, Dialect::Chat, "openai/gpt-5", None).unwrap();
-        let callers = route(&config, Dialect::Chat, "openai/gpt-5", Some(&own)).unwrap();
+        let stored = route(&config, Operation::Answer(Dialect::Chat), "openai/gpt-5", None).unwrap();
+        let callers = route(&config, Operation::Answer(Dialect::Chat), "openai/gpt-5", Some(&own)).unwrap();
         for status in [401, 402, 403] {
             let error = refusal(&stored, status, json).unwrap();
             assert_eq!((error.status(), error.code()), (502, Some("upstream_credentials")));

@@ -132,7 +132,7 @@ impl Inference {
             Error::invalid("model", "The field `model` is missing. Write it as `provider/model`.")
         })?;
         body.flag("stream")?;
-        route(&self.incoming.config, self.operation.dialect(), &model, self.credentials.provider.as_ref())
+        route(&self.incoming.config, self.operation, &model, self.credentials.provider.as_ref())
     }
 
     /// The edit that gives the model its upstream name, where that differs.

@@ -44,10 +44,10 @@ pub async fn request(
     for (name, value) in for_upstream(headers) {
         lines.add(name, value);
     }
-    for (name, value) in route.credential_headers(operation.dialect(), headers) {
+    for (name, value) in route.credential_headers(headers) {
         lines.add(name, &value);
     }
-    let url = format!("{}{}", route.provider.base_url, operation.upstream_path());
+    let url = route.url(operation, false);
     let provider = &route.provider.name;
     let sent = settled(Ok(send("POST", &url, lines.as_str(), body, client, timeout_ms)))
         .await
