@@ -37,6 +37,7 @@ pub mod tokens;
 pub mod translate;
 pub mod turn;
 pub mod usage_filter;
+pub mod way;
 
 #[cfg(target_family = "wasm")]
 mod platform;

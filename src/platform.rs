@@ -6,6 +6,7 @@ mod answer_turn;
 mod border;
 mod d1_index;
 mod d1_keys;
+mod delivery;
 #[cfg(feature = "fault-injection")]
 mod fault;
 mod gateway_worker;
@@ -14,10 +15,10 @@ mod log;
 mod memory_api;
 mod models_api;
 mod pump;
-// Keeping and continuing responses is for the requests to models to call.
-#[allow(dead_code)]
+mod report;
 mod response_client;
 mod response_object;
+mod response_state;
 mod responses_api;
 mod sql_database;
 mod thread_client;

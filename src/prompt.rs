@@ -70,6 +70,11 @@ pub fn edit(
     Some(body.set(dialect.conversation_field(), format!("[{}]", elements.join(","))))
 }
 
+/// How many messages a request holds, system texts left out.
+pub fn count_messages(conversation: &Conversation<'_>) -> usize {
+    conversation.units.iter().filter(|unit| matches!(unit.content, Content::Message(_))).count()
+}
+
 /// The items with those messages written anew that carry sealed thoughts of another provider, or in a form that only we
 /// read: a provider would refuse them as they are.
 pub fn unsealed(conversation: &Conversation<'_>, items: Vec<Item>) -> Vec<Item> {

@@ -85,6 +85,19 @@ pub fn failed_inside(provider: &str, words: &str) -> Error {
     Error::new(Kind::Upstream, message).with_code("upstream_failed").with("provider", provider)
 }
 
+/// 502 for an answer that is none.
+pub fn nonsense(provider: &str) -> Error {
+    Error::new(
+        Kind::Upstream,
+        format!(
+            "The provider `{provider}` answered with something that is no answer to the request. Check the provider's base \
+             URL in the gateway's configuration."
+        ),
+    )
+    .with_code("upstream_nonsense")
+    .with("provider", provider)
+}
+
 /// 502 for a provider that could not be reached.
 pub fn unreachable(provider: &str) -> Error {
     Error::new(

@@ -557,8 +557,8 @@ fn looking_for_a_chain_that_was_never_used_makes_no_table() {
 
 #[test]
 fn what_a_provider_sealed_travels_under_its_name() {
-    let mut objects = Objects::new("p");
-    let chain = ChainId::home("p", "resp_1");
+    let mut objects = Objects::new();
+    let chain = ChainId::home(objects.project, "resp_1");
     let reasoning = r#"{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"gAAA","n":1.50}"#;
     let keep = Keep {
         response: raw(&format!(r#"{{"id":"resp_1","output":[{reasoning}]}}"#)),

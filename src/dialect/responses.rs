@@ -352,3 +352,8 @@ fn write_part(part: &Part, role: Role, native: bool) -> Option<Value> {
     }
     Some(object)
 }
+
+/// Stands in.
+pub fn echo(_body: &Body<'_>) -> Map<String, Value> {
+    Map::new()
+}

@@ -8,7 +8,7 @@ use js_sys::Uint8Array;
 use serde_json::{Value, json};
 
 use super::border::{now, random_id};
-use super::delivery::{Delivery, Way};
+use super::delivery::Delivery;
 use super::inference::Inference;
 use super::report::Report;
 use super::response_state::ResponseState;
@@ -25,11 +25,14 @@ use crate::memory::store::TurnStatus;
 use crate::plan::{Plan, ask_for_usage};
 use crate::prompt;
 use crate::protocol::{Prepare, Prepared, ThreadKey};
+use crate::providers::Provider;
+use crate::providers::quirk::Quirk;
 use crate::reply::MemoryStatus;
 use crate::route::Route;
 use crate::tokens;
 use crate::translate;
 use crate::turn::Origin;
+use crate::way::Way;
 
 /// Takes the client's answer, once.
 pub type Reply = oneshot::Sender<Result<web_sys::Response, Error>>;
@@ -109,12 +112,13 @@ async fn start(
         Err(error) => return Err(refused(error, remembered)),
     };
 
+    let sent = Uint8Array::from(sent.as_slice());
     let sent_at = now();
     let asked = upstream::request(
         &route,
         inference.operation,
         inference.incoming.headers(),
-        &Uint8Array::from(sent.as_slice()),
+        &sent,
         way.streams_upstream,
         &inference.client,
         inference.incoming.config.upstream_timeout_ms,
@@ -155,7 +159,8 @@ fn write(
     state: Option<&ResponseState>,
 ) -> Result<Written, Error> {
     let target = Origin { dialect: plan.upstream, provider: route.provider.name.clone() };
-    let streams_upstream = plan.streams || route.always_streams();
+    let provider = route.provider;
+    let streams_upstream = plan.streams || provider.has(Quirk::AlwaysStreams);
     let mut way = Way {
         client: plan.client,
         target: target.clone(),
@@ -177,15 +182,15 @@ fn write(
             edits.extend(prompt::edit(plan.client, body, conversation, &items, &target.provider));
             if plan.client == Dialect::Chat
                 && plan.streams
-                && route.usage_option()
+                && provider.usage_option()
                 && let Some(edit) = ask_for_usage(body)
             {
                 edits.push(edit);
                 way.hides_usage = true;
             }
         }
-        let bytes = route.with_quirks(body.edited(edits));
-        return Ok(Written { bytes, way, ignored: Vec::new() });
+        let (bytes, ignored) = adapted(provider, plan.upstream, body, body.edited(edits))?;
+        return Ok(Written { bytes, way, ignored });
     }
     let (Some(conversation), Some(items)) = (conversation, items) else { return Err(Error::internal()) };
     let entries = prompt::entries(plan.client, conversation, items);
@@ -193,9 +198,10 @@ fn write(
     let model = std::mem::replace(&mut request.model, route.model.clone());
     request.stream = streams_upstream;
     let stream_usage = request.stream_usage;
-    let translate::Translated { body: value, ignored } = translate::request(request, plan.client, &target)?;
+    let translate::Translated { body: value, mut ignored } =
+        translate::request(request, plan.client, &target)?;
     let Value::Object(mut fields) = value else { return Err(Error::internal()) };
-    route.apply_quirks(&mut fields);
+    ignored.extend(provider.adapt(plan.upstream, &mut fields).into_iter().map(str::to_owned));
     let text = Value::Object(fields).to_string();
     way.frame = Some(Frame {
         id: state.map_or_else(|| random_id("") + &random_id(""), ResponseState::frame_id),
@@ -207,6 +213,22 @@ fn write(
         origin: target,
     });
     Ok(Written { bytes: text.into_bytes(), way, ignored })
+}
+
+/// A request in the client's own form, made fit for a provider that wants some of it otherwise; and the names of the
+/// fields that were left out.
+pub fn adapted(
+    provider: &Provider,
+    dialect: Dialect,
+    body: &Body<'_>,
+    bytes: Vec<u8>,
+) -> Result<(Vec<u8>, Vec<String>), Error> {
+    if !provider.must_adapt(dialect, |name| body.has(name)) {
+        return Ok((bytes, Vec::new()));
+    }
+    let mut fields = serde_json::from_slice(&bytes).map_err(|_| Error::internal())?;
+    let ignored = provider.adapt(dialect, &mut fields);
+    Ok((Value::Object(fields).to_string().into_bytes(), ignored.into_iter().map(str::to_owned).collect()))
 }
 
 /// Begins the turn with the thread's object. Errors: 404 for another resource's thread, 400 for a request too large to

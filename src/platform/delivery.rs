@@ -18,32 +18,14 @@ use super::report::{Report, done_within};
 use super::response_state::ResponseState;
 use super::{log, upstream};
 use crate::carriage::{Carriage, Outcome};
-use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
-use crate::frame::Frame;
 use crate::headers::{Headers, is_event_stream};
 use crate::memory::store::TurnStatus;
 use crate::observe::Observer;
-use crate::refusal::{cut_short, failed_inside, nonsense, too_slow, translated};
+use crate::refusal::{cut_short, failed_inside, too_slow};
 use crate::reply::Lines;
-use crate::translate::{self, StreamTranslator};
-use crate::turn::{Answer, Ending, Origin};
-
-/// How an answer gets from the provider to the client.
-pub struct Way {
-    /// The client's dialect.
-    pub client: Dialect,
-    /// Who answers, and in which dialect.
-    pub target: Origin,
-    /// What stands around a translated answer; `None` where it is passed on as it is.
-    pub frame: Option<Frame>,
-    /// The client wants a stream.
-    pub streams: bool,
-    /// The provider was asked for a stream.
-    pub streams_upstream: bool,
-    /// The client did not ask for the token counts at the end of the stream.
-    pub hides_usage: bool,
-}
+use crate::translate::StreamTranslator;
+use crate::way::{Way, Whole, Written};
 
 /// An answer that has begun.
 pub struct Delivery {
@@ -95,7 +77,11 @@ impl Delivery {
         let stores = self.report.as_ref().is_some_and(Report::stores)
             || self.state.as_ref().is_some_and(ResponseState::stores);
         let succeeded = (200..300).contains(&status);
-        if self.way.frame.is_none() && !self.way.hides_usage && (!stores || !succeeded) && self.way.streams == self.way.streams_upstream {
+        if self.way.frame.is_none()
+            && !self.way.hides_usage
+            && (!stores || !succeeded)
+            && self.way.streams == self.way.streams_upstream
+        {
             // Nobody will remember it, so nobody has to watch it.
             let body = body_of(&self.upstream.answer);
             let _ = reply.send(respond(status, self.lines.as_str(), &body).map_err(|_| Error::internal()));
@@ -164,6 +150,7 @@ impl Delivery {
 
     async fn whole(self, inference: &Inference, gone: &mut ClientGone, reply: Reply) {
         let Delivery { upstream, way, mut lines, report, state } = self;
+        let client = way.client;
         let status = upstream.status;
         let timeout = inference.incoming.config.upstream_timeout_ms;
         let provider = way.target.provider.clone();
@@ -172,7 +159,8 @@ impl Delivery {
             Either::Left((Some(Ok(buffer)), _)) => Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>()),
             Either::Left((broken, _)) => {
                 upstream.controller.abort();
-                let error = if broken.is_none() { too_slow(&provider, timeout) } else { cut_short(&provider) };
+                let error =
+                    if broken.is_none() { too_slow(&provider, timeout) } else { cut_short(&provider) };
                 let _ = reply.send(Err(error));
                 return Listeners { report, state: None }.tell(Outcome::default()).await;
             }
@@ -183,27 +171,26 @@ impl Delivery {
             }
         };
         let is_stream = is_event_stream(Headers::from_lines(&upstream.lines));
-        let received = bytes.to_vec();
-        let read = read_whole(way, status, is_stream, &received, &mut lines);
-        let deadline = inference.incoming.config.memory_deadline_ms;
-        let (outcome, answer) = match read {
-            Ok(Read { outcome, body: None }) => {
-                let body: &JsValue = bytes.as_ref();
-                (outcome, respond(status, lines.as_str(), body).map_err(|_| Error::internal()))
+        let Whole { outcome, reply: written } = way.read_whole(status, is_stream, &bytes.to_vec());
+        let answer = match written {
+            Ok(Written::Same) => answer(status, &lines, bytes.as_ref()),
+            Ok(Written::Json(text)) => {
+                lines.add("content-type", "application/json");
+                answer(status, &lines, &JsValue::from_str(&text))
             }
-            Ok(Read { outcome, body: Some(text) }) => {
-                let body = JsValue::from_str(&text);
-                (outcome, respond(status, lines.as_str(), &body).map_err(|_| Error::internal()))
+            Ok(Written::Events(text)) => {
+                lines.add_event_stream();
+                answer(status, &lines, &JsValue::from_str(&text))
             }
-            Err((outcome, error)) if matches!(error.kind(), Kind::Refused(_)) => {
+            Err(error) if matches!(error.kind(), Kind::Refused(_)) => {
                 // The provider's own words and its headers, in the client's form.
                 lines.add("content-type", "application/json");
-                let body = error.body_for(Some(inference.operation.dialect()), &inference.incoming.request_id);
-                let body = JsValue::from_str(&body.to_string());
-                (outcome, respond(error.status(), lines.as_str(), &body).map_err(|_| Error::internal()))
+                let body = error.body_for(Some(client), &inference.incoming.request_id).to_string();
+                answer(error.status(), &lines, &JsValue::from_str(&body))
             }
-            Err((outcome, error)) => (outcome, Err(error)),
+            Err(error) => Err(error),
         };
+        let deadline = inference.incoming.config.memory_deadline_ms;
         let late = done_within(Listeners { report, state }.tell(outcome), deadline).await;
         let _ = reply.send(answer);
         if let Some(late) = late {
@@ -212,97 +199,6 @@ impl Delivery {
     }
 }
 
-/// An answer that was read to its end.
-struct Read {
-    outcome: Outcome,
-    /// The client's body; `None` where it is the provider's.
-    body: Option<String>,
-}
-
-/// Reads an answer that has come in whole, be it as a stream or not, and writes it as the client wants it. Errors: what
-/// the client is to be told in its place, with what is known all the same.
-fn read_whole(
-    way: Way,
-    status: u16,
-    is_stream: bool,
-    received: &[u8],
-    lines: &mut Lines,
-) -> Result<Read, (Outcome, Error)> {
-    let Way { client, target, frame, streams, .. } = way;
-    let failed = || Answer { message: None, usage: None, stop: None, ending: Ending::Failed };
-    let provider = target.provider.as_str();
-    if !(200..300).contains(&status) {
-        let outcome = Outcome { answer: Some(failed()), response: None };
-        return match frame {
-            Some(_) => Err((outcome, translated(provider, status, received))),
-            None => Ok(Read { outcome, body: None }),
-        };
-    }
-    let Some(frame) = frame else {
-        if is_stream && !streams {
-            return fold_native(client, target, received, lines);
-        }
-        let answer = target.dialect.read_answer(received, &target).unwrap_or_else(failed);
-        let response = (client == Dialect::Responses).then(|| serde_json::from_slice(received).ok()).flatten();
-        return Ok(Read { outcome: Outcome { answer: Some(answer), response }, body: None });
-    };
-    let (answer, failure) = if is_stream {
-        let mut observer = Observer::telling(target.clone(), &frame.id);
-        observer.push(received);
-        let answer = observer.outcome(true);
-        let failure = observer.failure().map(str::to_owned);
-        (Some(answer), failure)
-    } else {
-        (target.dialect.read_answer(received, &target), None)
-    };
-    let Some(answer) = answer else {
-        return Err((Outcome { answer: Some(failed()), response: None }, nonsense(provider)));
-    };
-    match answer.ending {
-        Ending::Complete => {}
-        Ending::Failed => {
-            let words = failure.unwrap_or_else(|| translated(provider, status, received).message().to_owned());
-            let outcome = Outcome { answer: Some(answer), response: None };
-            return Err((outcome, failed_inside(provider, &words)));
-        }
-        Ending::Truncated | Ending::Unread => {
-            return Err((Outcome { answer: Some(answer), response: None }, cut_short(provider)));
-        }
-    }
-    if streams {
-        lines.add_event_stream();
-        let mut translator = StreamTranslator::new(client, frame);
-        let mut text = translator.begin();
-        text.push_str(&translator.push_whole(answer));
-        let finished = translator.finish(true);
-        text.push_str(&finished.last);
-        let response = finished.writer.whole();
-        return Ok(Read { outcome: Outcome { answer: Some(finished.answer), response }, body: Some(text) });
-    }
-    lines.add("content-type", "application/json");
-    let (answer, value) = translate::answer(answer, client, &frame);
-    let body = Some(value.to_string());
-    let response = (client == Dialect::Responses).then_some(value);
-    Ok(Read { outcome: Outcome { answer: Some(answer), response }, body })
-}
-
-/// A stream of Responses that the client wants whole: the object that closes it.
-fn fold_native(
-    client: Dialect,
-    target: Origin,
-    received: &[u8],
-    lines: &mut Lines,
-) -> Result<Read, (Outcome, Error)> {
-    let provider = target.provider.clone();
-    let mut carriage = Carriage::native(client, Some(Observer::new(target)), false, true);
-    carriage.push(received);
-    let outcome = carriage.finish(true).outcome;
-    match &outcome.response {
-        Some(response) => {
-            lines.add("content-type", "application/json");
-            let body = Some(response.to_string());
-            Ok(Read { outcome, body })
-        }
-        None => Err((outcome, cut_short(&provider))),
-    }
+fn answer(status: u16, lines: &Lines, body: &JsValue) -> Result<web_sys::Response, Error> {
+    respond(status, lines.as_str(), body).map_err(|_| Error::internal())
 }

@@ -11,6 +11,7 @@ use wasm_bindgen::JsValue;
 use worker::{Env, Method, Request, RequestInit};
 
 use super::border::{now, random_bytes, within};
+use super::gateway_worker::Incoming;
 use crate::keys::Principal;
 use crate::responses::id::ChainId;
 use crate::responses::protocol::{
@@ -35,6 +36,17 @@ impl ResponseClient {
     /// The objects of a principal.
     pub fn new(env: Env, principal: &Principal) -> Self {
         ResponseClient { env, principal: principal.clone(), fault: None }
+    }
+
+    /// The objects of the principal of a request.
+    pub fn of(incoming: &Incoming, principal: &Principal) -> Self {
+        #[allow(unused_mut)]
+        let mut client = ResponseClient::new(incoming.env.clone(), principal);
+        #[cfg(feature = "fault-injection")]
+        {
+            client.fault = incoming.headers().get("x-fault").map(str::to_owned);
+        }
+        client
     }
 
     /// A new chain, for a response that goes on from nothing.

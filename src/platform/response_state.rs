@@ -13,6 +13,7 @@ use super::response_client::ResponseClient;
 use crate::body::Body;
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
+use crate::providers::quirk::Quirk;
 use crate::responses::id::ChainId;
 use crate::responses::items::of_input;
 use crate::responses::protocol::{History, Keep, Kept, Past};
@@ -53,7 +54,7 @@ impl ResponseState {
                 );
                 Error::new(Kind::Overloaded, "The earlier response could not be read at the moment. Try again.")
             })?;
-            let keeps = !translated && route.keeps_responses();
+            let keeps = !translated && route.provider.has(Quirk::KeepsResponses);
             let callers = route.source == CredentialSource::Caller;
             match (found, past) {
                 (Some((home, history)), Past::Response(_))
@@ -61,9 +62,13 @@ impl ResponseState {
                 {
                     chain = Some(home);
                 }
-                (Some((_, History { whole: false, .. })), Past::Response(id)) => return Err(begun_elsewhere(id)),
+                (Some((_, History { whole: false, .. })), Past::Response(id)) => {
+                    return Err(begun_elsewhere(id));
+                }
                 // A conversation that was never used here may be one of the caller's own at the provider.
-                (Some((home, history)), Past::Conversation(_)) if keeps && callers && history.items.is_empty() => {
+                (Some((home, history)), Past::Conversation(_))
+                    if keeps && callers && history.items.is_empty() =>
+                {
                     chain = Some(home);
                 }
                 (Some((home, history)), _) => {

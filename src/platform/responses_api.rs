@@ -41,14 +41,17 @@ pub async fn kept(
     principal: &Principal,
     id: &str,
 ) -> Result<Option<Box<RawValue>>, Error> {
-    client(incoming, principal).read(id).await.map_err(|error| unreachable_storage(incoming, &error))
+    ResponseClient::of(incoming, principal)
+        .read(id)
+        .await
+        .map_err(|error| unreachable_storage(incoming, &error))
 }
 
 /// `DELETE /v1/responses/{id}`.
 pub async fn delete(incoming: &Incoming, id: &str) -> Result<web_sys::Response, Error> {
     let (_, principal) = authenticate(incoming).await?;
     check_id("response_id", id)?;
-    match client(incoming, &principal).delete(id).await {
+    match ResponseClient::of(incoming, &principal).delete(id).await {
         Ok(true) => json_answer(incoming, &json!({ "id": id, "object": "response", "deleted": true })),
         Ok(false) => Err(response_not_found(id)),
         Err(error) => Err(unreachable_storage(incoming, &error)),
@@ -61,7 +64,7 @@ pub async fn input_items(incoming: &Incoming, id: String) -> Result<web_sys::Res
     check_id("response_id", &id)?;
     let Cursor { limit, descending, after } = Cursor::read(incoming.query())?;
     let asked = ReadItems { id, limit, descending, after };
-    match client(incoming, &principal).input_items(&asked).await {
+    match ResponseClient::of(incoming, &principal).input_items(&asked).await {
         Ok(Some(Items::Page(list))) => json_text_answer(incoming, list.get()),
         Ok(Some(Items::UnknownAfter)) => Err(Error::invalid(
             "after",
@@ -70,16 +73,6 @@ pub async fn input_items(incoming: &Incoming, id: String) -> Result<web_sys::Res
         Ok(None) => Err(response_not_found(&asked.id)),
         Err(error) => Err(unreachable_storage(incoming, &error)),
     }
-}
-
-fn client(incoming: &Incoming, principal: &Principal) -> ResponseClient {
-    #[allow(unused_mut)]
-    let mut client = ResponseClient::new(incoming.env.clone(), principal);
-    #[cfg(feature = "fault-injection")]
-    {
-        client.fault = incoming.headers().get("x-fault").map(str::to_owned);
-    }
-    client
 }
 
 fn unreachable_storage(incoming: &Incoming, error: &worker::Error) -> Error {
