@@ -42,10 +42,10 @@ impl Quirk {
             (Quirk::NoStore, Dialect::Responses) => {
                 body.insert("store".to_owned(), Value::Bool(false));
             }
-            (Quirk::NeedsInstructions, Dialect::Responses) => {
-                if body.get("instructions").and_then(Value::as_str).is_none_or(str::is_empty) {
-                    body.insert("instructions".to_owned(), INSTRUCTIONS.into());
-                }
+            (Quirk::NeedsInstructions, Dialect::Responses)
+                if body.get("instructions").and_then(Value::as_str).is_none_or(str::is_empty) =>
+            {
+                body.insert("instructions".to_owned(), INSTRUCTIONS.into());
             }
             (Quirk::ListInput, Dialect::Responses) => {
                 if let Some(text) = body.get("input").and_then(Value::as_str) {
