@@ -1,14 +1,13 @@
-//! Answers of Messages: whole ones, streamed ones, and the event that ends a broken one.
+//! Answers of Messages, read: whole ones and streamed ones.
 //!
 //! Invariant: a streamed answer reads like the same answer whole. Blocks are told apart by their index, so they may come
 //! interleaved; a `message_start` begins the answer, again if need be.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::block::{read_block, read_content};
 use crate::dialect::fields::{failure_text, number_at, take_array, take_object, take_text};
 use crate::dialect::{Delta, Growth};
-use crate::error::Error;
 use crate::sse::Event;
 use crate::turn::{Answer, Ending, Message, Origin, PartKind, Role, Stop, Usage};
 
@@ -122,10 +121,4 @@ fn read_stop(reason: Option<&Value>) -> Option<Stop> {
         // `pause_turn` and `compaction`: the client is to send the answer back, and the model goes on.
         other => Stop::Other(other.to_owned()),
     })
-}
-
-/// The event that tells a client that its stream is cut short. No `message_stop` follows it.
-pub fn write_failure(error: &Error) -> String {
-    let data = json!({"type": "error", "error": {"type": "api_error", "message": error.message()}});
-    format!("event: error\ndata: {data}\n\n")
 }
