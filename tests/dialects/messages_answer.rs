@@ -4,6 +4,7 @@ use memory_gateway::dialect::{Dialect, Growth};
 use memory_gateway::error::{Error, Kind};
 use memory_gateway::frame::Frame;
 use memory_gateway::gather::Step;
+use memory_gateway::observe::Observer;
 use memory_gateway::turn::{
     Answer, Ending, Media, Message, Origin, Part, PartKind, Reasoning, Role, Source, Stop, ToolCall, Usage,
 };
@@ -452,4 +453,61 @@ fn an_answer_without_words_is_an_empty_message() {
     let answer = Answer { message: None, usage: None, stop: Some(Stop::End), ending: Ending::Complete };
     let written = Dialect::Messages.write_answer(&answer, &chat());
     assert_eq!((&written["content"], &written["stop_reason"]), (&json!([]), &json!("end_turn")));
+}
+
+/// The steps of a provider's stream.
+fn observed(events: &[Value]) -> Vec<Step> {
+    let mut observer = Observer::telling(super::origin(Dialect::Messages), "0a1b");
+    for event in events {
+        observer.push(format!("data: {event}\n\n").as_bytes());
+    }
+    observer.finish_telling(true).1
+}
+
+#[test]
+fn a_call_whose_only_piece_is_empty_has_no_arguments() {
+    let steps = observed(&[
+        json!({"type": "message_start", "message": {"content": []}}),
+        start(0, json!({"type": "tool_use", "id": "a", "name": "f", "input": {}})),
+        delta(0, json!({"type": "input_json_delta", "partial_json": ""})),
+        stop(0),
+        json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}}),
+        json!({"type": "message_stop"}),
+    ]);
+    assert_eq!(
+        steps,
+        [
+            open(0, call("a", "f", "")),
+            input(0, "{}"),
+            close(0, call("a", "f", "{}")),
+            Step::End { stop: Some(Stop::ToolCalls), usage: None },
+        ]
+    );
+}
+
+#[test]
+fn an_answer_that_begins_anew_closes_what_it_had_begun_with_what_was_told() {
+    let steps = observed(&[
+        json!({"type": "message_start", "message": {"content": []}}),
+        start(0, json!({"type": "tool_use", "id": "a", "name": "f", "input": {}})),
+        delta(0, json!({"type": "input_json_delta", "partial_json": "{\"x\":"})),
+        json!({"type": "message_start", "message": {"content": []}}),
+        start(0, json!({"type": "text", "text": ""})),
+        delta(0, json!({"type": "text_delta", "text": "Anew."})),
+        stop(0),
+        json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}),
+        json!({"type": "message_stop"}),
+    ]);
+    assert_eq!(
+        steps,
+        [
+            open(0, call("a", "f", "")),
+            input(0, "{\"x\":"),
+            close(0, call("a", "f", "{\"x\":")),
+            open(1, text("")),
+            words(1, "Anew."),
+            close(1, text("Anew.")),
+            Step::End { stop: Some(Stop::End), usage: None },
+        ]
+    );
 }

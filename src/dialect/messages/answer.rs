@@ -81,12 +81,16 @@ pub fn read_event(event: Event<'_>, origin: &Origin, on_delta: &mut dyn FnMut(De
 }
 
 fn read_growth(mut delta: Map<String, Value>) -> Vec<Growth> {
+    let piece = |text: String, of: fn(String) -> Growth| {
+        // Empty pieces are common, and say nothing: the only piece of a call without arguments is one.
+        if text.is_empty() { Vec::new() } else { vec![of(text)] }
+    };
     let kind = take_text(&mut delta, "type");
     match kind.as_str() {
-        "text_delta" => vec![Growth::Text(take_text(&mut delta, "text"))],
-        "thinking_delta" => vec![Growth::Text(take_text(&mut delta, "thinking"))],
-        "signature_delta" => vec![Growth::Sealed(take_text(&mut delta, "signature"))],
-        "input_json_delta" => vec![Growth::Input(take_text(&mut delta, "partial_json"))],
+        "text_delta" => piece(take_text(&mut delta, "text"), Growth::Text),
+        "thinking_delta" => piece(take_text(&mut delta, "thinking"), Growth::Text),
+        "signature_delta" => piece(take_text(&mut delta, "signature"), Growth::Sealed),
+        "input_json_delta" => piece(take_text(&mut delta, "partial_json"), Growth::Input),
         "citations_delta" => delta
             .shift_remove("citation")
             .map(|citation| Growth::Extra("citations".to_owned(), Value::Array(vec![citation])))
