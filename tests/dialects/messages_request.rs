@@ -234,11 +234,12 @@ fn a_seal_in_front_of_a_call_belongs_to_the_call() {
             {"type": "redacted_thinking", "data": "theirs"},
             {"type": "redacted_thinking", "data": "mgw1:google:google:AbC="},
             {"type": "tool_use", "id": "c", "name": "f", "input": {}},
+            {"type": "redacted_thinking", "data": "theirs"},
             {"type": "tool_use", "id": "d", "name": "f", "input": {}}]}]}))
     .unwrap();
     let Some(Entry::Message { message, .. }) = request.entries.last() else { panic!("a message") };
     let seals: Vec<Option<&str>> = message.tool_calls().map(|call| call.sealed.as_deref()).collect();
-    assert_eq!((seals, message.parts.len()), (vec![Some("mgw1:google:google:AbC="), None], 3));
+    assert_eq!((seals, message.parts.len()), (vec![Some("mgw1:google:google:AbC="), None], 4));
 }
 
 #[test]
