@@ -143,7 +143,9 @@ impl Gathered {
             Delta::Close { slot } => self.close(slot, true),
             Delta::Message(message) => {
                 self.calls.clear();
-                self.open.clear();
+                // What was told of them is closed with what came of it.
+                let slots: Vec<u64> = self.open.keys().copied().collect();
+                slots.into_iter().for_each(|slot| self.close(slot, false));
                 self.replace(message.parts);
             }
             Delta::Stop(stop) => self.stop = Some(stop),

@@ -8,12 +8,15 @@
 mod answer;
 mod block;
 mod client;
+mod conversation;
+mod model;
 mod request;
+mod schema;
 mod target;
 mod write;
 
-pub use answer::{read_answer, read_event, write_failure};
-pub use client::{StreamWriter, write_answer};
+pub use answer::{read_answer, read_event};
+pub use client::{StreamWriter, write_answer, write_failure};
 pub use request::{HINTS, NAMES, read_request};
 pub use target::{TABLE, write_request};
 pub use write::write_message;

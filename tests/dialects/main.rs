@@ -3,6 +3,8 @@
 
 mod chat;
 mod messages;
+mod messages_answer;
+mod messages_request;
 mod responses;
 
 use memory_gateway::body::Body;
