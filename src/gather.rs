@@ -127,6 +127,9 @@ impl Gathered {
                 {
                     extend(&mut part.extra, name.clone(), value.clone());
                     self.tell_growth(at, Growth::Extra(name, value));
+                } else {
+                    // OpenRouter names the sources ahead of the first word.
+                    extend(&mut self.extra, name, value);
                 }
             }
             Delta::Part(part) => {
