@@ -1,31 +1,11 @@
 // Owns: whether what the gateway sends to a provider is what the provider's own published specification allows.
-// Invariant: every request is checked by steady, with the OpenAPI documents of OpenAI and Anthropic, before the sandbox
-// answers it; without the documents or steady nothing runs, and that is said.
+// Invariant: every request of every test is checked, the first turns' too; without the documents or steady nothing runs,
+// and that is said.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { Readable } from "node:stream";
-import { setTimeout as sleep } from "node:timers/promises";
 import { after, before, test } from "node:test";
-import { startLeashed } from "../../scripts/leashed.mjs";
-import { withLock } from "../../scripts/lock.mjs";
-import { cache, root } from "../../scripts/paths.mjs";
-import { freePort } from "../../scripts/ports.mjs";
-import { capture } from "../../scripts/run.mjs";
 import { memoryHeaders, newThread, user } from "./conversation.mjs";
 import { sandboxVars, startGateway, startSandbox } from "./gateway.mjs";
-import { startUpstream } from "./wire.mjs";
-
-// Not among the npm packages of the project: it has 95 MB, and only this test wants it.
-const STEADY = "@stdy/cli@0.22.2";
-const SPECS = process.env.MEMORY_GATEWAY_SPECS || join(root, "..", "shared", "specs");
-/** Which document is for whose endpoints, and how their paths begin in it. */
-const DOCUMENTS = {
-  openai: { file: "openai.yml", paths: /\/(?:chat\/completions|responses|embeddings)$/ },
-  anthropic: { file: "anthropic.json", paths: /\/v1\/messages(?:\/count_tokens)?$/ },
-};
+import { startCheckedUpstream, whyUnchecked } from "./specification.mjs";
 
 /** Pairs that need a translation that is not there yet: a line deleted here is a pair switched on. */
 const TO_COME = [
@@ -34,6 +14,19 @@ const TO_COME = [
   { dialect: "messages", provider: "openai" },
   { dialect: "messages", provider: "google" },
 ];
+
+/** Known defects: a line deleted here is a test switched on. */
+const TO_FIX = {
+  "all that chat allows, then responses": "a refusal is written as a part, which needs an id and a status",
+  "all that responses allows, then responses":
+    "a refusal is written as a part, which needs an id and a status",
+  "all that responses allows, then chat": "a message that holds calls alone is written with an empty list",
+  "all that messages allows, then chat":
+    "an image in a result is written into a tool message, which holds text",
+  "an empty question, then messages": "the question is left out, and the answer comes first",
+  "a question of white space, then messages": "the question is left out, and the answer comes first",
+  "an answer before any question, then messages": "the answer comes first",
+};
 
 const MODELS = {
   openai: "openai/gpt-5.4-mini",
@@ -180,27 +173,21 @@ const REQUESTS = {
   },
 };
 
-const { steady, missing } = await tools();
+const missing = await whyUnchecked();
 if (missing) console.log(`Requests are not checked against the specifications: ${missing}`);
 
-let sandbox, upstream, gateway, folder;
-const checkers = {};
+let sandbox, upstream, gateway;
 before(async () => {
   if (missing) return;
-  folder = mkdtempSync(join(tmpdir(), "memory-gateway-specs-"));
-  [sandbox, upstream] = await Promise.all([startSandbox(), startUpstream(), ...startCheckers()]);
-  upstream.answer = answerChecked;
-  const { OPENROUTER_API_KEY, ...vars } = sandboxVars({ url: upstream.url });
+  sandbox = await startSandbox();
+  upstream = await startCheckedUpstream(sandbox);
+  const { OPENROUTER_API_KEY, ...vars } = sandboxVars(upstream);
   gateway = await startGateway({ vars });
 });
 after(async () => {
   await gateway?.stop();
-  await Promise.all([
-    sandbox?.close(),
-    upstream?.close(),
-    ...Object.values(checkers).map(({ stop }) => stop()),
-  ]);
-  if (folder) rmSync(folder, { recursive: true, force: true });
+  await upstream?.close();
+  await sandbox?.close();
 });
 
 /** Sends a body; gives the answer's JSON, or its text where it is a stream. */
@@ -313,6 +300,217 @@ for (const [first, then] of [
   );
 }
 
+/** What a client with its own history may send at once, as much as the dialect allows. */
+const HISTORIES = {
+  chat: [
+    { role: "developer", content: [{ type: "text", text: "Be kind." }] },
+    { role: "user", name: "ann", content: "Hello." },
+    { role: "assistant", content: [{ type: "text", text: "Hello, Ann." }] },
+    user([
+      { type: "text", text: "See and hear." },
+      { type: "image_url", image_url: { url: "https://example.com/a.png" } },
+      { type: "input_audio", input_audio: { data: "AAAA", format: "wav" } },
+      { type: "file", file: { filename: "a.pdf", file_data: "data:application/pdf;base64,JVBERi0=" } },
+    ]),
+    { role: "assistant", content: null, refusal: "No." },
+    user("Use both tools."),
+    {
+      role: "assistant",
+      content: "I do.",
+      tool_calls: [
+        { id: "call_1", type: "function", function: { name: "helloWorld", arguments: "{}" } },
+        { id: "call_2", type: "custom", custom: { name: "shout", input: "Hey!" } },
+      ],
+    },
+    { role: "tool", tool_call_id: "call_1", content: [{ type: "text", text: "one" }] },
+    { role: "tool", tool_call_id: "call_2", content: "two" },
+    { role: "assistant", content: "one, two" },
+    user("Go on."),
+  ],
+  responses: [
+    { role: "developer", content: [{ type: "input_text", text: "Be kind." }] },
+    { type: "message", ...user("Hello.") },
+    {
+      type: "message",
+      id: "msg_1",
+      status: "completed",
+      role: "assistant",
+      content: [{ type: "output_text", text: "Hello, Ann.", annotations: [], logprobs: [] }],
+    },
+    user([
+      { type: "input_text", text: "See this." },
+      { type: "input_image", image_url: "https://example.com/a.png", detail: "auto" },
+      { type: "input_file", filename: "a.pdf", file_data: "data:application/pdf;base64,JVBERi0=" },
+    ]),
+    {
+      type: "message",
+      id: "msg_2",
+      status: "completed",
+      role: "assistant",
+      content: [{ type: "refusal", refusal: "No." }],
+    },
+    user("Use all tools."),
+    {
+      type: "reasoning",
+      id: "rs_1",
+      summary: [{ type: "summary_text", text: "Hm." }],
+      encrypted_content: "abc",
+    },
+    { type: "web_search_call", id: "ws_1", status: "completed", action: { type: "search", query: "a" } },
+    {
+      type: "function_call",
+      id: "fc_1",
+      call_id: "call_1",
+      name: "helloWorld",
+      arguments: "{}",
+      status: "completed",
+    },
+    { type: "custom_tool_call", id: "ctc_1", call_id: "call_2", name: "shout", input: "Hey!" },
+    { type: "function_call_output", call_id: "call_1", output: [{ type: "input_text", text: "one" }] },
+    { type: "custom_tool_call_output", call_id: "call_2", output: "two" },
+    { role: "assistant", content: "one, two" },
+    user("Go on."),
+  ],
+  messages: [
+    user([{ type: "text", text: "Hello.", cache_control: { type: "ephemeral" } }]),
+    { role: "assistant", content: "Hello, Ann." },
+    user([
+      { type: "text", text: "See these." },
+      { type: "image", source: { type: "url", url: "https://example.com/a.png" } },
+      {
+        type: "document",
+        source: { type: "base64", media_type: "application/pdf", data: "JVBERi0=" },
+        title: "a",
+      },
+      { type: "document", source: { type: "text", media_type: "text/plain", data: "b" } },
+      {
+        type: "search_result",
+        source: "https://example.com",
+        title: "c",
+        content: [{ type: "text", text: "c" }],
+        citations: { enabled: false },
+      },
+    ]),
+    {
+      role: "assistant",
+      content: [
+        { type: "text", text: "I do." },
+        { type: "tool_use", id: "toolu_1", name: "helloWorld", input: {} },
+        { type: "tool_use", id: "toolu_2", name: "helloWorld", input: { name: "Bob" } },
+      ],
+    },
+    user([
+      { type: "tool_result", tool_use_id: "toolu_1", is_error: true, content: "It failed." },
+      {
+        type: "tool_result",
+        tool_use_id: "toolu_2",
+        content: [
+          { type: "text", text: "two" },
+          { type: "image", source: { type: "base64", media_type: "image/png", data: PNG } },
+        ],
+      },
+      { type: "text", text: "Go on." },
+    ]),
+  ],
+};
+
+const { chat } = DIALECTS;
+const called = (id, name, json) => ({
+  role: "assistant",
+  content: null,
+  tool_calls: [{ id, type: "function", function: { name, arguments: json } }],
+});
+/** Histories by name: the dialect they come in, the body, and the knobs of the sandbox where an answer is to be odd. */
+const BEGINNINGS = {
+  ...Object.fromEntries(
+    Object.entries(HISTORIES).map(([dialect, history]) => [
+      `all that ${dialect} allows`,
+      { dialect, body: { ...DIALECTS[dialect].several(history), ...DIALECTS[dialect].tools } },
+    ]),
+  ),
+  "an empty answer": { dialect: "chat", body: chat.ask("hi"), knobs: ";words=0" },
+  "an empty question": { dialect: "chat", body: chat.ask("") },
+  "a question of white space": { dialect: "chat", body: chat.ask(" \n") },
+  "an empty result": {
+    dialect: "chat",
+    body: chat.several([
+      user("a"),
+      called("call_1", "helloWorld", "{}"),
+      { role: "tool", tool_call_id: "call_1", content: "" },
+    ]),
+  },
+  "a call whose arguments are no JSON": {
+    dialect: "chat",
+    body: chat.several([
+      user("a"),
+      called("call_1", "helloWorld", '{"na'),
+      { role: "tool", tool_call_id: "call_1", content: "b" },
+    ]),
+  },
+  "a call with an id that only Chat allows": {
+    dialect: "chat",
+    body: chat.several([
+      user("a"),
+      called("call:1.2/3", "helloWorld", "{}"),
+      { role: "tool", tool_call_id: "call:1.2/3", content: "b" },
+    ]),
+  },
+  "a call that the limit cut": { dialect: "chat", body: chat.ask(GREET, { ...chat.tools, max_tokens: 1 }) },
+  "a call with a name that only Responses allows": {
+    dialect: "responses",
+    body: {
+      input: [
+        user("a"),
+        { type: "function_call", call_id: "call_1", name: "hello.World", arguments: "{}" },
+        { type: "function_call_output", call_id: "call_1", output: "b" },
+        user("c"),
+      ],
+    },
+  },
+  "several questions in a row": { dialect: "chat", body: chat.several([user("a"), user("b"), user("c")]) },
+  "an answer before any question": {
+    dialect: "chat",
+    body: chat.several([{ role: "assistant", content: "How can I help?" }, user("a")]),
+  },
+  "an answer that ends in white space": {
+    dialect: "chat",
+    body: chat.several([user("a"), { role: "assistant", content: "b \n" }, user("c")]),
+  },
+  "an answer of parts without text": {
+    dialect: "chat",
+    body: chat.several([
+      user("a"),
+      {
+        role: "assistant",
+        content: "",
+        tool_calls: [{ id: "call_1", type: "function", function: { name: "helloWorld", arguments: "{}" } }],
+      },
+      { role: "tool", tool_call_id: "call_1", content: "b" },
+      user("c"),
+    ]),
+  },
+};
+
+for (const [what, { dialect, body, knobs = "" }] of Object.entries(BEGINNINGS)) {
+  for (const [then, next] of Object.entries(DIALECTS)) {
+    const defect = TO_FIX[`${what}, then ${then}`];
+    const skip = missing ?? (defect ? `to fix: ${defect}` : false);
+    test(`${what}: remembered, it goes on in ${then} within the specification`, { skip }, async () => {
+      const headers = memoryHeaders(newThread());
+      const at = (one) => (one === "messages" ? MODELS.anthropic : MODELS.openai);
+      const requests = await seen(async () => {
+        await send(DIALECTS[dialect].path, { model: at(dialect) + knobs, ...body }, headers);
+        await send(next.path, { model: at(then), ...next.ask("hi", next.tools) }, headers);
+      });
+      assert.deepEqual(
+        requests.flatMap(({ wrong }) => wrong),
+        [],
+        JSON.stringify(requests.at(-1).body),
+      );
+    });
+  }
+}
+
 for (const [what, body] of [
   ["one text", { input: "a" }],
   ["two texts as floats", { input: ["a", "b"], encoding_format: "float" }],
@@ -363,83 +561,4 @@ for (const [what, path, model, body] of [
       [true],
     );
   });
-}
-
-/** Has a request checked, then answered by the sandbox. */
-async function answerChecked(res, entry) {
-  const [name, { paths }] =
-    Object.entries(DOCUMENTS).find(([, document]) => document.paths.test(entry.path)) ?? [];
-  entry.wrong = name
-    ? await checkers[name].wrongIn(entry, paths.exec(entry.path)[0])
-    : [`no document has it`];
-  const { host, "content-length": length, connection, ...headers } = entry.headers;
-  const answer = await fetch(sandbox.url + entry.path, { method: "POST", headers, body: entry.raw });
-  res.writeHead(answer.status, { "content-type": answer.headers.get("content-type") });
-  Readable.fromWeb(answer.body).pipe(res);
-}
-
-/** One steady for each document. */
-function startCheckers() {
-  return Object.entries(DOCUMENTS).map(async ([name, { file }]) => {
-    const path = join(folder, file);
-    writeFileSync(path, specification(file));
-    const port = await freePort();
-    let text = "";
-    const child = startLeashed(
-      process.execPath,
-      [steady, "--host", "127.0.0.1", "-p", String(port), "-q", path],
-      {
-        onText: (more) => (text += more),
-      },
-    );
-    checkers[name] = {
-      stop: child.stop,
-      async wrongIn({ headers, raw }, path) {
-        const { host, "content-length": length, connection, ...kept } = headers;
-        const options = { method: "POST", headers: kept, body: raw };
-        const answer = await fetch(`http://127.0.0.1:${port}${path}`, options);
-        await answer.body?.cancel();
-        const count = Number(answer.headers.get("x-steady-error-count") ?? 0);
-        if (!answer.headers.has("x-steady-matched-path")) return [`${path} is not in the document`];
-        return Array.from({ length: count }, (_, n) =>
-          ["path", "message"].map((part) => answer.headers.get(`x-steady-error-${n + 1}-${part}`)).join(": "),
-        );
-      },
-    };
-    for (let tries = 0; tries < 300; tries++, await sleep(100)) {
-      const health = await fetch(`http://127.0.0.1:${port}/_x-steady/health`).catch(() => undefined);
-      if (health?.ok) return;
-    }
-    throw new Error(`steady did not start. What it wrote:\n${text}`);
-  });
-}
-
-/** A document, which may lie there compressed. */
-function specification(file) {
-  const path = join(SPECS, file);
-  return existsSync(path)
-    ? readFileSync(path)
-    : execFileSync("xz", ["-dc", `${path}.xz`], { maxBuffer: 2 ** 28 });
-}
-
-/** `{steady}`, the program's file, or `{missing}` with the reason why the check cannot be made. */
-async function tools() {
-  if (!existsSync(SPECS))
-    return { missing: `there is no ${SPECS} (MEMORY_GATEWAY_SPECS names another folder)` };
-  try {
-    for (const { file } of Object.values(DOCUMENTS)) specification(file);
-  } catch (error) {
-    return { missing: `${SPECS} cannot be read: ${error.message}` };
-  }
-  const home = join(cache, STEADY.replaceAll("/", "-"));
-  const program = join(home, "node_modules", "@stdy", "cli", "steady.js");
-  if (existsSync(program)) return { steady: program };
-  const install = ["install", "--prefix", home, "--no-audit", "--no-fund", "--loglevel=error", STEADY];
-  const failed = await withLock(`${home}.lock`, () =>
-    capture("npm", install).then(
-      () => undefined,
-      (error) => error,
-    ),
-  );
-  return failed ? { missing: `cannot install ${STEADY}: ${failed.message}` } : { steady: program };
 }
