@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { memoryHeaders, newThread, user } from "./conversation.mjs";
 import { sandboxVars, startGateway, startSandbox } from "./gateway.mjs";
+import { BEGINNINGS, PNG } from "./histories.mjs";
 import { startCheckedUpstream, whyUnchecked } from "./specification.mjs";
 
 /** Pairs that need a translation that is not there yet: a line deleted here is a pair switched on. */
@@ -34,8 +35,6 @@ const MODELS = {
   google: "google/gemini-2.5-flash",
 };
 
-const PNG =
-  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 const SCHEMA = {
   type: "object",
   properties: { name: { type: "string" } },
@@ -299,197 +298,6 @@ for (const [first, then] of [
     },
   );
 }
-
-/** What a client with its own history may send at once, as much as the dialect allows. */
-const HISTORIES = {
-  chat: [
-    { role: "developer", content: [{ type: "text", text: "Be kind." }] },
-    { role: "user", name: "ann", content: "Hello." },
-    { role: "assistant", content: [{ type: "text", text: "Hello, Ann." }] },
-    user([
-      { type: "text", text: "See and hear." },
-      { type: "image_url", image_url: { url: "https://example.com/a.png" } },
-      { type: "input_audio", input_audio: { data: "AAAA", format: "wav" } },
-      { type: "file", file: { filename: "a.pdf", file_data: "data:application/pdf;base64,JVBERi0=" } },
-    ]),
-    { role: "assistant", content: null, refusal: "No." },
-    user("Use both tools."),
-    {
-      role: "assistant",
-      content: "I do.",
-      tool_calls: [
-        { id: "call_1", type: "function", function: { name: "helloWorld", arguments: "{}" } },
-        { id: "call_2", type: "custom", custom: { name: "shout", input: "Hey!" } },
-      ],
-    },
-    { role: "tool", tool_call_id: "call_1", content: [{ type: "text", text: "one" }] },
-    { role: "tool", tool_call_id: "call_2", content: "two" },
-    { role: "assistant", content: "one, two" },
-    user("Go on."),
-  ],
-  responses: [
-    { role: "developer", content: [{ type: "input_text", text: "Be kind." }] },
-    { type: "message", ...user("Hello.") },
-    {
-      type: "message",
-      id: "msg_1",
-      status: "completed",
-      role: "assistant",
-      content: [{ type: "output_text", text: "Hello, Ann.", annotations: [], logprobs: [] }],
-    },
-    user([
-      { type: "input_text", text: "See this." },
-      { type: "input_image", image_url: "https://example.com/a.png", detail: "auto" },
-      { type: "input_file", filename: "a.pdf", file_data: "data:application/pdf;base64,JVBERi0=" },
-    ]),
-    {
-      type: "message",
-      id: "msg_2",
-      status: "completed",
-      role: "assistant",
-      content: [{ type: "refusal", refusal: "No." }],
-    },
-    user("Use all tools."),
-    {
-      type: "reasoning",
-      id: "rs_1",
-      summary: [{ type: "summary_text", text: "Hm." }],
-      encrypted_content: "abc",
-    },
-    { type: "web_search_call", id: "ws_1", status: "completed", action: { type: "search", query: "a" } },
-    {
-      type: "function_call",
-      id: "fc_1",
-      call_id: "call_1",
-      name: "helloWorld",
-      arguments: "{}",
-      status: "completed",
-    },
-    { type: "custom_tool_call", id: "ctc_1", call_id: "call_2", name: "shout", input: "Hey!" },
-    { type: "function_call_output", call_id: "call_1", output: [{ type: "input_text", text: "one" }] },
-    { type: "custom_tool_call_output", call_id: "call_2", output: "two" },
-    { role: "assistant", content: "one, two" },
-    user("Go on."),
-  ],
-  messages: [
-    user([{ type: "text", text: "Hello.", cache_control: { type: "ephemeral" } }]),
-    { role: "assistant", content: "Hello, Ann." },
-    user([
-      { type: "text", text: "See these." },
-      { type: "image", source: { type: "url", url: "https://example.com/a.png" } },
-      {
-        type: "document",
-        source: { type: "base64", media_type: "application/pdf", data: "JVBERi0=" },
-        title: "a",
-      },
-      { type: "document", source: { type: "text", media_type: "text/plain", data: "b" } },
-      {
-        type: "search_result",
-        source: "https://example.com",
-        title: "c",
-        content: [{ type: "text", text: "c" }],
-        citations: { enabled: false },
-      },
-    ]),
-    {
-      role: "assistant",
-      content: [
-        { type: "text", text: "I do." },
-        { type: "tool_use", id: "toolu_1", name: "helloWorld", input: {} },
-        { type: "tool_use", id: "toolu_2", name: "helloWorld", input: { name: "Bob" } },
-      ],
-    },
-    user([
-      { type: "tool_result", tool_use_id: "toolu_1", is_error: true, content: "It failed." },
-      {
-        type: "tool_result",
-        tool_use_id: "toolu_2",
-        content: [
-          { type: "text", text: "two" },
-          { type: "image", source: { type: "base64", media_type: "image/png", data: PNG } },
-        ],
-      },
-      { type: "text", text: "Go on." },
-    ]),
-  ],
-};
-
-const { chat } = DIALECTS;
-const called = (id, name, json) => ({
-  role: "assistant",
-  content: null,
-  tool_calls: [{ id, type: "function", function: { name, arguments: json } }],
-});
-/** Histories by name: the dialect they come in, the body, and the knobs of the sandbox where an answer is to be odd. */
-const BEGINNINGS = {
-  ...Object.fromEntries(
-    Object.entries(HISTORIES).map(([dialect, history]) => [
-      `all that ${dialect} allows`,
-      { dialect, body: { ...DIALECTS[dialect].several(history), ...DIALECTS[dialect].tools } },
-    ]),
-  ),
-  "an empty answer": { dialect: "chat", body: chat.ask("hi"), knobs: ";words=0" },
-  "an empty question": { dialect: "chat", body: chat.ask("") },
-  "a question of white space": { dialect: "chat", body: chat.ask(" \n") },
-  "an empty result": {
-    dialect: "chat",
-    body: chat.several([
-      user("a"),
-      called("call_1", "helloWorld", "{}"),
-      { role: "tool", tool_call_id: "call_1", content: "" },
-    ]),
-  },
-  "a call whose arguments are no JSON": {
-    dialect: "chat",
-    body: chat.several([
-      user("a"),
-      called("call_1", "helloWorld", '{"na'),
-      { role: "tool", tool_call_id: "call_1", content: "b" },
-    ]),
-  },
-  "a call with an id that only Chat allows": {
-    dialect: "chat",
-    body: chat.several([
-      user("a"),
-      called("call:1.2/3", "helloWorld", "{}"),
-      { role: "tool", tool_call_id: "call:1.2/3", content: "b" },
-    ]),
-  },
-  "a call that the limit cut": { dialect: "chat", body: chat.ask(GREET, { ...chat.tools, max_tokens: 1 }) },
-  "a call with a name that only Responses allows": {
-    dialect: "responses",
-    body: {
-      input: [
-        user("a"),
-        { type: "function_call", call_id: "call_1", name: "hello.World", arguments: "{}" },
-        { type: "function_call_output", call_id: "call_1", output: "b" },
-        user("c"),
-      ],
-    },
-  },
-  "several questions in a row": { dialect: "chat", body: chat.several([user("a"), user("b"), user("c")]) },
-  "an answer before any question": {
-    dialect: "chat",
-    body: chat.several([{ role: "assistant", content: "How can I help?" }, user("a")]),
-  },
-  "an answer that ends in white space": {
-    dialect: "chat",
-    body: chat.several([user("a"), { role: "assistant", content: "b \n" }, user("c")]),
-  },
-  "an answer of parts without text": {
-    dialect: "chat",
-    body: chat.several([
-      user("a"),
-      {
-        role: "assistant",
-        content: "",
-        tool_calls: [{ id: "call_1", type: "function", function: { name: "helloWorld", arguments: "{}" } }],
-      },
-      { role: "tool", tool_call_id: "call_1", content: "b" },
-      user("c"),
-    ]),
-  },
-};
 
 for (const [what, { dialect, body, knobs = "" }] of Object.entries(BEGINNINGS)) {
   for (const [then, next] of Object.entries(DIALECTS)) {

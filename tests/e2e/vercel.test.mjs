@@ -10,6 +10,7 @@ import { after, before, test } from "node:test";
 import { z } from "zod";
 import { memoryHeaders, newThread, stored } from "./conversation.mjs";
 import { sandboxVars, startGateway, startSandbox } from "./gateway.mjs";
+import { PNG } from "./histories.mjs";
 
 /** Cells that need a translation that is not there yet: a line deleted here is a cell switched on. */
 const TO_COME = [
@@ -20,6 +21,12 @@ const TO_COME = [
   { client: "anthropic", provider: "google", reason: "Messages to Chat Completions" },
   { client: "anthropic", provider: "extra", reason: "Messages to Chat Completions" },
 ];
+
+/** Scenarios that fail everywhere for now: a line deleted here is one switched on. */
+const TO_FIX = {
+  "a history of texts alone does not take away what tools said":
+    "the missing results count as an edit, so that the stored ones and the answer give way",
+};
 
 const MODELS = {
   openai: "openai/gpt-5.4-mini",
@@ -102,10 +109,6 @@ const tools = {
   helloWorld: named("Greets.", (name) => ({ greeting: `Hello, ${name}!` })),
   lookUpAge: named("Tells an age.", (name) => `${name} is 42.`),
 };
-
-// One pixel.
-const PNG =
-  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
 /** What each kind of call must come to; `ask` is one of ASK, `cell` the client, the provider and the model. */
 const SCENARIOS = {
@@ -199,6 +202,14 @@ const SCENARIOS = {
     );
   },
 
+  "a conversation that the client keeps goes on": async (ask, { model }) => {
+    const said = [{ role: "user", content: "Hello." }];
+    const { steps } = await ask({ model, messages: said });
+    // As the client puts it: an answer's text, or (in Responses) a reference to the item that the provider keeps.
+    said.push(...steps.at(-1).response.messages, { role: "user", content: "How many messages do you see?" });
+    assert.equal((await ask({ model, messages: said })).text, "3");
+  },
+
   "tool steps that are sent again are stored once": async (ask, { model }) => {
     const thread = newThread();
     const more = { model, tools, stopWhen: isStepCount(3), headers: memoryHeaders(thread) };
@@ -208,6 +219,18 @@ const SCENARIOS = {
     // The question, both calls, a result each, the answer, and the second turn's two.
     assert.equal((await stored(gateway, thread)).length, 7);
   },
+
+  "a history of texts alone does not take away what tools said": async (ask, { model }) => {
+    const said = [{ role: "user", content: "Use the helloWorld tool to greet Alice." }];
+    const more = { model, tools, stopWhen: isStepCount(3), headers: memoryHeaders(newThread()) };
+    const { text } = await ask({ ...more, messages: said });
+    said.push(
+      { role: "assistant", content: text },
+      { role: "user", content: "How many messages do you see?" },
+    );
+    // Both questions, the call, its result and the answer.
+    assert.equal((await ask({ ...more, messages: said })).text, "5");
+  },
 };
 
 for (const [client, { model }] of Object.entries(CLIENTS)) {
@@ -216,7 +239,8 @@ for (const [client, { model }] of Object.entries(CLIENTS)) {
     for (const [what, scenario] of Object.entries(SCENARIOS)) {
       for (const [how, ask] of Object.entries(ASK)) {
         const name = `${client} with ${provider}, ${how}: ${what}`;
-        const skip = toCome ? `to come: ${toCome.reason}` : false;
+        const defect = TO_FIX[what] && `to fix: ${TO_FIX[what]}`;
+        const skip = toCome ? `to come: ${toCome.reason}` : (defect ?? false);
         test(name, { skip }, () => scenario(ask, { client, provider, model: model(id) }));
       }
     }
