@@ -1,7 +1,6 @@
 // Owns: the official Python clients against the gateway, in an environment of their own.
 // Invariant: without Python or its packages nothing fails, and what was left out is said; the scenarios are in python/.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -50,31 +49,26 @@ async function environment() {
   const folder = join(cache, `python-${digest([requirements], version).slice(0, 16)}`);
   const ready = join(folder, "bin", "python");
   if (existsSync(ready)) return { python: ready };
-  const failed = await withLock(`${folder}.lock`, () => {
+  const failed = await withLock(`${folder}.lock`, async () => {
     if (existsSync(ready)) return undefined;
     // Made elsewhere and renamed: what is there is complete. Nothing that is run from it looks at its own path.
-    rmSync(`${folder}.new`, { recursive: true, force: true });
-    const python = join(`${folder}.new`, "bin", "python");
-    const steps = [
-      [system, "-m", "venv", `${folder}.new`],
-      [
-        python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--retries",
-        "1",
-        "-r",
-        join(root, requirements),
-      ],
+    const made = `${folder}.new`;
+    rmSync(made, { recursive: true, force: true });
+    const install = [
+      "--quiet",
+      "--disable-pip-version-check",
+      "--retries",
+      "1",
+      "-r",
+      join(root, requirements),
     ];
-    for (const [command, ...args] of steps) {
-      const { status, stderr, error } = spawnSync(command, args, { encoding: "utf8", timeout: 300_000 });
-      if (status !== 0) return stderr?.trim().split("\n").at(-1) || error?.message || `${args[1]} failed`;
+    try {
+      await capture(system, ["-m", "venv", made]);
+      await capture(join(made, "bin", "python"), ["-m", "pip", "install", ...install]);
+    } catch (error) {
+      return error.message.split("\n").at(-1);
     }
-    renameSync(`${folder}.new`, folder);
+    renameSync(made, folder);
     return undefined;
   });
   const names = readFileSync(join(root, requirements), "utf8").trim().split("\n").join(", ");
