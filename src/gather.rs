@@ -469,7 +469,7 @@ impl Teller {
 
     fn grow(&mut self, at: usize, growth: Growth) {
         let Some(told) = self.told.get_mut(&at).filter(|told| !told.closed) else { return };
-        told.input |= matches!(growth, Growth::Input(_));
+        told.input |= matches!(&growth, Growth::Input(more) if !more.is_empty());
         self.steps.push(Step::Grow { at: told.number, growth });
     }
 

@@ -77,6 +77,12 @@ impl Observer {
         self.outcome(at_end)
     }
 
+    /// As [`finish`](Self::finish), with the steps that were still to tell.
+    pub fn finish_telling(mut self, at_end: bool) -> (Answer, Vec<Step>) {
+        let answer = self.outcome(at_end);
+        (answer, self.take_steps())
+    }
+
     /// The answer so far, as [`finish`](Self::finish) gives it; the steps that were still to tell are there to be taken,
     /// the end among them only where the answer is complete. Once.
     pub fn outcome(&mut self, at_end: bool) -> Answer {
