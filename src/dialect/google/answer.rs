@@ -8,8 +8,8 @@
 use serde_json::{Map, Value};
 
 use super::{camel_names, grounding, part};
-use crate::dialect::Delta;
 use crate::dialect::fields::{failure_text, number_at, take_array, take_object};
+use crate::dialect::{Delta, Growth};
 use crate::gather::Gathered;
 use crate::sse::Event;
 use crate::turn::{Answer, Ending, Message, Origin, Part, PartKind, Role, Stop, Usage};
@@ -91,6 +91,12 @@ fn read_candidate(mut candidate: Map<String, Value>, on_delta: &mut dyn FnMut(De
                 // What is told of the text belongs to the words before this mere signature.
                 tell(&mut extras, on_delta);
                 on_delta(Delta::Part(Part { kind: PartKind::Text(text), extra }));
+            }
+            PartKind::Text(text) => {
+                on_delta(Delta::Open { slot: 0, part: Part { kind: PartKind::Text(String::new()), extra } });
+                on_delta(Delta::Grow { slot: 0, growth: Growth::Text(text) });
+                tell(&mut extras, on_delta);
+                on_delta(Delta::Close { slot: 0 });
             }
             kind => on_delta(Delta::Part(Part { kind, extra })),
         }
