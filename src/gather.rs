@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::dialect::{Delta, Growth};
+use crate::dialect::{Delta, Growth, citation};
 use crate::turn::{Part, PartKind, Reasoning, Stop, ToolCall, Usage};
 
 /// One step of an answer, told as it comes.
@@ -125,6 +125,10 @@ impl Gathered {
                 if let Some(at) = self.parts.iter().rposition(|part| matches!(part.kind, PartKind::Text(_)))
                     && let Some(part) = self.parts.get_mut(at)
                 {
+                    let value = match &part.kind {
+                        PartKind::Text(text) => citation::placed(value, text),
+                        _ => value,
+                    };
                     extend(&mut part.extra, name.clone(), value.clone());
                     self.tell_growth(at, Growth::Extra(name, value));
                 } else {

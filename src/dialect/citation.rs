@@ -39,6 +39,34 @@ pub fn read(value: &Value) -> Option<Citation> {
     })
 }
 
+/// Annotations that tell their place in bytes (Gemini's `segment`: `startIndex`, `endIndex`, and often the words
+/// themselves in `text`), with the place in characters. The words decide where the bytes disagree with them; a place that
+/// is not in the text is left out.
+pub fn placed(annotations: Value, text: &str) -> Value {
+    let Value::Array(mut items) = annotations else { return annotations };
+    for item in items.iter_mut().filter_map(Value::as_object_mut) {
+        let Some(segment) = item.shift_remove("segment") else { continue };
+        let byte = |name: &str| {
+            segment.get(name).and_then(Value::as_u64).map_or(Some(0), |at| usize::try_from(at).ok())
+        };
+        let told = byte("startIndex").zip(byte("endIndex")).map(|(start, end)| start..end);
+        let words = segment.get("text").and_then(Value::as_str);
+        let told = told.filter(|range| {
+            text.get(range.clone())
+                .is_some_and(|cut| !cut.is_empty() && words.is_none_or(|words| words == cut))
+        });
+        let found = told.or_else(|| {
+            let words = words.filter(|words| !words.is_empty())?;
+            text.find(words).map(|start| start..start + words.len())
+        });
+        let Some(range) = found else { continue };
+        let before = |end: usize| text.get(..end).map_or(0, |head| head.chars().count());
+        item.insert("start_index".to_owned(), before(range.start).into());
+        item.insert("end_index".to_owned(), before(range.end).into());
+    }
+    items.into()
+}
+
 impl Citation {
     /// As an annotation of Chat Completions: <https://platform.openai.com/docs/api-reference/chat/object>.
     pub fn for_chat(&self) -> Value {
@@ -78,6 +106,25 @@ impl Citation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_in_bytes_becomes_one_in_characters() {
+        let at = |segment: Value| {
+            let placed = placed(json!([{"url": "u", "segment": segment}]), "Größe: 5 µm. Ja.");
+            placed[0].get("start_index").cloned().zip(placed[0].get("end_index").cloned())
+        };
+        assert_eq!(at(json!({"endIndex": 7})), Some((0.into(), 5.into())));
+        assert_eq!(
+            at(json!({"startIndex": 9, "endIndex": 15, "text": "5 µm."})),
+            Some((7.into(), 12.into()))
+        );
+        assert_eq!(at(json!({"startIndex": 1, "endIndex": 2, "text": "Ja."})), Some((13.into(), 16.into())));
+        assert_eq!(at(json!({"startIndex": 3, "endIndex": 99})), None);
+        assert_eq!(at(json!({"startIndex": 3, "endIndex": 5})), None, "inside a character");
+        assert_eq!(at(json!({"endIndex": 3, "text": "Nein"})), None);
+        let plain = json!([{"url": "u", "start_index": 1}, 2]);
+        assert_eq!(placed(plain.clone(), "text"), plain);
+    }
 
     #[test]
     fn a_source_reads_the_same_from_every_form() {

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 mod chat;
+mod google;
+mod google_answer;
 mod messages;
 mod messages_answer;
 mod messages_request;
