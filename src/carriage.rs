@@ -61,6 +61,8 @@ struct Native {
     observer: Option<Observer>,
     filter: Option<UsageFilter>,
     response: Option<ResponseReader>,
+    /// The stream stopped inside an event.
+    torn: bool,
 }
 
 #[derive(Debug)]
@@ -84,7 +86,7 @@ impl Carriage {
     ) -> Self {
         let filter = hides_usage.then(UsageFilter::default);
         let response = keeps_response.then(ResponseReader::default);
-        let way = Way::Native(Box::new(Native { dialect, observer, filter, response }));
+        let way = Way::Native(Box::new(Native { dialect, observer, filter, response, torn: false }));
         Carriage { way, finished: false }
     }
 
@@ -175,13 +177,8 @@ impl Carriage {
     /// What tells the client that the answer broke off; nothing where it cannot be told.
     pub fn fail(&mut self, error: &Error) -> String {
         match &mut self.way {
-            // Behind half an event the words would become part of it.
-            Way::Native(way)
-                if way.observer.as_ref().is_some_and(|observer| !observer.is_between_events()) =>
-            {
-                String::new()
-            }
-            Way::Native(way) if way.observer.is_none() => String::new(),
+            // Behind half an event the words would become part of it; where nobody watches, nobody knows.
+            Way::Native(way) if way.torn || way.observer.is_none() => String::new(),
             Way::Native(way) => way.dialect.write_failure(error),
             Way::Translated(way) => way.writer.as_mut().map(|writer| writer.fail(error)).unwrap_or_default(),
         }
@@ -194,7 +191,7 @@ impl Native {
             response.finish();
         }
         let response = self.response.take().and_then(|reader| reader.found);
-        // The observer stays, to tell whether an event is half sent.
+        self.torn = self.observer.as_ref().is_some_and(|observer| !observer.is_between_events());
         let answer = self.observer.as_mut().map(|observer| observer.outcome(at_end));
         let cut = at_end && answer.as_ref().is_some_and(|answer| answer.ending == Ending::Truncated);
         End { outcome: Outcome { answer, response }, last: Vec::new(), cut }

@@ -340,7 +340,7 @@ impl Field {
                 matches!(request.tool_choice, Some(ref choice) if !matches!(choice, ToolChoice::Allowed { .. }))
             }
             Field::AllowedTools => matches!(request.tool_choice, Some(ToolChoice::Allowed { .. })),
-            Field::ParallelToolCalls => request.parallel_tool_calls.is_some(),
+            Field::ParallelToolCalls => request.parallel_tool_calls == Some(false),
             Field::User => request.user.is_some(),
             Field::Metadata => request.metadata.as_ref().is_some_and(|fields| !fields.is_empty()),
             Field::ServiceTier => request.service_tier.as_ref().is_some_and(|tier| tier != "auto"),
