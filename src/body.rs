@@ -63,6 +63,11 @@ impl<'a> Body<'a> {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
 
+    /// The names of the fields, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(name, _)| name.as_ref())
+    }
+
     /// A field that must be a string if it is there. Errors: 400 that names the field.
     pub fn string(&self, name: &str) -> Result<Option<Cow<'a, str>>, Error> {
         self.typed(name, "a string", |text| {
