@@ -329,7 +329,12 @@ impl Gathered {
         self.said = None;
         let Some(teller) = &mut self.teller else { return };
         for (at, part) in told.iter().enumerate() {
-            teller.close(at, part);
+            // Some providers stream a call's name and give its arguments only with the whole message.
+            let whole = self
+                .parts
+                .iter()
+                .find(|whole| matches!(whole.kind, PartKind::ToolCall(_)) && is_same(part, whole));
+            teller.close(at, whole.unwrap_or(part));
         }
         let before = std::mem::take(&mut teller.told);
         let was_told = |part: &Part| {
