@@ -9,12 +9,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use memory_gateway::dialect::{Dialect, Growth};
-use memory_gateway::frame::Frame;
 use memory_gateway::gather::Step;
 use memory_gateway::observe::Observer;
-use memory_gateway::translate;
 use memory_gateway::turn::{Answer, Ending, Origin, Part, PartKind};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The recorded streams, by their ids.
 fn streams() -> Option<Vec<(String, String)>> {

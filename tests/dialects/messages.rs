@@ -145,7 +145,7 @@ fn one_conversation_reads_the_same_in_all_dialects() {
                 {"type": "tool_use", "id": "c2", "name": "g", "input": {}}]},
             {"role": "user", "content": [
                 {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": "r"}]},
-                {"type": "tool_result", "tool_use_id": "c2", "is_error": true, "content": [
+                {"type": "tool_result", "tool_use_id": "c2", "content": [
                     {"type": "text", "text": "x"}, {"type": "text", "text": "y"}]},
                 {"type": "text", "text": "and now?"}]},
         ]}),
