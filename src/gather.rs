@@ -500,7 +500,10 @@ impl Teller {
 fn is_same(known: &Part, part: &Part) -> bool {
     match (&known.kind, &part.kind) {
         (PartKind::ToolCall(known), PartKind::ToolCall(call)) => known.id == call.id,
-        (PartKind::Other(known), PartKind::Other(value)) => known == value,
+        // Providers give an item's id again, but not always all else.
+        (PartKind::Other(known), PartKind::Other(value)) => {
+            known == value || known.get("id").is_some_and(|id| id.is_string() && value.get("id") == Some(id))
+        }
         (known, kind) => std::mem::discriminant(known) == std::mem::discriminant(kind),
     }
 }
