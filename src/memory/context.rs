@@ -165,7 +165,19 @@ fn pair_tools(items: Vec<Item>, incoming: &[Message]) -> Vec<Item> {
                 .iter()
                 .position(|later| of(later, incoming).is_some_and(|message| answers(message, &id)));
             match result.and_then(|at| rest.remove(at)) {
-                Some(result) => out.push(result),
+                Some(mut result) => {
+                    // Only Responses tells the results of custom tools from others; what came through chat does not.
+                    if let Item::Insert(message) = &mut result {
+                        for part in &mut message.parts {
+                            if let PartKind::ToolResult(result) = &mut part.kind
+                                && result.call_id == id
+                            {
+                                result.custom = custom;
+                            }
+                        }
+                    }
+                    out.push(result);
+                }
                 None if kept => {}
                 None => out.push(Item::Insert(unanswered(id, custom))),
             }

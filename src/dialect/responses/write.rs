@@ -167,6 +167,13 @@ fn flush(spoken: &mut Vec<&Part>, message: &Message, native: bool, items: &mut V
         return;
     }
     let mut object = Map::new();
+    if message.role == Role::Assistant && content.is_array() {
+        // What the model said in parts is an output message, which has an id; any will do, and this one stays the same.
+        let id: String = message.content_hash().chars().take(48).collect();
+        object.insert("type".into(), "message".into());
+        object.insert("id".into(), format!("msg_{id}").into());
+        object.insert("status".into(), "completed".into());
+    }
     object.insert("role".into(), if message.role == Role::Assistant { "assistant" } else { "user" }.into());
     object.insert("content".into(), content);
     if native {
