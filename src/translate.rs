@@ -64,6 +64,25 @@ pub fn request(mut request: Request, client: Dialect, target: &Origin) -> Result
     Ok(Translated { body, ignored })
 }
 
+/// Writes a request for a provider that speaks several dialects, preferred first: in the first that can say all of it.
+/// Errors: those of the preferred one.
+pub fn request_in_any(
+    request: &Request,
+    client: Dialect,
+    dialects: impl IntoIterator<Item = Dialect>,
+    provider: &str,
+) -> Result<(Origin, Translated), Error> {
+    let mut refusal = None;
+    for dialect in dialects {
+        let target = Origin { dialect, provider: provider.to_owned() };
+        match self::request(request.clone(), client, &target) {
+            Ok(translated) => return Ok((target, translated)),
+            Err(error) => drop(refusal.get_or_insert(error)),
+        }
+    }
+    Err(refusal.unwrap_or_else(Error::internal))
+}
+
 fn refused(param: &str, why: &str) -> Error {
     Error::invalid(
         param,

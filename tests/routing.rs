@@ -463,7 +463,7 @@ fn a_chatgpt_login_reaches_codex_with_the_headers_that_name_its_account() {
         [("authorization", "Bearer eyJ.a.b".to_owned())]
     );
     assert_eq!(
-        for_upstream(Headers::from_lines(client), Dialect::Responses).collect::<Vec<_>>(),
+        for_upstream(Headers::from_lines(client), Responses).collect::<Vec<_>>(),
         [("chatgpt-account-id", "acc"), ("originator", "codex_cli_rs")]
     );
     let config = config(&[]);

@@ -85,7 +85,7 @@ async fn start(
     dialect: Dialect,
     address: Option<&Address>,
 ) -> Result<Delivery, Refused> {
-    let route = inference.route(&Body::parse(&inference.bytes)?)?;
+    let mut route = inference.route(&Body::parse(&inference.bytes)?)?;
     let mut state = match dialect {
         Dialect::Responses => Some(ResponseState::read(inference, &route).await?),
         Dialect::Chat | Dialect::Messages | Dialect::Google => None,
@@ -112,6 +112,7 @@ async fn start(
         Err(error) => return Err(refused(error, remembered)),
     };
 
+    route.dialect = way.target.dialect;
     let sent = Uint8Array::from(sent.as_slice());
     let sent_at = now();
     let asked = upstream::request(
@@ -198,10 +199,12 @@ fn write(
     let model = std::mem::replace(&mut request.model, route.model.clone());
     request.stream = streams_upstream;
     let stream_usage = request.stream_usage;
-    let translate::Translated { body: value, mut ignored } =
-        translate::request(request, plan.client, &target)?;
+    let dialects = provider.endpoints.iter().map(|endpoint| endpoint.dialect);
+    let (target, translate::Translated { body: value, mut ignored }) =
+        translate::request_in_any(&request, plan.client, dialects, &target.provider)?;
+    way.target = target.clone();
     let Value::Object(mut fields) = value else { return Err(Error::internal()) };
-    ignored.extend(provider.adapt(plan.upstream, &mut fields).into_iter().map(str::to_owned));
+    ignored.extend(provider.adapt(target.dialect, &mut fields).into_iter().map(str::to_owned));
     let text = Value::Object(fields).to_string();
     way.frame = Some(Frame {
         id: state.map_or_else(|| random_id("") + &random_id(""), ResponseState::frame_id),

@@ -145,7 +145,7 @@ impl Inference {
         let plan = Plan::of(dialect, route.dialect, &body, &self.bytes)?;
         let stateful = dialect == Dialect::Responses && {
             let state = responses::request::read(&body)?;
-            state.store || state.from.is_some()
+            state.store || state.from.is_some() || !responses::items::references(&body).is_empty()
         };
         Ok(stateful
             || plan.translates()

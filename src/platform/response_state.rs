@@ -3,6 +3,7 @@
 //! Invariant: a request goes on from what this project kept, or from what the caller's own account at the provider has;
 //! never from what only the deployment's account has, which all projects share.
 
+use futures::future::join_all;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -14,8 +15,8 @@ use crate::body::Body;
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::providers::quirk::Quirk;
-use crate::responses::id::ChainId;
-use crate::responses::items::of_input;
+use crate::responses::id::{ChainId, response_of_item};
+use crate::responses::items::{of_input, references, resolved};
 use crate::responses::protocol::{History, Keep, Kept, Past};
 use crate::responses::request::{State, begun_elsewhere, previous_not_found, read};
 use crate::route::{CredentialSource, Route};
@@ -47,13 +48,7 @@ impl ResponseState {
         let mut chain = None;
         let mut expanded = None;
         if let Some(past) = &state.from {
-            let found = client.history(past).await.map_err(|error| {
-                log::event(
-                    "response_state_failed",
-                    serde_json::json!({ "request_id": inference.incoming.request_id, "error": error.to_string() }),
-                );
-                Error::new(Kind::Overloaded, "The earlier response could not be read at the moment. Try again.")
-            })?;
+            let found = client.history(past).await.map_err(unread)?;
             let keeps = !translated && route.provider.has(Quirk::KeepsResponses);
             let callers = route.source == CredentialSource::Caller;
             match (found, past) {
@@ -78,6 +73,9 @@ impl ResponseState {
                 (None, _) if keeps && callers => {}
                 (None, Past::Response(id) | Past::Conversation(id)) => return Err(previous_not_found(id)),
             }
+        }
+        if let Some(resolved) = resolve(&client, expanded.as_deref().unwrap_or(&inference.bytes)).await? {
+            expanded = Some(resolved);
         }
         if translated && chain.is_none() {
             chain = Some(client.new_chain());
@@ -152,4 +150,26 @@ fn expand(body: &Body<'_>, history: History) -> Result<Vec<u8>, Error> {
     let mut edits = vec![body.set("input", format!("[{}]", items.join(",")))];
     edits.extend(["previous_response_id", "conversation"].into_iter().filter_map(|name| body.remove(name)));
     Ok(body.edited(edits))
+}
+
+/// The request with the items in it that it names by ids of ours only; `None` where it names none.
+async fn resolve(client: &ResponseClient, bytes: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    let body = Body::parse(bytes)?;
+    let mut ids: Vec<String> = references(&body).iter().filter_map(|item| response_of_item(item)).collect();
+    ids.sort();
+    ids.dedup();
+    if ids.is_empty() {
+        return Ok(None);
+    }
+    let read = join_all(ids.iter().map(|id| client.read(id))).await;
+    let mut responses = Vec::with_capacity(read.len());
+    for response in read {
+        responses.extend(response.map_err(unread)?);
+    }
+    resolved(&body, &responses).map(Some)
+}
+
+fn unread(error: worker::Error) -> Error {
+    log::event("response_state_failed", serde_json::json!({ "error": error.to_string() }));
+    Error::new(Kind::Overloaded, "An earlier response could not be read at the moment. Try again.")
 }

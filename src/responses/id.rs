@@ -62,6 +62,14 @@ pub fn is_own(response: &str) -> bool {
     own_chain(response).is_some()
 }
 
+/// The response that an item of a translated answer belongs to, by the item's id: `msg_`, `rs_`, `fc_` or another word,
+/// then the digits of the response's id, then the item's own. `None` for ids of any other form.
+pub fn response_of_item(item: &str) -> Option<String> {
+    let (_, digits) = item.split_once('_')?;
+    let id = format!("{PREFIX}{}", digits.get(..CHAIN_DIGITS + OWN_DIGITS)?);
+    is_own(&id).then_some(id)
+}
+
 fn own_chain(response: &str) -> Option<&str> {
     let digits = response.strip_prefix(PREFIX)?;
     let sane = digits.len() == CHAIN_DIGITS + OWN_DIGITS
@@ -80,6 +88,17 @@ mod tests {
         assert_eq!(id, format!("resp_{}{}", "ab".repeat(16), "01".repeat(8)));
         assert_eq!(ChainId::home("any project", &id), chain);
         assert!(is_own(&id));
+    }
+
+    #[test]
+    fn an_item_says_which_response_it_belongs_to() {
+        let id = format!("resp_{}", "0f".repeat(24));
+        assert_eq!(response_of_item(&format!("msg_{}12", "0f".repeat(24))), Some(id));
+        for other in
+            ["msg_68af", "msg_", "rs", &format!("msg_{}", "é".repeat(48)), &format!("fc_{}", "A".repeat(50))]
+        {
+            assert_eq!(response_of_item(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
+use super::id::response_of_item;
 use super::protocol::{Items, ReadItems};
 use crate::body::Body;
 use crate::dialect::Dialect;
@@ -28,6 +29,44 @@ pub fn of_input(body: &Body<'_>) -> Result<Vec<Box<RawValue>>, Error> {
     );
     let item = RawValue::from_string(item).map_err(|_| Error::internal())?;
     Ok(vec![item])
+}
+
+/// The ids that a request's `input` names items by, where it does not send them themselves (`item_reference`), as far as
+/// they are of items that were made here.
+pub fn references(body: &Body<'_>) -> Vec<String> {
+    if !body.raw("input").is_some_and(|input| input.get().contains("item_reference")) {
+        return Vec::new();
+    }
+    let items = body.array("input").ok().flatten().unwrap_or_default();
+    items.into_iter().filter_map(reference).filter(|id| response_of_item(id).is_some()).collect()
+}
+
+fn reference(item: &RawValue) -> Option<String> {
+    let item = Body::parse(item.get().as_bytes()).ok()?;
+    let kind = item.string("type").ok()??;
+    (kind == "item_reference").then(|| item.string("id").ok().flatten().map(|id| id.into_owned())).flatten()
+}
+
+/// The request with the items in the place of their references; a reference whose item is not among the outputs of
+/// `responses` stays.
+pub fn resolved(body: &Body<'_>, responses: &[Box<RawValue>]) -> Result<Vec<u8>, Error> {
+    let known: Vec<(String, Box<RawValue>)> = responses
+        .iter()
+        .flat_map(|response| of_output(response.get()))
+        .filter_map(|item| {
+            let id = Body::parse(item.get().as_bytes()).ok()?.string("id").ok()??.into_owned();
+            Some((id, item))
+        })
+        .collect();
+    let items = body.array("input")?.unwrap_or_default();
+    let texts: Vec<&str> = items
+        .into_iter()
+        .map(|item| {
+            let found = reference(item).and_then(|id| known.iter().find(|(known, _)| *known == id));
+            found.map_or(item.get(), |(_, item)| item.get())
+        })
+        .collect();
+    Ok(body.edited(vec![body.set("input", format!("[{}]", texts.join(",")))]))
 }
 
 /// The items of a response object's `output`; none where it has no list of them.
@@ -185,6 +224,24 @@ mod tests {
         for text in [r#"{"output":null}"#, "{}", r#"{"output":"x"}"#, "[]", "nonsense"] {
             assert_eq!(output(text), Vec::<String>::new(), "{text}");
         }
+    }
+
+    #[test]
+    fn references_to_items_made_here_give_way_to_the_items() {
+        let own = |kind: &str| format!("{kind}_{}1", "0f".repeat(24));
+        let input = format!(
+            r#"{{"model":"m","input":[{{"role":"user","content":"a"}},{{"type":"item_reference","id":"{}"}},{{"id":"{}","type":"item_reference"}},{{"type":"item_reference","id":"msg_other"}}]}}"#,
+            own("msg"),
+            own("rs")
+        );
+        let body = Body::parse(input.as_bytes()).unwrap();
+        assert_eq!(references(&body), [own("msg"), own("rs")]);
+        let item = format!(r#"{{"id":"{}","type":"message","n":1.50}}"#, own("msg"));
+        let response = RawValue::from_string(format!(r#"{{"output":[{item}]}}"#)).unwrap();
+        let bytes = resolved(&body, &[response]).unwrap();
+        let reference = format!(r#"{{"type":"item_reference","id":"{}"}}"#, own("msg"));
+        assert_eq!(String::from_utf8(bytes).unwrap(), input.replace(&reference, &item));
+        assert!(references(&Body::parse(br#"{"input":"item_reference"}"#).unwrap()).is_empty());
     }
 
     fn placed(item: &str, at: usize) -> Placed {

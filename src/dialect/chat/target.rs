@@ -23,7 +23,10 @@ pub const TABLE: &[(Field, Handling)] = &[
     (Field::PresencePenalty, Handling::Mapped("/presence_penalty")),
     (Field::Seed, Handling::Mapped("/seed")),
     (Field::LogitBias, Handling::Mapped("/logit_bias")),
-    (Field::Logprobs, Handling::Refused("log probabilities are given in Chat Completions only")),
+    (
+        Field::Logprobs,
+        Handling::Refused("its log probabilities are given to clients of Chat Completions only"),
+    ),
     (Field::Stop, Handling::Mapped("/stop")),
     (Field::N, Handling::Refused("a translated answer is one answer")),
     (Field::JsonObject, Handling::Mapped("/response_format/type")),

@@ -48,17 +48,17 @@ def streamed(model, said, **more):
     return message
 
 
-for model, to_come in ((ANTHROPIC, None), (OPENAI, "Messages to Responses"), (GOOGLE, "Messages to Chat Completions")):
+for model in (ANTHROPIC, OPENAI, GOOGLE):
     for ask in (whole, streamed):
         how = f"messages with {model}, {ask.__name__}"
 
-        @scenario(f"{how}: an answer with its usage and stop reason", to_come, model=model, ask=ask)
+        @scenario(f"{how}: an answer with its usage and stop reason", model=model, ask=ask)
         def answer(model, ask):
             message = ask(model, "Count to 5.", system=[{"type": "text", "text": "Be kind."}])
             equal((text_of(message), message.stop_reason), ("1, 2, 3, 4, 5", "end_turn"))
             assert message.usage.input_tokens > 0 and message.usage.output_tokens > 0
 
-        @scenario(f"{how}: three tools at once and their results", to_come, model=model, ask=ask)
+        @scenario(f"{how}: three tools at once and their results", model=model, ask=ask)
         def tools(model, ask):
             asked = ask(model, GREET, tools=TOOLS)
             equal(asked.stop_reason, "tool_use")
@@ -66,13 +66,13 @@ for model, to_come in ((ANTHROPIC, None), (OPENAI, "Messages to Responses"), (GO
             history = [user(GREET), {"role": "assistant", "content": asked.content}, results_of(asked)]
             equal(text_of(ask(model, history, tools=TOOLS)), "Hello, Alice!\nHello, Bob!\nHello, Carol!")
 
-        @scenario(f"{how}: two turns are remembered", to_come, model=model, ask=ask)
+        @scenario(f"{how}: two turns are remembered", model=model, ask=ask)
         def remembered(model, ask):
             headers = memory()
             equal(text_of(ask(model, "My name is Alex.", extra_headers=headers)), "Got it.")
             equal(text_of(ask(model, "What is my name?", extra_headers=headers)), "Alex")
 
-    @scenario(f"messages with {model}: the async client, eight at a time", to_come, model=model)
+    @scenario(f"messages with {model}: the async client, eight at a time", model=model)
     async def concurrent(model):
         async def ask(other, n):
             async with other.messages.stream(**body(model, f"What is {n} + {n}?")) as stream:
