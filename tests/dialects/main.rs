@@ -10,6 +10,8 @@ mod messages;
 mod messages_answer;
 mod messages_request;
 mod responses;
+mod responses_answer;
+mod responses_request;
 
 use memory_gateway::body::Body;
 use memory_gateway::dialect::{Content, Dialect};

@@ -7,15 +7,16 @@
 use crate::seal;
 use crate::turn::{Origin, Part, PartKind};
 
-/// The mark in front: `mgw1-call:CALL_ID:WRAPPED_SEAL`.
-const MARK: &str = "mgw1-call:";
+/// What stands behind the mark of all wrapped seals: `mgw1:call:CALL_ID:WRAPPED_SEAL`.
+const KIND: &str = "call";
 
 /// The seal of a call as a reasoning item carries it.
 pub(super) fn wrap(origin: &Origin, call_id: &str, seal: &str) -> String {
-    format!("{MARK}{call_id}:{}", seal::wrap(origin, seal))
+    format!("{}:{KIND}:{call_id}:{}", seal::MARK, seal::wrap(origin, seal))
 }
 
-/// Gives the seals back to the calls of a message that they name. One whose call is gone is worth nothing.
+/// Gives the seals back to the calls of a message that they name. One whose call is gone becomes a seal like
+/// any other.
 pub(super) fn restore(parts: &mut Vec<Part>) {
     let carried: Vec<(usize, String, String)> = parts
         .iter()
@@ -37,14 +38,14 @@ pub(super) fn restore(parts: &mut Vec<Part>) {
             call.sealed = Some(seal);
             parts.remove(at);
         } else if let Some(PartKind::Reasoning(reasoning)) = parts.get_mut(at).map(|part| &mut part.kind) {
-            reasoning.sealed = None;
+            reasoning.sealed = Some(seal);
         }
     }
 }
 
 /// The call's id and its wrapped seal. An id may hold colons itself, so the seal is where one begins.
 fn read(sealed: &str) -> Option<(&str, &str)> {
-    let rest = sealed.strip_prefix(MARK)?;
+    let rest = sealed.strip_prefix(seal::MARK)?.strip_prefix(':')?.strip_prefix(KIND)?.strip_prefix(':')?;
     rest.match_indices(':').find_map(|(colon, _)| {
         let (call_id, seal) = (rest.get(..colon)?, rest.get(colon + 1..)?);
         seal::is_wrapped(seal).then_some((call_id, seal))
@@ -86,7 +87,11 @@ mod tests {
             [
                 call("f.g:0", Some("mgw1:google:google:A:a=")),
                 call("c2", Some("mgw1:google:google:B")),
-                PartKind::Reasoning(Reasoning::default()).into(),
+                PartKind::Reasoning(Reasoning {
+                    sealed: Some("mgw1:google:google:C".into()),
+                    ..Reasoning::default()
+                })
+                .into(),
             ]
         );
     }

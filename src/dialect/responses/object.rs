@@ -111,7 +111,9 @@ pub(super) fn response(frame: &Frame, state: &State<'_>, output: Vec<Value>, usa
     set("top_p", asked("top_p").unwrap_or(1.into()));
     set("truncation", asked("truncation").unwrap_or("disabled".into()));
     set("usage", usage.map_or(Value::Null, write_usage));
-    set("user", or_null("user"));
+    if let Some(user) = asked("user") {
+        set("user", user);
+    }
     // The request may name it, the response wraps it.
     match asked("conversation") {
         Some(Value::String(id)) => set("conversation", json!({ "id": id })),

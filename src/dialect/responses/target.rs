@@ -43,9 +43,6 @@ pub const TABLE: &[(Field, Handling)] = &[
 /// The fewest `max_output_tokens` that the API takes; clients of other dialects may ask for one.
 const FEWEST_TOKENS: u64 = 16;
 
-/// The provider whose back end refuses requests without `instructions`.
-const WANTS_INSTRUCTIONS: &str = "codex";
-
 /// Writes a request. Errors: 400 that names the place of a part that cannot be said.
 pub fn write_request(request: &Request, target: &Origin) -> Result<Value, Error> {
     let mut body = Map::new();
@@ -57,9 +54,8 @@ pub fn write_request(request: &Request, target: &Origin) -> Result<Value, Error>
     // The leading instructions go where every back end takes them; later ones keep their place.
     let (leading, entries) = leading_instructions(&request.entries);
     let instructions = leading.join("\n\n");
-    let wanted = !instructions.is_empty() || target.provider == WANTS_INSTRUCTIONS;
     set("model", Some(request.model.as_str().into()));
-    set("instructions", wanted.then(|| instructions.into()));
+    set("instructions", (!instructions.is_empty()).then(|| instructions.into()));
     set("input", Some(write_input(entries, target)?));
     set("tools", (!request.tools.is_empty()).then(|| request.tools.iter().map(write_tool).collect()));
     set("tool_choice", request.tool_choice.as_ref().map(|choice| write_choice(choice, &request.tools)));
