@@ -1,5 +1,6 @@
 //! Messages.
 
+use memory_gateway::body::Body;
 use memory_gateway::dialect::Dialect;
 use memory_gateway::error::Error;
 use memory_gateway::memory::context::Item;
@@ -200,6 +201,29 @@ fn what_another_dialect_stored_is_written_as_the_api_takes_it() {
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "functions_f_0", "content": "r"}]},
         ])
     );
+}
+
+#[test]
+fn a_request_that_continues_a_thread_of_the_provider_leans_on_it_and_may_add_nothing() {
+    let continues = |body: &Value| {
+        let text = body.to_string();
+        Dialect::Messages.continues_upstream(&Body::parse(text.as_bytes()).unwrap())
+    };
+    let thread = json!({"type": "continue", "id": "thread_1"});
+    let nothing = json!({"thread": thread, "messages": []});
+    assert!(continues(&nothing));
+    assert_eq!(read(Dialect::Messages, &nothing), []);
+    for messages in [Value::Null, json!("hi"), json!({})] {
+        assert_eq!(refused(Dialect::Messages, &json!({"thread": thread, "messages": messages})), "messages");
+    }
+    for thread in
+        [Value::Null, json!("continue"), json!({}), json!({"type": "new"}), json!({"type": ["continue"]})]
+    {
+        let body = json!({"thread": thread, "messages": []});
+        assert!(!continues(&body), "{body}");
+        assert_eq!(refused(Dialect::Messages, &body), "messages", "{body}");
+    }
+    assert!(!continues(&json!({"messages": []})));
 }
 
 #[test]
