@@ -372,6 +372,14 @@ impl Dialect {
         }
     }
 
+    /// An element to put before the first message's, where the dialect does not take a conversation that begins with it.
+    pub fn opening(self, first: &str) -> Option<String> {
+        match self {
+            Dialect::Chat | Dialect::Responses | Dialect::Google => None,
+            Dialect::Messages => messages::opening(first),
+        }
+    }
+
     /// Reads a whole (not streamed) answer; `None` when it is not one.
     pub fn read_answer(self, json: &[u8], origin: &Origin) -> Option<Answer> {
         match self {

@@ -22,7 +22,7 @@ pub use target::{TABLE, write_request};
 pub use write::write_message;
 
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use self::block::read_content;
 use super::fields::{check_messages, read_messages, without_empty};
@@ -116,6 +116,14 @@ pub fn join(before: &str, after: &str) -> Option<String> {
     let blocks: Vec<&str> = results.iter().chain(&rest).map(|block| block.get()).collect();
     let edit = after.set("content", format!("[{}]", blocks.join(",")));
     String::from_utf8(after.edited(vec![edit])).ok()
+}
+
+/// Words of the user's to put before a conversation that begins with this element, when it is the assistant's: the API
+/// wants the user to begin.
+pub fn opening(first: &str) -> Option<String> {
+    let first = Body::parse(first.as_bytes()).ok()?;
+    let by_assistant = first.string("role").ok()?? == "assistant";
+    by_assistant.then(|| json!({"role": "user", "content": conversation::FILLER}).to_string())
 }
 
 fn is_result(block: &RawValue) -> bool {
