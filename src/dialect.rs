@@ -326,7 +326,8 @@ impl Dialect {
     /// True when the request leans on history that the provider keeps, so that adding ours would send it twice.
     pub fn continues_upstream(self, body: &Body<'_>) -> bool {
         match self {
-            Dialect::Chat | Dialect::Messages | Dialect::Google => false,
+            Dialect::Chat | Dialect::Google => false,
+            Dialect::Messages => messages::continues_upstream(body),
             Dialect::Responses => body.has("previous_response_id") || body.has("conversation"),
         }
     }
@@ -344,7 +345,8 @@ impl Dialect {
     /// Checks what every request of this dialect must have, without reading the conversation. Errors: 400.
     pub fn check(self, body: &Body<'_>) -> Result<(), Error> {
         match self {
-            Dialect::Chat | Dialect::Messages => check_messages(body),
+            Dialect::Chat => check_messages(body),
+            Dialect::Messages => messages::check(body),
             Dialect::Responses => responses::check(body),
             Dialect::Google => Ok(()),
         }
@@ -367,6 +369,14 @@ impl Dialect {
         match self {
             Dialect::Chat | Dialect::Responses | Dialect::Google => None,
             Dialect::Messages => messages::join(before, after),
+        }
+    }
+
+    /// An element to put before the first message's, where the dialect does not take a conversation that begins with it.
+    pub fn opening(self, first: &str) -> Option<String> {
+        match self {
+            Dialect::Chat | Dialect::Responses | Dialect::Google => None,
+            Dialect::Messages => messages::opening(first),
         }
     }
 

@@ -66,7 +66,12 @@ pub fn edit(
     }
     writer.systems_before(conversation.units.len());
     writer.close();
-    let elements: Vec<String> = writer.elements.into_iter().map(|element| element.json).collect();
+    let mut elements: Vec<String> = writer.elements.into_iter().map(|element| element.json).collect();
+    let led = conversation.units.iter().take_while(|unit| matches!(unit.content, Content::Instruction(_)));
+    let led = led.last().map_or(0, |unit| unit.elements.end);
+    if let Some(opening) = elements.get(led).and_then(|first| dialect.opening(first)) {
+        elements.insert(led, opening);
+    }
     Some(body.set(dialect.conversation_field(), format!("[{}]", elements.join(","))))
 }
 

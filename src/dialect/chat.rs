@@ -21,7 +21,7 @@ pub use write::write_message;
 use serde_json::{Map, Value};
 
 use self::message::{read_content, read_message};
-use super::fields::read_messages;
+use super::fields::{check_messages, read_messages};
 use super::{Content, Conversation};
 use crate::body::Body;
 use crate::error::Error;
@@ -42,6 +42,7 @@ const OF_TEXT: [&str; 2] = ["annotations", "logprobs"];
 
 /// Reads the `messages` of a request. Errors: 400 that names the message and field.
 pub fn read_conversation<'a>(body: &Body<'a>, origin: &Origin) -> Result<Conversation<'a>, Error> {
+    check_messages(body)?;
     read_messages(body, |object, at| Ok(vec![read_element(object, at, origin)?]))
 }
 

@@ -24,13 +24,12 @@ pub fn check_messages(body: &Body<'_>) -> Result<(), Error> {
     }
 }
 
-/// Reads the `messages` of a request; `read` says what the element at an index holds. Errors: 400 that names the message
-/// and field.
+/// Reads the `messages` of a request that was checked; `read` says what the element at an index holds. Errors: 400 that
+/// names the message and field.
 pub fn read_messages<'a>(
     body: &Body<'a>,
     read: impl Fn(Map<String, Value>, usize) -> Result<Vec<Content>, Error>,
 ) -> Result<Conversation<'a>, Error> {
-    check_messages(body)?;
     let elements = body.array("messages")?.unwrap_or_default();
     let mut units = Vec::with_capacity(elements.len());
     for (at, raw) in elements.iter().enumerate() {

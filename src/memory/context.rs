@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::reconcile::Place;
+use super::reconcile::{Place, has_only_texts};
 use super::store::StoredMessage;
 use crate::tokens;
 use crate::turn::{Message, Part, PartKind, Role, ToolResult};
@@ -32,10 +32,15 @@ pub enum Item {
 pub fn weave(conversation: Vec<StoredMessage>, incoming: &[Message], places: &[Place]) -> Vec<Item> {
     let mut stored: VecDeque<StoredMessage> = conversation.into();
     let mut items = Vec::with_capacity(stored.len() + incoming.len());
-    if let Some(start) = window_start(&stored, places) {
+    let texts = has_only_texts(incoming);
+    if let Some(start) = window_start(&stored, places, texts) {
         items.extend(stored.drain(..start).filter_map(readable).map(Item::Insert));
     }
     for (at, (message, place)) in incoming.iter().zip(places).enumerate() {
+        if texts && *place == Place::Answer {
+            let ahead = count_ahead(&stored, places.get(at..).unwrap_or_default());
+            items.extend(stored.drain(..ahead).filter_map(readable).map(Item::Insert));
+        }
         match place {
             Place::Stored(seq) => {
                 while let Some(before) = stored.pop_front_if(|next| next.seq < *seq) {
@@ -67,17 +72,30 @@ pub fn weave(conversation: Vec<StoredMessage>, incoming: &[Message], places: &[P
 
 /// Where in the conversation a client's window begins, if it begins with answers: before the stored answers that they
 /// are copies of, so that each finds its own.
-fn window_start(stored: &VecDeque<StoredMessage>, places: &[Place]) -> Option<usize> {
+fn window_start(stored: &VecDeque<StoredMessage>, places: &[Place], texts: bool) -> Option<usize> {
     let copies = places.iter().take_while(|place| **place == Place::Answer).count();
     let Some(Place::Stored(first)) = places.get(copies).filter(|_| copies > 0) else { return None };
     let question = stored.iter().position(|message| message.seq == *first)?;
-    let answers = stored
-        .iter()
-        .take(question)
-        .rev()
-        .take_while(|message| message.message.role == Role::Assistant)
-        .count();
-    Some(question - answers.min(copies))
+    let (mut start, mut left) = (question, copies);
+    for (at, message) in stored.iter().enumerate().take(question).rev() {
+        match message.message.role {
+            Role::Assistant if left > 0 => (start, left) = (at, left - 1),
+            Role::Tool if texts => {}
+            _ => break,
+        }
+    }
+    Some(start)
+}
+
+/// How many stored messages come ahead of the one that the first of these copies is of, where the client keeps only texts:
+/// calls that it has no copies of, and results. Its last copy is of the last answer before the user's next message.
+fn count_ahead(stored: &VecDeque<StoredMessage>, places: &[Place]) -> usize {
+    let copies = places.iter().take_while(|place| **place == Place::Answer).count();
+    let answers = || {
+        let round = stored.iter().enumerate().take_while(|(_, next)| next.message.role != Role::User);
+        round.filter(|(_, next)| next.message.role == Role::Assistant).map(|(at, _)| at)
+    };
+    answers().nth(answers().count().saturating_sub(copies)).unwrap_or(0)
 }
 
 /// Wire fields without a word in the hub that carry thoughts: OpenRouter's, and Google's in its two forms.

@@ -370,6 +370,27 @@ impl<D: Database> Store<D> {
         Ok(rows.first().map(read_input))
     }
 
+    /// The newest input before `until` that `turn` sees.
+    pub fn input_before(&self, turn: i64, until: i64) -> Result<Option<StoredInput>, D::Error> {
+        let rows = self.0.query(
+            &format!(
+                "SELECT {INPUT} FROM messages WHERE {SEEN} AND seq < ?3 AND chain_hash IS NOT NULL
+                 ORDER BY seq DESC LIMIT 1"
+            ),
+            &[turn.into(), first_seq(turn).into(), until.into()],
+        )?;
+        Ok(rows.first().map(read_input))
+    }
+
+    /// The newest message of the user that `turn` sees.
+    pub fn last_of_user(&self, turn: i64) -> Result<Option<StoredInput>, D::Error> {
+        let rows = self.0.query(
+            &format!("SELECT {INPUT} FROM messages WHERE {SEEN} AND role = 'user' ORDER BY seq DESC LIMIT 1"),
+            &[turn.into(), first_seq(turn).into()],
+        )?;
+        Ok(rows.first().map(read_input))
+    }
+
     /// The input with this chain hash.
     pub fn input_by_chain(&self, turn: i64, chain_hash: &str) -> Result<Option<StoredInput>, D::Error> {
         let rows = self.0.query(
@@ -404,6 +425,17 @@ impl<D: Database> Store<D> {
             &format!(
                 "SELECT {INPUT} FROM messages WHERE {SEEN} AND seq > ?3 AND chain_hash IS NOT NULL
                  ORDER BY seq LIMIT ?4"
+            ),
+            &[turn.into(), first_seq(turn).into(), seq.into(), i64::from(limit).into()],
+        )?;
+        Ok(rows.iter().map(read_input).collect())
+    }
+
+    /// The user's messages behind `seq`, in order, at most `limit`.
+    pub fn of_user_after(&self, turn: i64, seq: i64, limit: u32) -> Result<Vec<StoredInput>, D::Error> {
+        let rows = self.0.query(
+            &format!(
+                "SELECT {INPUT} FROM messages WHERE {SEEN} AND seq > ?3 AND role = 'user' ORDER BY seq LIMIT ?4"
             ),
             &[turn.into(), first_seq(turn).into(), seq.into(), i64::from(limit).into()],
         )?;

@@ -4,6 +4,7 @@ use memory_gateway::body::Body;
 use memory_gateway::dialect::{Content, Dialect};
 use memory_gateway::error::Error;
 use memory_gateway::request::{Effort, Entry, Format, Request, Thinking, Tool, ToolChoice, ToolKind};
+use memory_gateway::translate;
 use memory_gateway::turn::{
     Media, Message, Origin, Part, PartKind, Reasoning, Role, Source, ToolCall, ToolResult,
 };
@@ -113,6 +114,20 @@ fn a_request_as_claude_code_sends_it_is_understood_whole() {
     );
     let hints = Dialect::Messages.hints();
     assert!(request.rest.keys().all(|name| hints.contains(&name.as_str())), "all of it can be done without");
+}
+
+#[test]
+fn a_thread_that_a_provider_keeps_is_refused_by_providers_of_other_dialects() {
+    let thread = json!({"type": "continue", "id": "thread_1"});
+    for messages in [json!([]), json!([{"role": "user", "content": "q"}])] {
+        let body = json!({"model": "m", "max_tokens": 9, "messages": messages, "thread": thread});
+        for dialect in [Dialect::Chat, Dialect::Responses, Dialect::Google] {
+            let request = asked(&body).unwrap();
+            assert_eq!(request.rest["thread"], thread);
+            let error = translate::request(request, Dialect::Messages, &origin(dialect)).unwrap_err();
+            assert_eq!((error.status(), &error.body()["error"]["param"]), (400, &json!("thread")));
+        }
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::request::Entry;
 use crate::turn::{Origin, Part, Role};
 
 /// What the user says where the API wants words of the user and there are none.
-const FILLER: &str = "…";
+pub const FILLER: &str = "…";
 /// What the user says where a model does not go on from its own last words.
 const GO_ON: &str = "Continue.";
 
