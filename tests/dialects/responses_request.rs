@@ -436,6 +436,8 @@ fn a_conversation_of_another_dialect_becomes_items() {
         entry(Message::new(Role::Assistant, vec![PartKind::Refusal("No.".into()).into()])),
         entry(Message::new(Role::Assistant, vec![picture.into()])),
     ];
+    let refusal = Message::new(Role::Assistant, vec![PartKind::Refusal("No.".into()).into()]);
+    let id = format!("msg_{}", &refusal.content_hash()[..48]);
     assert_eq!(
         items(entries),
         json!([
@@ -451,7 +453,8 @@ fn a_conversation_of_another_dialect_becomes_items() {
                 {"type": "input_text", "text": "seen"},
                 {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "auto"}]},
             {"type": "custom_tool_call_output", "call_id": "c2", "output": "Error: broke"},
-            {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+            {"type": "message", "id": id, "status": "completed", "role": "assistant",
+             "content": [{"type": "refusal", "refusal": "No."}]},
         ])
     );
 }
