@@ -2,7 +2,7 @@
 //! without a word, hints, parts that one provider alone knows.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use memory_gateway::dialect::{Dialect, chat, google, messages};
+use memory_gateway::dialect::{Dialect, chat, google, messages, responses};
 use memory_gateway::error::Error;
 use memory_gateway::request::{
     Effort, Entry, Field, Format, Handling, Request, Thinking, Tool, ToolChoice, ToolKind,
@@ -33,27 +33,34 @@ impl Target {
     }
 }
 
-/// What a request is written for, and by whom. Responses joins as one more row, and as one more client of each.
+/// What a request is written for, and by whom.
 const TARGETS: &[Target] = &[
     Target {
         dialect: Dialect::Chat,
         provider: "openai",
         model: "gpt-5.4",
         table: chat::TABLE,
-        clients: &[Dialect::Messages],
+        clients: &[Dialect::Messages, Dialect::Responses],
     },
     Target {
         dialect: Dialect::Messages,
         provider: "anthropic",
         model: "claude-sonnet-4-5",
         table: messages::TABLE,
-        clients: &[Dialect::Chat],
+        clients: &[Dialect::Chat, Dialect::Responses],
     },
     Target {
         dialect: Dialect::Google,
         provider: "google",
         model: "gemini-2.5-flash",
         table: google::TABLE,
+        clients: &[Dialect::Chat, Dialect::Messages, Dialect::Responses],
+    },
+    Target {
+        dialect: Dialect::Responses,
+        provider: "openai",
+        model: "gpt-5.4",
+        table: responses::TABLE,
         clients: &[Dialect::Chat, Dialect::Messages],
     },
 ];
