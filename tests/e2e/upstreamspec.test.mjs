@@ -8,13 +8,6 @@ import { sandboxVars, startGateway, startSandbox } from "./gateway.mjs";
 import { BEGINNINGS, PNG } from "./histories.mjs";
 import { startCheckedUpstream, whyUnchecked } from "./specification.mjs";
 
-/** Known defects: a line deleted here is a test switched on. */
-const TO_FIX = {
-  "an empty question, then messages": "x",
-  "a question of white space, then messages": "x",
-  "an answer before any question, then messages": "x",
-};
-
 const MODELS = {
   openai: "openai/gpt-5.4-mini",
   anthropic: "anthropic/claude-sonnet-4-5",
@@ -291,8 +284,7 @@ for (const [first, then] of [
 
 for (const [what, { dialect, body, knobs = "" }] of Object.entries(BEGINNINGS)) {
   for (const [then, next] of Object.entries(DIALECTS)) {
-    const defect = TO_FIX[`${what}, then ${then}`];
-    const skip = missing ?? (defect ? `to fix: ${defect}` : false);
+    const skip = missing ?? false;
     test(`${what}: remembered, it goes on in ${then} within the specification`, { skip }, async () => {
       const headers = memoryHeaders(newThread());
       const at = (one) => (one === "messages" ? MODELS.anthropic : MODELS.openai);
