@@ -47,7 +47,7 @@ export function base64Medium(kind, type, base64 = "") {
   return { kind, type, bytes: Math.max(0, Math.floor((base64.length * 3) / 4) - padding) };
 }
 
-const tokens = (characters) => Math.ceil(characters / 4);
+export const tokens = (characters) => Math.ceil(characters / 4);
 
 export function promptTokens({ turns, tools }) {
   let characters = tools.length ? JSON.stringify(tools).length : 0;

@@ -22,6 +22,8 @@ const KNOBS = [
   "crlf",
   "comments",
   "gzip",
+  "blocked",
+  "filtered",
 ];
 
 /** "gpt-5.4-mini;delay=50;cut=300" -> { model: "gpt-5.4-mini", knobs: { delay: 50, cut: 300 } } */
@@ -71,25 +73,27 @@ const midStream = () =>
   });
 
 /** The bytes of a whole answer. */
-export function wholeBody({ whole, failedWhole }, knobs) {
-  let json = JSON.stringify(knobs.error && failedWhole ? failedWhole(midStream()) : whole);
-  if (knobs.garbage) json = `${json.slice(0, json.length / 2)}<<sandbox garbage>>`;
-  return json + " ".repeat(knobs.pad ?? 0);
+export function wholeBody({ whole, failedWhole, json = JSON.stringify }, knobs) {
+  let body = json(knobs.error && failedWhole ? failedWhole(midStream()) : whole);
+  if (knobs.garbage) body = `${body.slice(0, body.length / 2)}<<sandbox garbage>>`;
+  return body + " ".repeat(knobs.pad ?? 0);
 }
 
 const DELTAS_BEFORE_FAILURE = 2;
 
-/** The frames of a streamed answer, as text. */
-export function* frames({ events, failure, named }, knobs) {
-  const end = knobs.crlf ? "\r\n" : "\n";
-  const frame = ({ comment, data }) => {
-    if (comment !== undefined) return `: ${comment}${end}${end}`;
-    if (typeof data === "string") return `data: ${data}${end}${end}`;
-    const padded = knobs.pad ? { ...data, obfuscation: "x".repeat(knobs.pad) } : data;
-    return `${named ? `event: ${data.type}${end}` : ""}data: ${JSON.stringify(padded)}${end}${end}`;
-  };
+/** The frames of a streamed answer, as text: events, or the elements of one JSON list if it is one. */
+export function* frames({ events, failure, named, list, json = JSON.stringify, end = "\n" }, knobs) {
+  if (knobs.crlf) end = "\r\n";
   let sent = 0,
     deltas = 0;
+  const frame = ({ comment, data }) => {
+    if (comment !== undefined) return list ? "\n" : `: ${comment}${end}${end}`;
+    const padded =
+      knobs.pad && typeof data !== "string" ? { ...data, obfuscation: "x".repeat(knobs.pad) } : data;
+    const text = typeof data === "string" ? data : json(padded);
+    if (list) return (sent ? "\n,\r\n" : "[") + text;
+    return `${named && text !== data ? `event: ${data.type}${end}` : ""}data: ${text}${end}${end}`;
+  };
   for (const event of knobs.error ? failing(events, failure) : events) {
     if (knobs.nodone && event.terminal) continue;
     if (knobs.comments && sent > 0) yield frame({ comment: "PROCESSING" });
@@ -99,6 +103,7 @@ export function* frames({ events, failure, named }, knobs) {
     // After the first piece of text, so that a reader has something valid to lose.
     if (knobs.garbage && event.delta && deltas === 1) yield frame({ data: '{"sandbox": garbage' });
   }
+  if (list && !knobs.nodone) yield sent ? "\n]" : "[]";
 }
 
 function* failing(events, failure) {

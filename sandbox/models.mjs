@@ -1,8 +1,9 @@
-// Owns: the model lists, as OpenAI-shaped hosts and Anthropic give them.
+// Owns: the model lists, as OpenAI-shaped hosts, Anthropic and Google's native API give them.
 // Invariant: a list is only a sample; any model name is answered, listed or not.
 
 import { anthropic, checkVersion } from "./anthropic.mjs";
-import { invalid } from "./conversation.mjs";
+import { ApiError, invalid } from "./conversation.mjs";
+import { google, printed } from "./google.mjs";
 import { openai, routesFor } from "./openai.mjs";
 
 const CREATED = 1_750_000_000;
@@ -77,3 +78,67 @@ const displayName = (id) =>
     .split("-")
     .map((word) => word[0].toUpperCase() + word.slice(1))
     .join(" ");
+
+const NATIVE = [
+  ...MODELS.google,
+  "models/gemini-3-flash-preview",
+  "models/gemini-3-pro-preview",
+  // No chat model, so that a list taken over whole is found out.
+  "models/gemini-embedding-001",
+];
+
+const native = (name) => ({
+  name,
+  version: "001",
+  displayName: displayName(name.slice("models/".length)),
+  description: "A model of the sandbox",
+  inputTokenLimit: 1_048_576,
+  outputTokenLimit: 65_536,
+  supportedGenerationMethods: name.includes("embedding")
+    ? ["embedContent", "countTokens"]
+    : ["generateContent", "countTokens", "createCachedContent", "batchGenerateContent"],
+  ...(!name.includes("embedding") && {
+    temperature: 1,
+    topP: 0.95,
+    topK: 64,
+    maxTemperature: 2,
+    thinking: true,
+  }),
+});
+
+export const geminiModels = {
+  ...google,
+  routes: [{ method: "GET", path: "/v1beta/models", flavour: "whole" }],
+
+  answer({ query }) {
+    const size = Number(query.get("pageSize") ?? 50),
+      start = Number(query.get("pageToken") ?? 0);
+    if (!(Number.isInteger(size) && size >= 0 && size <= 1000))
+      throw invalid("page_size must be an integer from 0 to 1000.", "page_size");
+    if (!(Number.isInteger(start) && start >= 0)) throw invalid("page_token is not valid.", "page_token");
+    const end = start + (size || 50);
+    return {
+      type: "application/json; charset=UTF-8",
+      json: printed,
+      whole: {
+        models: NATIVE.slice(start, end).map(native),
+        ...(end < NATIVE.length && { nextPageToken: String(end) }),
+      },
+    };
+  },
+};
+
+export const geminiModel = {
+  ...google,
+  routes: [{ method: "GET", path: /^\/v1beta\/models\/([^/:]+)$/, flavour: "whole" }],
+
+  answer({ match }) {
+    const name = `models/${match[1]}`;
+    if (!NATIVE.includes(name))
+      throw new ApiError(
+        404,
+        `${name} is not found for API version v1beta, or is not supported for generateContent. Call ListModels to see the list of available models and their supported methods.`,
+      );
+    return { type: "application/json; charset=UTF-8", json: printed, whole: native(name) };
+  },
+};

@@ -10,7 +10,7 @@ export const routesFor = (method, suffix, flavours = Object.keys(FLAVOURS)) =>
 
 export const credential = (headers) => /^Bearer\s+(\S+)\s*$/i.exec(headers.authorization ?? "")?.[1];
 
-const GOOGLE_STATUS = {
+export const GOOGLE_STATUS = {
   400: "INVALID_ARGUMENT",
   401: "UNAUTHENTICATED",
   403: "PERMISSION_DENIED",

@@ -214,14 +214,14 @@ function readParts(parts, where, role, media) {
 
 function checkToolItems(items) {
   const open = new Set(),
-    seen = new Set();
+    seen = new Map();
   items.forEach((item, n) => {
-    if (item.type === "function_call") {
+    if (item.type === "function_call" || item.type === "custom_tool_call") {
       open.add(item.call_id);
-      seen.add(item.call_id);
-    } else if (item.type === "function_call_output") {
-      if (!seen.has(item.call_id))
-        throw invalid(`No function call before 'input[${n}]' has the call_id '${item.call_id}'.`, "input");
+      seen.set(item.call_id, `${item.type}_output`);
+    } else if (item.type === "function_call_output" || item.type === "custom_tool_call_output") {
+      if (seen.get(item.call_id) !== item.type)
+        throw invalid(`No call that 'input[${n}]' answers has the call_id '${item.call_id}'.`, "input");
       open.delete(item.call_id);
     } else if (item.type !== "reasoning" && open.size) {
       throw invalid(`The function call '${[...open][0]}' has no output before 'input[${n}]'.`, "input");
@@ -287,6 +287,7 @@ function snapshot({ id, created, body, model, flavour }) {
     background: false,
     completed_at: null,
     error: null,
+    frequency_penalty: 0,
     incomplete_details: null,
     instructions: body.instructions ?? null,
     max_output_tokens: body.max_output_tokens ?? null,
@@ -294,6 +295,7 @@ function snapshot({ id, created, body, model, flavour }) {
     model,
     output: [],
     parallel_tool_calls: body.parallel_tool_calls ?? true,
+    presence_penalty: 0,
     previous_response_id: body.previous_response_id ?? null,
     prompt_cache_key: body.prompt_cache_key ?? null,
     reasoning: { effort: body.reasoning?.effort ?? null, summary: body.reasoning?.summary ?? null },

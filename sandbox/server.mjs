@@ -9,15 +9,17 @@ import { chat } from "./chat.mjs";
 import { ApiError, invalid } from "./conversation.mjs";
 import { embeddings } from "./embeddings.mjs";
 import { frames, splitModel, statusError, wholeBody, writes } from "./faults.mjs";
+import { gemini, geminiCount } from "./gemini.mjs";
 import { countTokens, messages } from "./messages.mjs";
-import { anthropicModels, models } from "./models.mjs";
+import { anthropicModels, geminiModel, geminiModels, models } from "./models.mjs";
 import { openai } from "./openai.mjs";
 import { responses, storedResponses } from "./responses.mjs";
 import { manyWords } from "./rules.mjs";
 
 // A dialect is { routes: [{ method, path, flavour, when }], credential, errorBody, headers, modelName, answer }; `answer`
-// gives { whole, failedWhole } or { events, failure, named }; `when` tells, of two routes at one path, by the request's
-// headers whether this is it. A new one is added here and nowhere else.
+// gives { whole, failedWhole } or { events, failure, named, list, end }, either with { type, json } where the JSON is not
+// the plainest; `when` tells, of two routes at one path, by the request's headers and query whether this is it. `json`
+// prints its errors, `canBlock` takes the knobs of a safety filter. A new one is added here and nowhere else.
 const DIALECTS = [
   chat,
   responses,
@@ -25,6 +27,10 @@ const DIALECTS = [
   messages,
   countTokens,
   embeddings,
+  gemini,
+  geminiCount,
+  geminiModels,
+  geminiModel,
   anthropicModels,
   models,
 ];
@@ -57,7 +63,8 @@ export async function startSandbox({ port = 0, host = "127.0.0.1" } = {}) {
 }
 
 async function handle(req, res, requests, state) {
-  const [path, query] = req.url.split("?");
+  const [path, search] = req.url.split("?"),
+    query = new URLSearchParams(search);
   res.setHeader("server", "sandbox");
   res.setHeader("x-sandbox", "true");
   if (path === "/health") return sendJson(res, 200, { status: "ok", sandbox: true });
@@ -87,21 +94,21 @@ async function handle(req, res, requests, state) {
   });
 
   const raw = await readBody(req);
-  const match = matchRoute(req.method, path, req.headers);
+  const match = matchRoute(req.method, path, req.headers, query);
   const { dialect, flavour } = match.route ?? { dialect: openai, flavour: "openai" };
   res.setHeader("set-cookie", "sandbox=1; Path=/");
   for (const [name, value] of Object.entries(dialect.headers(flavour))) res.setHeader(name, value);
   try {
     entry.body = parse(raw);
     if (match.refused) throw match.refused;
-    const key = dialect.credential(req.headers, flavour);
+    const key = dialect.credential(req.headers, flavour, query);
     checkCredential(key);
     if (match.route.method === "POST") checkBody(entry.body, raw);
     const requestId = res.getHeader("request-id");
     await answer(exchange, dialect, {
       method: req.method,
       headers: req.headers,
-      query: new URLSearchParams(query),
+      query,
       body: entry.body,
       key,
       requestId,
@@ -149,8 +156,8 @@ function checkBody(body, raw) {
   );
 }
 
-function matchRoute(method, path, headers) {
-  const here = ROUTES.filter(({ when }) => when === undefined || when(headers))
+function matchRoute(method, path, headers, query) {
+  const here = ROUTES.filter(({ when }) => when === undefined || when(headers, query))
     .map((route) => ({
       route,
       parts: typeof route.path === "string" ? route.path === path && [path] : route.path.exec(path),
@@ -186,6 +193,8 @@ async function answer(exchange, dialect, request) {
       throw invalid("'model' is required.", "model", "missing_required_parameter");
     ({ model, knobs } = splitModel(name));
   }
+  if ((knobs.blocked || knobs.filtered) && !dialect.canBlock)
+    throw invalid("The sandbox knobs 'blocked' and 'filtered' are Gemini's alone.", "model");
   const { res } = exchange;
   if (knobs.stall) await sleep(knobs.stall, exchange.left);
   if (knobs.status) throw statusError(knobs.status);
@@ -202,14 +211,16 @@ async function answer(exchange, dialect, request) {
     ...request,
     model,
     text: knobs.words === undefined ? undefined : manyWords(knobs.words),
+    blocked: knobs.blocked > 0,
+    filtered: knobs.filtered > 0,
   });
   if (reply.events) {
     res.setHeader("cache-control", "no-cache");
-    return send(exchange, "text/event-stream; charset=utf-8", frames(reply, knobs), knobs);
+    return send(exchange, reply.type ?? "text/event-stream; charset=utf-8", frames(reply, knobs), knobs);
   }
   const body = Buffer.from(wholeBody(reply, knobs));
   if (knobs.gzip) res.setHeader("content-encoding", "gzip");
-  return send(exchange, "application/json", [knobs.gzip ? gzipSync(body) : body], knobs);
+  return send(exchange, reply.type ?? "application/json", [knobs.gzip ? gzipSync(body) : body], knobs);
 }
 
 async function send(exchange, type, parts, knobs) {
@@ -270,11 +281,12 @@ function sendError({ res, entry }, dialect, flavour, error) {
     res,
     error.status,
     dialect.errorBody(error, flavour, res.getHeader("request-id")),
+    dialect.json,
   );
 }
 
-function sendJson(res, status, value) {
-  const body = JSON.stringify(value);
+function sendJson(res, status, value, json = JSON.stringify) {
+  const body = json(value);
   res.writeHead(status, { "content-type": "application/json" }).end(body);
   return Buffer.byteLength(body);
 }

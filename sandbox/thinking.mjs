@@ -11,16 +11,18 @@ const REDACTED = "redacted by the sandbox";
 export const signatureOf = (thinking) =>
   `EsandboxC${createHash("sha512").update(`sandbox\n${thinking}`).digest("base64")}`;
 
+/** What is thought about a conversation. */
+export const thoughtOn = ({ turns }) =>
+  `The question begins "${asked(turns).slice(0, 40)}". A fixed rule answers it.`;
+
+const asked = (turns) => turns.findLast(({ role }) => role === "user")?.text ?? "";
+
 /** The block an answer begins with; null if thinking was not asked for. */
 export function thoughtsOn({ turns }, thinking) {
   if (thinking === null) return null;
-  const question = turns.findLast(({ role }) => role === "user")?.text ?? "";
-  if (question.includes(REDACT)) return { type: "redacted_thinking", data: signatureOf(REDACTED) };
+  if (asked(turns).includes(REDACT)) return { type: "redacted_thinking", data: signatureOf(REDACTED) };
   // Without its text the block is sent with the signature of no text: that is what will come back.
-  const text =
-    thinking.display === "omitted"
-      ? ""
-      : `The question begins "${question.slice(0, 40)}". A fixed rule answers it.`;
+  const text = thinking.display === "omitted" ? "" : thoughtOn({ turns });
   return { type: "thinking", thinking: text, signature: signatureOf(text) };
 }
 

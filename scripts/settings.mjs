@@ -4,16 +4,32 @@ import { readDevVars } from "./dev-vars.mjs";
 import { checkKey } from "./keys.mjs";
 import { Stop } from "./say.mjs";
 
-const PROVIDERS = ["OPENAI", "ANTHROPIC", "GOOGLE", "OPENROUTER"];
+/** The shipped providers by the names that model ids begin with: the secret with the key, and the address. */
+const PROVIDERS = {
+  openai: ["OPENAI_API_KEY", "OPENAI_BASE_URL"],
+  anthropic: ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"],
+  google: ["GOOGLE_API_KEY", "GOOGLE_BASE_URL"],
+  openrouter: ["OPENROUTER_API_KEY", "OPENROUTER_BASE_URL"],
+  codex: ["CODEX_ACCESS_TOKEN", "CODEX_BASE_URL"],
+  azure: ["AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT"],
+  "workers-ai": ["WORKERS_AI_API_KEY", "WORKERS_AI_BASE_URL"],
+  ...Object.fromEntries(
+    ["GROQ", "MISTRAL", "DEEPSEEK", "XAI", "TOGETHER", "FIREWORKS", "CEREBRAS", "PERPLEXITY"]
+      .concat(["OLLAMA", "LMSTUDIO", "VLLM"])
+      .map((name) => [name.toLowerCase(), [`${name}_API_KEY`, `${name}_BASE_URL`]]),
+  ),
+};
 /** The variables of the Worker that the environment may set; .dev.vars may hold these and any other. */
 const PASSED_ON = [
-  ...PROVIDERS.flatMap((name) => [`${name}_API_KEY`, `${name}_BASE_URL`]),
-  "CODEX_BASE_URL",
+  ...Object.values(PROVIDERS).flat(),
+  "AZURE_OPENAI_API_VERSION",
+  "WORKERS_AI_ACCOUNT_ID",
   "PROVIDERS",
   "MEMORY_DEADLINE_MS",
   "MAX_BODY_BYTES",
   "UPSTREAM_TIMEOUT_MS",
   "PENDING_TURN_TTL_MS",
+  "RESPONSES_TTL_DAYS",
   "CORS_ORIGINS",
 ];
 /** For start.mjs itself, not for the Worker. */
@@ -34,21 +50,24 @@ export function readSettings(environment = process.env, file = readDevVars()) {
   // The real edge answers within the default of 250 ms; wrangler dev, two processes away, does not always.
   vars.MEMORY_DEADLINE_MS ??= "2000";
   const live = [
-    ...PROVIDERS.filter((name) => vars[`${name}_API_KEY`]).map((name) => name.toLowerCase()),
+    ...Object.keys(PROVIDERS).filter((name) => vars[PROVIDERS[name][0]]),
     ...declaredAlive(declared, vars),
   ];
   return { port, sandboxPort, key, vars, live };
 }
 
-/** Points every provider that has no key of its own at the sandbox. */
+/** Points the providers that the sandbox plays at it, those that have no key of their own. */
 export function sandboxVars(sandboxUrl) {
-  const roots = { OPENAI: "/v1", ANTHROPIC: "", GOOGLE: "", OPENROUTER: "/api/v1", CODEX: "/v1" };
-  return {
-    ...Object.fromEntries(PROVIDERS.map((name) => [`${name}_API_KEY`, "sandbox-key"])),
-    ...Object.fromEntries(
-      Object.entries(roots).map(([name, path]) => [`${name}_BASE_URL`, sandboxUrl + path]),
-    ),
-  };
+  const roots = { openai: "/v1", anthropic: "", google: "", openrouter: "/api/v1", codex: "/v1" };
+  return Object.fromEntries(
+    Object.entries(roots).flatMap(([name, path]) => {
+      const [key, address] = PROVIDERS[name];
+      return [
+        [key, "sandbox-key"],
+        [address, sandboxUrl + path],
+      ];
+    }),
+  );
 }
 
 function portNumber(name, text) {

@@ -14,6 +14,21 @@ pub enum Endpoint {
     Health,
     /// `POST /v1/chat/completions` and its siblings.
     Inference(Operation),
+    /// `GET /v1/responses/{id}`.
+    Response {
+        /// The response's id, decoded.
+        id: String,
+    },
+    /// `DELETE /v1/responses/{id}`.
+    DeleteResponse {
+        /// The response's id, decoded.
+        id: String,
+    },
+    /// `GET /v1/responses/{id}/input_items`.
+    ResponseInputItems {
+        /// The response's id, decoded.
+        id: String,
+    },
     /// `GET /v1/models`.
     Models,
     /// `GET /v1/models/{id}`.
@@ -35,6 +50,13 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
         ["health"] => (Endpoint::Health, READ),
         ["v1", "chat", "completions"] => (Endpoint::Inference(Operation::Answer(Dialect::Chat)), WRITE),
         ["v1", "responses"] => (Endpoint::Inference(Operation::Answer(Dialect::Responses)), WRITE),
+        ["v1", "responses", id] if method == "DELETE" => {
+            (Endpoint::DeleteResponse { id: percent_decoded(id) }, READ_AND_DELETE)
+        }
+        ["v1", "responses", id] => (Endpoint::Response { id: percent_decoded(id) }, READ_AND_DELETE),
+        ["v1", "responses", id, "input_items"] => {
+            (Endpoint::ResponseInputItems { id: percent_decoded(id) }, READ)
+        }
         ["v1", "messages"] => (Endpoint::Inference(Operation::Answer(Dialect::Messages)), WRITE),
         ["v1", "messages", "count_tokens"] => (Endpoint::Inference(Operation::CountTokens), WRITE),
         ["v1", "embeddings"] => (Endpoint::Inference(Operation::Embeddings), WRITE),
@@ -68,6 +90,7 @@ pub fn dialect_of(path: &str) -> Option<Dialect> {
 }
 
 const READ: &[&str] = &["GET", "HEAD"];
+const READ_AND_DELETE: &[&str] = &["GET", "HEAD", "DELETE"];
 const WRITE: &[&str] = &["POST"];
 
 /// The text behind percent-encoding; a text that is not valid as such stays as it is.
@@ -114,18 +137,53 @@ impl Page {
     /// Reads `limit` (default 50, clamped to 200), `offset` and `order` from a query. Errors: 400 that names the
     /// parameter.
     pub fn read(query: &str) -> Result<Self, Error> {
-        let number = |name: &str, default: u32| match query_parameter(query, name) {
-            None => Ok(default),
-            Some(text) => text
-                .parse::<u32>()
-                .map_err(|_| Error::invalid(name, format!("The parameter `{name}` must be a whole number."))),
-        };
-        let descending = match query_parameter(query, "order").as_deref() {
-            None | Some("asc") => false,
-            Some("desc") => true,
-            Some(_) => return Err(Error::invalid("order", "The parameter `order` must be asc or desc.")),
-        };
-        Ok(Page { limit: number("limit", 50)?.min(200), offset: number("offset", 0)?, descending })
+        let descending = is_descending(query, false)?;
+        Ok(Page {
+            limit: number(query, "limit", 50)?.min(200),
+            offset: number(query, "offset", 0)?,
+            descending,
+        })
+    }
+}
+
+/// A page of a list in OpenAI's manner: how many, after which element, and in which order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// How many at most.
+    pub limit: u32,
+    /// Newest first.
+    pub descending: bool,
+    /// The id of the element that the page comes after.
+    pub after: Option<String>,
+}
+
+impl Cursor {
+    /// Reads `limit` (default 20, clamped to 1..100), `order` (default desc) and `after` from a query. Errors: 400 that
+    /// names the parameter.
+    pub fn read(query: &str) -> Result<Self, Error> {
+        Ok(Cursor {
+            limit: number(query, "limit", 20)?.clamp(1, 100),
+            descending: is_descending(query, true)?,
+            after: query_parameter(query, "after").filter(|id| !id.is_empty()),
+        })
+    }
+}
+
+fn number(query: &str, name: &str, default: u32) -> Result<u32, Error> {
+    match query_parameter(query, name) {
+        None => Ok(default),
+        Some(text) => text
+            .parse()
+            .map_err(|_| Error::invalid(name, format!("The parameter `{name}` must be a whole number."))),
+    }
+}
+
+fn is_descending(query: &str, default: bool) -> Result<bool, Error> {
+    match query_parameter(query, "order").as_deref() {
+        None => Ok(default),
+        Some("asc") => Ok(false),
+        Some("desc") => Ok(true),
+        Some(_) => Err(Error::invalid("order", "The parameter `order` must be asc or desc.")),
     }
 }
 
@@ -161,9 +219,31 @@ mod tests {
     }
 
     #[test]
+    fn a_response_is_read_or_deleted_by_its_decoded_id() {
+        let id = || "gen-1/é".to_owned();
+        for method in ["GET", "HEAD"] {
+            assert_eq!(endpoint(method, "/v1/responses/gen-1%2F%C3%A9"), Ok(Endpoint::Response { id: id() }));
+            assert_eq!(
+                endpoint(method, "/v1/responses/gen-1%2F%C3%A9/input_items/"),
+                Ok(Endpoint::ResponseInputItems { id: id() })
+            );
+        }
+        assert_eq!(
+            endpoint("DELETE", "/v1/responses/gen-1%2F%C3%A9"),
+            Ok(Endpoint::DeleteResponse { id: id() })
+        );
+    }
+
+    #[test]
     fn an_unknown_path_is_404_and_a_wrong_method_405_with_the_right_ones() {
         assert_eq!(endpoint("POST", "/v1/nothing").unwrap_err().status(), 404);
         assert_eq!(endpoint("POST", "/").unwrap_err().status(), 404);
+        assert_eq!(endpoint("GET", "/v1/responses/r/nothing").unwrap_err().status(), 404);
+        let error = endpoint("POST", "/v1/responses/r").unwrap_err();
+        assert_eq!(
+            (error.status(), error.body()["error"]["allow"].as_str()),
+            (405, Some("GET, HEAD, DELETE"))
+        );
         let error = endpoint("GET", "/v1/responses").unwrap_err();
         assert_eq!((error.status(), error.body()["error"]["allow"].as_str()), (405, Some("POST")));
     }
@@ -187,6 +267,19 @@ mod tests {
             [("a%20b", "a b"), ("100%", "100%"), ("%zz%2", "%zz%2"), ("%ff", "%ff"), ("%+1", "%+1")]
         {
             assert_eq!(percent_decoded(text), decoded);
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_clamped_and_a_bad_one_named() {
+        assert_eq!(Cursor::read("after="), Ok(Cursor { limit: 20, descending: true, after: None }));
+        assert_eq!(
+            Cursor::read("limit=5000&after=msg%5F1&order=asc"),
+            Ok(Cursor { limit: 100, descending: false, after: Some("msg_1".into()) })
+        );
+        assert_eq!(Cursor::read("limit=0").map(|cursor| cursor.limit), Ok(1));
+        for (query, param) in [("limit=x", "limit"), ("limit=-1", "limit"), ("order=up", "order")] {
+            assert_eq!(Cursor::read(query).unwrap_err().body()["error"]["param"], param);
         }
     }
 

@@ -63,6 +63,11 @@ impl<'a> Body<'a> {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
 
+    /// The names of the fields, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|(name, _)| name.as_ref())
+    }
+
     /// A field that must be a string if it is there. Errors: 400 that names the field.
     pub fn string(&self, name: &str) -> Result<Option<Cow<'a, str>>, Error> {
         self.typed(name, "a string", |text| {
@@ -112,6 +117,26 @@ impl<'a> Body<'a> {
                 Edit { range: start..start, json: format!("\"{name}\":{json}{comma}") }
             }
         }
+    }
+
+    /// An edit that takes a field out, with the comma that parts it from its neighbour; `None` when it is not there.
+    pub fn remove(&self, name: &str) -> Option<Edit> {
+        let at = self.fields.iter().position(|(known, _)| known == name)?;
+        let (_, value) = self.fields.get(at)?;
+        let end = self.end_of(value);
+        let range = match at.checked_sub(1).and_then(|before| self.fields.get(before)) {
+            Some((_, before)) => self.end_of(before)..end,
+            None => {
+                let comma = self.text.get(end..)?.find([',', '}'])? + end;
+                let end = if self.fields.len() > 1 { comma + 1 } else { comma };
+                self.text.find('{')? + 1..end
+            }
+        };
+        Some(Edit { range, json: String::new() })
+    }
+
+    fn end_of(&self, value: &RawValue) -> usize {
+        value.get().as_ptr() as usize - self.text.as_ptr() as usize + value.get().len()
     }
 
     /// The body with the edits made. Edits must not overlap.
@@ -169,6 +194,19 @@ mod tests {
         assert!(body.edited(vec![body.set("new", "1".into())]).starts_with(b"{\"new\":1, \"z\""));
         let empty = Body::parse(b" {}").unwrap();
         assert_eq!(empty.edited(vec![empty.set("new", "1".into())]), b" {\"new\":1}");
+    }
+
+    #[test]
+    fn a_field_is_taken_out_with_its_comma() {
+        let text = "{ \"a\" : 1 , \"b\":[2,3],\n\"c\":{\"a\":4} }";
+        let body = Body::parse(text.as_bytes()).unwrap();
+        let without = |name: &str| String::from_utf8(body.edited(vec![body.remove(name).unwrap()])).unwrap();
+        assert_eq!(without("a"), "{ \"b\":[2,3],\n\"c\":{\"a\":4} }");
+        assert_eq!(without("b"), "{ \"a\" : 1,\n\"c\":{\"a\":4} }");
+        assert_eq!(without("c"), "{ \"a\" : 1 , \"b\":[2,3] }");
+        assert_eq!(body.remove("d"), None);
+        let one = Body::parse(b" {\"a\":1 } ").unwrap();
+        assert_eq!(one.edited(vec![one.remove("a").unwrap()]), b" {} ");
     }
 
     #[test]

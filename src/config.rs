@@ -8,16 +8,26 @@ use std::collections::BTreeMap;
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::keys::Secret;
-use crate::providers::{KeyHeader, Provider, ROWS};
+use crate::providers::rows::{ROWS, Row};
+use crate::providers::{Endpoint, KeyHeader, Provider};
 
 /// After this long, in milliseconds, a turn whose end was never reported is closed as lost: the longest that the platform
 /// lets a Worker's work go on behind an answer is far below.
 pub const PENDING_TURN_TTL_MS: u64 = 15 * 60 * 1000;
 
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How long a response is kept, in milliseconds: as long as OpenAI keeps one.
+/// <https://platform.openai.com/docs/guides/conversation-state>
+pub const RESPONSES_TTL_MS: u64 = 30 * DAY_MS;
+
+/// A hundred years; times stay far below 2^53 milliseconds, which is all that the platform's border lets through.
+const RESPONSES_TTL_MAX_DAYS: u64 = 36_500;
+
 /// Everything that a deployment can set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Built-in providers and those declared in `PROVIDERS`.
+    /// The shipped providers and those declared in `PROVIDERS`.
     pub providers: Vec<Provider>,
     /// `MEMORY_DEADLINE_MS`: how long a turn waits for its thread before it goes on without memory.
     pub memory_deadline_ms: u32,
@@ -28,6 +38,8 @@ pub struct Config {
     pub upstream_timeout_ms: u32,
     /// `PENDING_TURN_TTL_MS`: after this long, a turn whose end was never reported is closed as lost.
     pub pending_turn_ttl_ms: u64,
+    /// `RESPONSES_TTL_DAYS`: after this long, a kept response that no younger one goes on from is deleted.
+    pub responses_ttl_ms: u64,
     /// `CORS_ORIGINS`: the browser origins let in; `*` for all; empty switches CORS off.
     pub cors_origins: Vec<String>,
 }
@@ -53,42 +65,24 @@ impl Config {
     /// Reads the configuration; `var` gives a variable or secret by name. Errors: 500 that names the variable.
     pub fn read(var: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let set = |name: &str| var(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let mut providers = Vec::new();
-        for row in ROWS {
-            let base = set(row.base_url_var).unwrap_or_else(|| row.base_url.to_owned());
-            providers.push(Provider {
-                name: row.name.to_owned(),
-                aliases: row.aliases.iter().map(|alias| (*alias).to_owned()).collect(),
-                base_url: format!("{}{}", base_url(row.base_url_var, &base)?, row.path),
-                key_var: row.key_var.to_owned(),
-                key: set(row.key_var).map(Secret::new),
-                keyless: false,
-                dialects: row.dialects.to_vec(),
-                messages_key: row.messages_key,
-            });
-        }
+        let mut providers = ROWS.iter().map(|row| shipped(row, &set)).collect::<Result<Vec<_>, _>>()?;
         if let Some(text) = set("PROVIDERS") {
-            let declared: BTreeMap<String, Declared> = serde_json::from_str(&text).map_err(|error| {
+            let entries: BTreeMap<String, Declared> = serde_json::from_str(&text).map_err(|error| {
                 misconfigured("PROVIDERS", &format!("is not a JSON object of providers: {error}"))
             })?;
-            for (name, entry) in declared {
-                if providers.iter().any(|known| known.answers_to(&name))
-                    || name.is_empty()
-                    || name.contains('/')
-                {
-                    return Err(misconfigured("PROVIDERS", &format!("cannot declare the name `{name}`")));
+            for (name, entry) in entries {
+                let row = ROWS.iter().find(|row| row.name == name && row.declarable);
+                if row.is_some() {
+                    providers.retain(|known| known.name != name);
                 }
-                let secret = entry.api_key_secret;
-                providers.push(Provider {
-                    base_url: base_url("PROVIDERS", &entry.base_url)?,
-                    key: secret.as_deref().and_then(&set).map(Secret::new),
-                    keyless: secret.is_none(),
-                    key_var: secret.unwrap_or_default(),
-                    dialects: entry.dialects.unwrap_or_else(|| vec![Dialect::Chat]),
-                    messages_key: entry.messages_key,
-                    aliases: entry.aliases,
-                    name,
-                });
+                let taken = |name: &str| providers.iter().any(|known| known.answers_to(name));
+                if let Some(bad) = std::iter::once(&name)
+                    .chain(&entry.aliases)
+                    .find(|name| name.is_empty() || name.contains('/') || taken(name))
+                {
+                    return Err(misconfigured("PROVIDERS", &format!("cannot declare the name `{bad}`")));
+                }
+                providers.push(declared(name, entry, row, &set)?);
             }
         }
         let number = |name: &str, default: u64| match set(name) {
@@ -99,6 +93,13 @@ impl Config {
                 )
             }
         };
+        let days = number("RESPONSES_TTL_DAYS", RESPONSES_TTL_MS / DAY_MS)?;
+        if days > RESPONSES_TTL_MAX_DAYS {
+            return Err(misconfigured(
+                "RESPONSES_TTL_DAYS",
+                &format!("must be at most {RESPONSES_TTL_MAX_DAYS}, not `{days}`"),
+            ));
+        }
         let number32 = |name: &str, default: u32| {
             number(name, u64::from(default)).map(|value| u32::try_from(value).unwrap_or(u32::MAX))
         };
@@ -107,6 +108,7 @@ impl Config {
             max_body_bytes: number("MAX_BODY_BYTES", 20 * 1024 * 1024)? as usize,
             upstream_timeout_ms: number32("UPSTREAM_TIMEOUT_MS", 600_000)?,
             pending_turn_ttl_ms: number("PENDING_TURN_TTL_MS", PENDING_TURN_TTL_MS)?,
+            responses_ttl_ms: days * DAY_MS,
             cors_origins: set("CORS_ORIGINS")
                 .map(|list| list.split(',').map(|origin| origin.trim().to_owned()).collect())
                 .unwrap_or_default(),
@@ -118,6 +120,106 @@ impl Config {
     pub fn provider(&self, prefix: &str) -> Option<&Provider> {
         self.providers.iter().find(|provider| provider.answers_to(prefix))
     }
+}
+
+/// A shipped provider as the variables have it.
+fn shipped(row: &Row, set: &impl Fn(&str) -> Option<String>) -> Result<Provider, Error> {
+    let own_base = set(row.base_url_var).map(|text| base_url(row.base_url_var, &text)).transpose()?;
+    let api_version = row.version_var.map(|name| plain(name, set)).transpose()?.flatten();
+    let account = row.account_var.map(|name| plain(name, set)).transpose()?.flatten();
+    let (base, missing) = match (&own_base, row.account_var, account) {
+        (Some(base), _, _) => (base.clone(), None),
+        (None, None, _) => (row.base_url.to_owned(), row.base_url.is_empty().then_some(row.base_url_var)),
+        (None, Some(_), Some(account)) => (row.base_url.replace("{account}", &account), None),
+        (None, Some(name), None) => (String::new(), Some(name)),
+    };
+    let base = match row.version_var {
+        Some(_) => azure_root(&base),
+        None => base.as_str(),
+    };
+    // Azure's newer URLs name no version of the API but this one, once for all.
+    let version = if row.version_var.is_some() && api_version.is_none() { "/v1" } else { "" };
+    let key = set(row.key_var).map(Secret::new);
+    Ok(Provider {
+        name: row.name.to_owned(),
+        aliases: row.aliases.iter().map(|alias| (*alias).to_owned()).collect(),
+        endpoints: row
+            .speaks
+            .iter()
+            .map(|speaks| Endpoint {
+                dialect: speaks.dialect,
+                base_url: format!("{base}{}{version}", speaks.path),
+                key: speaks.key,
+            })
+            .collect(),
+        // A model server at its usual address may well not be there: asking it for its list would cost time.
+        listed: row.lists && (key.is_some() || own_base.is_some()),
+        missing,
+        api_version,
+        key_var: row.key_var.to_owned(),
+        key,
+        keyless: row.keyless,
+        embeddings: row.embeddings,
+        quirks: row.quirks,
+    })
+}
+
+/// A provider of `PROVIDERS`; `row` is the shipped one of that name, if there is one.
+fn declared(
+    name: String,
+    entry: Declared,
+    row: Option<&Row>,
+    set: &impl Fn(&str) -> Option<String>,
+) -> Result<Provider, Error> {
+    let base = base_url("PROVIDERS", &entry.base_url)?;
+    let dialects = entry.dialects.unwrap_or_else(|| match row {
+        Some(row) => row.speaks.iter().map(|speaks| speaks.dialect).collect(),
+        None => vec![Dialect::Chat],
+    });
+    if dialects.is_empty() {
+        return Err(misconfigured("PROVIDERS", &format!("gives `{name}` no dialect")));
+    }
+    let secret = entry.api_key_secret;
+    Ok(Provider {
+        endpoints: dialects
+            .iter()
+            .map(|dialect| Endpoint {
+                dialect: *dialect,
+                base_url: base.clone(),
+                key: match dialect {
+                    Dialect::Messages => entry.messages_key,
+                    Dialect::Google => KeyHeader::GoogApiKey,
+                    Dialect::Chat | Dialect::Responses => KeyHeader::Bearer,
+                },
+            })
+            .collect(),
+        missing: None,
+        api_version: None,
+        key: secret.as_deref().and_then(set).map(Secret::new),
+        keyless: secret.is_none(),
+        key_var: secret.unwrap_or_default(),
+        embeddings: row.map_or(dialects.contains(&Dialect::Chat), |row| row.embeddings),
+        listed: true,
+        quirks: row.map_or(&[], |row| row.quirks),
+        aliases: entry.aliases,
+        name,
+    })
+}
+
+/// A variable whose text becomes part of a URL.
+fn plain(name: &str, set: &impl Fn(&str) -> Option<String>) -> Result<Option<String>, Error> {
+    match set(name) {
+        Some(text) if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) => {
+            Err(misconfigured(name, "may hold letters, digits and `-_.` only"))
+        }
+        text => Ok(text),
+    }
+}
+
+/// The endpoint itself: Azure's pages show it with the path of the API, too.
+fn azure_root(base: &str) -> &str {
+    let base = base.strip_suffix("/v1").unwrap_or(base);
+    base.strip_suffix("/openai").unwrap_or(base)
 }
 
 fn base_url(name: &str, text: &str) -> Result<String, Error> {
@@ -150,8 +252,9 @@ mod tests {
         let config = read(&[]).unwrap();
         assert_eq!(config.memory_deadline_ms, 250);
         assert_eq!(config.max_body_bytes, 20_971_520);
+        assert_eq!(config.responses_ttl_ms, 2_592_000_000);
         assert_eq!(
-            config.provider("gemini").map(|found| found.base_url.as_str()),
+            config.provider("gemini").map(|found| found.base_url_for(Dialect::Chat)),
             Some("https://generativelanguage.googleapis.com/v1beta/openai")
         );
         assert_eq!(config.provider("openai").and_then(|found| found.key.clone()), None);
@@ -165,7 +268,8 @@ mod tests {
             ("OPENROUTER_BASE_URL", "http://localhost:1/api/v1"),
         ])
         .unwrap();
-        let url = |name: &str| config.provider(name).map(|found| found.base_url.clone());
+        let url =
+            |name: &str| config.provider(name).map(|found| found.base_url_for(Dialect::Chat).to_owned());
         assert_eq!(url("openai").as_deref(), Some("http://localhost:1/v1"));
         assert_eq!(url("google").as_deref(), Some("http://localhost:1/v1beta/openai"));
         assert_eq!(url("openrouter").as_deref(), Some("http://localhost:1/api/v1"));
@@ -184,8 +288,8 @@ mod tests {
         .unwrap();
         assert_eq!(config.provider("groq").and_then(|found| found.key.clone()), Some(Secret::new("gsk-1")));
         assert_eq!(
-            config.provider("local").map(|found| (found.keyless, found.dialects.clone())),
-            Some((true, vec![Dialect::Chat]))
+            config.provider("local").map(|found| (found.keyless, found.base_url_for(Dialect::Chat))),
+            Some((true, "http://127.0.0.1:11434/v1"))
         );
     }
 
@@ -195,10 +299,18 @@ mod tests {
             ("PROVIDERS", "{"),
             ("PROVIDERS", r#"{"openai":{"base_url":"https://elsewhere"}}"#),
             ("PROVIDERS", r#"{"x":{"base_url":"ftp://elsewhere"}}"#),
+            ("PROVIDERS", r#"{"gemini":{"base_url":"https://elsewhere"}}"#),
+            ("PROVIDERS", r#"{"azure":{"base_url":"https://elsewhere"}}"#),
+            ("PROVIDERS", r#"{"x":{"base_url":"https://x","aliases":["openai"]}}"#),
+            ("PROVIDERS", r#"{"x":{"base_url":"https://x","dialects":[]}}"#),
+            ("AZURE_OPENAI_API_VERSION", "2024-10-21&x=y"),
+            ("WORKERS_AI_ACCOUNT_ID", "../other"),
             ("PROVIDERS", r#"{"x":{"base_url":"https://x","typo":1}}"#),
             ("OPENAI_BASE_URL", "api.openai.com"),
             ("MEMORY_DEADLINE_MS", "soon"),
             ("MAX_BODY_BYTES", "0"),
+            ("RESPONSES_TTL_DAYS", "0"),
+            ("RESPONSES_TTL_DAYS", "36501"),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert_eq!((error.status(), error.message().contains(name)), (500, true), "{name}={value}");

@@ -3,7 +3,9 @@
 //! Invariant: adding a dialect means adding a variant here; the compiler then lists what is missing.
 
 pub mod chat;
+pub mod citation;
 pub mod fields;
+pub mod google;
 pub mod messages;
 pub mod responses;
 
@@ -16,6 +18,9 @@ use serde_json::value::RawValue;
 use self::fields::check_messages;
 use crate::body::Body;
 use crate::error::Error;
+use crate::frame::Frame;
+use crate::gather::Step;
+use crate::request::{Entry, Field, Handling, Request};
 use crate::sse::Event;
 use crate::turn::{Answer, Message, Origin, Part, Reasoning, Stop, ToolCall, Usage};
 
@@ -29,6 +34,8 @@ pub enum Dialect {
     Responses,
     /// Anthropic Messages: <https://docs.anthropic.com/en/api/messages>.
     Messages,
+    /// Gemini's own generateContent: <https://ai.google.dev/api/generate-content>. Spoken to providers only.
+    Google,
 }
 
 /// The conversation inside a request: the raw elements of its message array, and what they mean.
@@ -54,7 +61,7 @@ pub struct Unit {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     /// The caller's instructions: forwarded where they stand, never stored.
-    System,
+    Instruction(Vec<Part>),
     /// A message of the conversation.
     Message(Message),
 }
@@ -84,6 +91,8 @@ pub enum Delta {
     },
     /// A field of the message that has no word in the hub; arrays are joined, all else is replaced.
     Extra(String, Value),
+    /// A field of the text that is being said; arrays are joined, all else is replaced.
+    TextExtra(String, Value),
     /// A whole part.
     Part(Part),
     /// A part begins in a slot of its own, beside others that are still open.
@@ -113,8 +122,8 @@ pub enum Delta {
     Usage(Usage),
     /// The provider says that the answer is whole; nothing of substance follows.
     End,
-    /// The provider reports a failure inside the answer.
-    Failure,
+    /// The provider reports a failure inside the answer, in these words.
+    Failure(String),
 }
 
 /// How a part that a stream has opened goes on.
@@ -130,13 +139,157 @@ pub enum Growth {
     Extra(String, Value),
 }
 
+/// Writes a streamed answer for a client, step by step.
+#[derive(Debug)]
+pub enum StreamWriter {
+    /// As Chat Completions.
+    Chat(chat::StreamWriter),
+    /// As Responses.
+    Responses(responses::StreamWriter),
+    /// As Messages.
+    Messages(messages::StreamWriter),
+}
+
+impl StreamWriter {
+    /// What goes out before the provider's first word.
+    pub fn begin(&mut self) -> String {
+        match self {
+            StreamWriter::Chat(writer) => writer.begin(),
+            StreamWriter::Responses(writer) => writer.begin(),
+            StreamWriter::Messages(writer) => writer.begin(),
+        }
+    }
+
+    /// Appends what a step looks like on the wire.
+    pub fn write(&mut self, step: &Step, out: &mut String) {
+        match self {
+            StreamWriter::Chat(writer) => writer.write(step, out),
+            StreamWriter::Responses(writer) => writer.write(step, out),
+            StreamWriter::Messages(writer) => writer.write(step, out),
+        }
+    }
+
+    /// What tells the client that the answer broke off. Nothing may follow it.
+    pub fn fail(&mut self, error: &Error) -> String {
+        match self {
+            StreamWriter::Chat(writer) => writer.fail(error),
+            StreamWriter::Responses(writer) => writer.fail(error),
+            StreamWriter::Messages(writer) => writer.fail(error),
+        }
+    }
+
+    /// The whole answer as the client would have got it without streaming. Only once the end is written.
+    pub fn whole(&self) -> Option<Value> {
+        match self {
+            StreamWriter::Responses(writer) => writer.whole(),
+            StreamWriter::Chat(_) | StreamWriter::Messages(_) => None,
+        }
+    }
+}
+
 impl Dialect {
+    const WORDS: [(Dialect, &'static str); 4] = [
+        (Dialect::Chat, "chat"),
+        (Dialect::Responses, "responses"),
+        (Dialect::Messages, "messages"),
+        (Dialect::Google, "google"),
+    ];
+
+    /// Its name in configuration and in storage.
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(dialect, _)| *dialect == self).map_or("", |(_, word)| word)
+    }
+
+    /// The dialect behind a name.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(_, known)| *known == word).map(|(dialect, _)| *dialect)
+    }
+
+    /// What a field is called in its requests; `None` where it has no such field.
+    pub fn name_of(self, field: Field) -> Option<&'static str> {
+        let names = match self {
+            Dialect::Chat => chat::NAMES,
+            Dialect::Responses => responses::NAMES,
+            Dialect::Messages => messages::NAMES,
+            Dialect::Google => google::NAMES,
+        };
+        names.iter().find(|(known, _)| *known == field).map(|(_, name)| *name)
+    }
+
+    /// What becomes of a field that a request of another dialect asks for.
+    pub fn handling(self, field: Field) -> Handling {
+        let table = match self {
+            Dialect::Chat => chat::TABLE,
+            Dialect::Responses => responses::TABLE,
+            Dialect::Messages => messages::TABLE,
+            Dialect::Google => google::TABLE,
+        };
+        table
+            .iter()
+            .find(|(known, _)| *known == field)
+            .map_or(Handling::Refused("it is unknown there"), |row| row.1)
+    }
+
+    /// Fields of its requests that have no word in the hub, and that other dialects can do without: hints about caching,
+    /// safety, storage. Any other such field is refused there.
+    pub fn hints(self) -> &'static [&'static str] {
+        match self {
+            Dialect::Chat => chat::HINTS,
+            Dialect::Responses => responses::HINTS,
+            Dialect::Messages => messages::HINTS,
+            Dialect::Google => google::HINTS,
+        }
+    }
+
+    /// Reads a request whose conversation is already known; instructions that stand in a field of their own come before
+    /// it. Errors: 400 that names the field.
+    pub fn read_request(self, body: &Body<'_>, entries: Vec<Entry>) -> Result<Request, Error> {
+        match self {
+            Dialect::Chat => chat::read_request(body, entries),
+            Dialect::Responses => responses::read_request(body, entries),
+            Dialect::Messages => messages::read_request(body, entries),
+            Dialect::Google => google::read_request(body, entries),
+        }
+    }
+
+    /// Writes a request for a provider; what the table refuses is no longer in it. Errors: 400 that names the place of a
+    /// part that cannot be said.
+    pub fn write_request(self, request: &Request, provider: &str) -> Result<Value, Error> {
+        let target = Origin { dialect: self, provider: provider.to_owned() };
+        match self {
+            Dialect::Chat => chat::write_request(request, &target),
+            Dialect::Responses => responses::write_request(request, &target),
+            Dialect::Messages => messages::write_request(request, &target),
+            Dialect::Google => google::write_request(request, &target),
+        }
+    }
+
+    /// Writes a whole answer for a client.
+    pub fn write_answer(self, answer: &Answer, frame: &Frame) -> Value {
+        match self {
+            // No client speaks Google's own; the commonest form stands in.
+            Dialect::Chat | Dialect::Google => chat::write_answer(answer, frame),
+            Dialect::Responses => responses::write_answer(answer, frame),
+            Dialect::Messages => messages::write_answer(answer, frame),
+        }
+    }
+
+    /// The writer of a streamed answer for a client.
+    pub fn stream_writer(self, frame: Frame) -> StreamWriter {
+        match self {
+            Dialect::Chat | Dialect::Google => StreamWriter::Chat(chat::StreamWriter::new(frame)),
+            Dialect::Responses => StreamWriter::Responses(responses::StreamWriter::new(frame)),
+            Dialect::Messages => StreamWriter::Messages(messages::StreamWriter::new(frame)),
+        }
+    }
+
     /// The endpoint's path below `/v1`.
     pub fn path(self) -> &'static str {
         match self {
             Dialect::Chat => "/v1/chat/completions",
             Dialect::Responses => "/v1/responses",
             Dialect::Messages => "/v1/messages",
+            Dialect::Google => "/v1beta/models/{model}:generateContent",
         }
     }
 
@@ -146,6 +299,7 @@ impl Dialect {
             Dialect::Chat => "/chat/completions",
             Dialect::Responses => "/responses",
             Dialect::Messages => "/messages",
+            Dialect::Google => "",
         }
     }
 
@@ -155,6 +309,7 @@ impl Dialect {
             Dialect::Chat => "Chat Completions",
             Dialect::Responses => "the Responses API",
             Dialect::Messages => "the Messages API",
+            Dialect::Google => "generateContent",
         }
     }
 
@@ -164,13 +319,15 @@ impl Dialect {
             Dialect::Chat => "messages",
             Dialect::Responses => "input",
             Dialect::Messages => "messages",
+            Dialect::Google => "contents",
         }
     }
 
     /// True when the request leans on history that the provider keeps, so that adding ours would send it twice.
     pub fn continues_upstream(self, body: &Body<'_>) -> bool {
         match self {
-            Dialect::Chat | Dialect::Messages => false,
+            Dialect::Chat | Dialect::Google => false,
+            Dialect::Messages => messages::continues_upstream(body),
             Dialect::Responses => body.has("previous_response_id") || body.has("conversation"),
         }
     }
@@ -181,14 +338,17 @@ impl Dialect {
             Dialect::Chat => chat::read_conversation(body, origin),
             Dialect::Responses => responses::read_conversation(body, origin),
             Dialect::Messages => messages::read_conversation(body, origin),
+            Dialect::Google => google::read_conversation(body, origin),
         }
     }
 
     /// Checks what every request of this dialect must have, without reading the conversation. Errors: 400.
     pub fn check(self, body: &Body<'_>) -> Result<(), Error> {
         match self {
-            Dialect::Chat | Dialect::Messages => check_messages(body),
+            Dialect::Chat => check_messages(body),
+            Dialect::Messages => messages::check(body),
             Dialect::Responses => responses::check(body),
+            Dialect::Google => Ok(()),
         }
     }
 
@@ -199,6 +359,7 @@ impl Dialect {
             Dialect::Chat => chat::write_message(message, &target),
             Dialect::Responses => responses::write_message(message, &target),
             Dialect::Messages => messages::write_message(message, &target),
+            Dialect::Google => google::write_message(message, &target),
         }
     }
 
@@ -206,8 +367,16 @@ impl Dialect {
     /// where they may stand side by side.
     pub fn join(self, before: &str, after: &str) -> Option<String> {
         match self {
-            Dialect::Chat | Dialect::Responses => None,
+            Dialect::Chat | Dialect::Responses | Dialect::Google => None,
             Dialect::Messages => messages::join(before, after),
+        }
+    }
+
+    /// An element to put before the first message's, where the dialect does not take a conversation that begins with it.
+    pub fn opening(self, first: &str) -> Option<String> {
+        match self {
+            Dialect::Chat | Dialect::Responses | Dialect::Google => None,
+            Dialect::Messages => messages::opening(first),
         }
     }
 
@@ -217,6 +386,7 @@ impl Dialect {
             Dialect::Chat => chat::read_answer(json, origin),
             Dialect::Responses => responses::read_answer(json, origin),
             Dialect::Messages => messages::read_answer(json, origin),
+            Dialect::Google => google::read_answer(json, origin),
         }
     }
 
@@ -226,13 +396,14 @@ impl Dialect {
             Dialect::Chat => chat::read_event(event, on_delta),
             Dialect::Responses => responses::read_event(event, origin, on_delta),
             Dialect::Messages => messages::read_event(event, origin, on_delta),
+            Dialect::Google => google::read_event(event, on_delta),
         }
     }
 
     /// The bytes that tell a client of this dialect, inside a stream that has begun, that the answer is cut short.
     pub fn write_failure(self, error: &Error) -> String {
         match self {
-            Dialect::Chat => chat::write_failure(error),
+            Dialect::Chat | Dialect::Google => chat::write_failure(error),
             Dialect::Responses => responses::write_failure(error),
             Dialect::Messages => messages::write_failure(error),
         }

@@ -33,6 +33,8 @@ pub enum Kind {
     Overloaded,
     /// 504: a deadline passed.
     Timeout,
+    /// The provider's own refusal, with its status.
+    Refused(u16),
 }
 
 /// A failure to report to the client.
@@ -136,6 +138,7 @@ impl Error {
             Kind::Upstream => 502,
             Kind::Overloaded => 503,
             Kind::Timeout => 504,
+            Kind::Refused(status) => status,
         }
     }
 
@@ -152,6 +155,16 @@ impl Error {
             Kind::Upstream => "upstream_error",
             Kind::Overloaded => "overloaded",
             Kind::Timeout => "timeout",
+            Kind::Refused(status) => match status {
+                401 => "authentication_error",
+                403 => "permission_error",
+                404 => "not_found",
+                429 => "rate_limit_error",
+                400..=499 => "invalid_request_error",
+                503 | 529 => "overloaded",
+                504 => "timeout",
+                _ => "upstream_error",
+            },
         }
     }
 
@@ -159,7 +172,7 @@ impl Error {
     pub fn body_for(&self, dialect: Option<Dialect>, request_id: &str) -> Value {
         match dialect {
             Some(Dialect::Messages) => self.messages_body(request_id),
-            Some(Dialect::Chat | Dialect::Responses) | None => self.body(),
+            Some(Dialect::Chat | Dialect::Responses | Dialect::Google) | None => self.body(),
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Invariant: only what is on a list crosses. Credentials, cookies and addresses of clients are on none.
 
+use crate::dialect::Dialect;
+
 /// The headers of a message, in the form in which they cross the border to JavaScript in one piece: `name: value` lines,
 /// names in lower case.
 #[derive(Clone, Copy, Debug)]
@@ -77,9 +79,16 @@ const ANSWER_FAMILIES: &[&str] = &["x-ratelimit-", "anthropic-ratelimit-"];
 /// Names under which providers give their own request id.
 const REQUEST_ID: &[&str] = &["x-request-id", "request-id"];
 
-/// The headers of a client's request that go to the provider.
-pub fn for_upstream<'a>(request: Headers<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
-    request.iter().filter(|(name, _)| FORWARDED.contains(name))
+/// The headers of a client's request that go to the provider: those that belong to an API only where it is spoken.
+pub fn for_upstream<'a>(request: Headers<'a>, dialect: Dialect) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let foreign: &[&str] = match dialect {
+        Dialect::Chat | Dialect::Responses => &["anthropic-"],
+        Dialect::Messages => &["openai-"],
+        Dialect::Google => &["anthropic-", "openai-"],
+    };
+    request.iter().filter(move |(name, _)| {
+        FORWARDED.contains(name) && !foreign.iter().any(|family| name.starts_with(family))
+    })
 }
 
 /// The headers of a provider's answer that go to the client; the provider's request id under a name of its own.
@@ -131,9 +140,19 @@ mod tests {
              openai-beta: x=1: 2\ntraceparent: 00-1\nuser-agent: curl",
         );
         assert_eq!(
-            for_upstream(request).collect::<Vec<_>>(),
+            for_upstream(request, Dialect::Chat).collect::<Vec<_>>(),
             [("openai-beta", "x=1: 2"), ("traceparent", "00-1")]
         );
+        let both = Headers::from_lines("openai-beta: x\nanthropic-beta: y\ntraceparent: 00-1");
+        for (dialect, own) in [
+            (Dialect::Chat, Some(("openai-beta", "x"))),
+            (Dialect::Responses, Some(("openai-beta", "x"))),
+            (Dialect::Messages, Some(("anthropic-beta", "y"))),
+            (Dialect::Google, None),
+        ] {
+            let expected: Vec<_> = own.into_iter().chain([("traceparent", "00-1")]).collect();
+            assert_eq!(for_upstream(both, dialect).collect::<Vec<_>>(), expected, "{dialect:?}");
+        }
         let answer = Headers::from_lines(
             "content-type: text/event-stream; charset=utf-8\nset-cookie: a=b\nx-request-id: req_1\n\
              x-ratelimit-remaining-tokens: 5\nopenai-organization: org-1\nserver: x\ncontent-encoding: br\nretry-after: 1",

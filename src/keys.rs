@@ -1,10 +1,11 @@
 //! Secrets and the names made from them: gateway keys, provider credentials, the principal, the object's name.
 //!
-//! Invariant: no secret can be printed (`Debug` is redacted, there is no `Display`), and the name of a thread's object
-//! is made here only, from an authenticated principal.
+//! Invariant: no secret can be printed (`Debug` is redacted, there is no `Display`), and the name of an object is made here
+//! only, from an authenticated principal.
 
 use sha2::{Digest, Sha256};
 
+use crate::responses::id::ChainId;
 use crate::turn::hex;
 
 /// What every gateway key starts with. NEVER CHANGE: keys in use, secret scanners and clients depend on it.
@@ -85,13 +86,23 @@ impl Principal {
     /// The name of the object that holds a thread. A digest, because the platform writes names into its own logs and
     /// limits them to 1,024 bytes, and thread ids may hold personal data.
     pub fn thread_object_name(&self, thread: &str) -> String {
-        let mut digest = Sha256::new();
-        for field in [self.project.as_str(), thread] {
-            digest.update((field.len() as u64).to_le_bytes());
-            digest.update(field.as_bytes());
-        }
-        format!("thread:v1:{}", hex(&digest.finalize()))
+        format!("thread:v1:{}", hex(&digest(&[&self.project, thread])))
     }
+
+    /// The name of the object that holds a chain of responses.
+    pub fn response_object_name(&self, chain: &ChainId) -> String {
+        format!("responses:v1:{}", hex(&digest(&[&self.project, chain.as_str()])))
+    }
+}
+
+/// SHA-256 of texts, each with its length, so that no two lists of texts have one digest.
+pub fn digest(fields: &[&str]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for field in fields {
+        digest.update((field.len() as u64).to_le_bytes());
+        digest.update(field.as_bytes());
+    }
+    digest.finalize().into()
 }
 
 #[cfg(test)]
@@ -129,5 +140,10 @@ mod tests {
         assert_ne!(name("a", "bc"), name("ab", "c"));
         assert_ne!(name("a", "t"), name("b", "t"));
         assert_eq!(name("a", "t"), name("a", "t"));
+        // Objects of deployed gateways are found by it: it must never change.
+        assert_eq!(
+            name("a", "t"),
+            "thread:v1:475bfd2558b3cf6c5c1b575db62be901fab096f6fc566456070ef708c604558f"
+        );
     }
 }

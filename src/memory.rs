@@ -7,4 +7,5 @@ pub mod context;
 pub mod database;
 pub mod public;
 pub mod reconcile;
+pub mod schema;
 pub mod store;

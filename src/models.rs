@@ -25,8 +25,12 @@ pub struct Model {
 
 /// Reads a provider's list; anything that is no model is passed over.
 pub fn read_list(provider: &str, json: &[u8]) -> Vec<Model> {
-    let Ok(Value::Object(mut list)) = serde_json::from_slice::<Value>(json) else { return Vec::new() };
-    let Some(Value::Array(entries)) = list.get_mut("data").map(Value::take) else { return Vec::new() };
+    let entries = match serde_json::from_slice::<Value>(json) {
+        Ok(Value::Object(mut list)) => list.get_mut("data").map(Value::take),
+        // Together's is a bare array: https://docs.together.ai/reference/models-1.
+        list => list.ok(),
+    };
+    let Some(Value::Array(entries)) = entries else { return Vec::new() };
     entries.iter().filter_map(Value::as_object).filter_map(|entry| read_entry(provider, entry)).collect()
 }
 
@@ -130,6 +134,16 @@ mod tests {
             json!({"data": [{"type": "model", "id": "google/gemini-2.5-flash", "display_name": "Flash",
                              "created_at": "2025-06-17T00:00:01.000Z"}],
                    "has_more": false, "first_id": "google/gemini-2.5-flash", "last_id": "google/gemini-2.5-flash"})
+        );
+    }
+
+    #[test]
+    fn a_bare_array_is_a_list_too() {
+        let models =
+            read_list("together", br#"[{"id":"meta-llama/Llama-4","created":3},{"object":"model"}]"#);
+        assert_eq!(
+            models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>(),
+            ["together/meta-llama/Llama-4"]
         );
     }
 

@@ -19,21 +19,12 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The wire format of requests, credentials and errors.
+    /// The wire format of the client's request and of its errors.
     pub fn dialect(self) -> Dialect {
         match self {
             Operation::Answer(dialect) => dialect,
             Operation::CountTokens => Dialect::Messages,
             Operation::Embeddings => Dialect::Chat,
-        }
-    }
-
-    /// The endpoint's path below a provider's base URL.
-    pub fn upstream_path(self) -> &'static str {
-        match self {
-            Operation::Answer(dialect) => dialect.upstream_path(),
-            Operation::CountTokens => "/messages/count_tokens",
-            Operation::Embeddings => "/embeddings",
         }
     }
 

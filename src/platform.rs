@@ -2,19 +2,26 @@
 //!
 //! Invariant: no decision worth a test is made here; everything that can be wrong in an interesting way is in the core.
 
+mod answer_turn;
 mod border;
 mod d1_index;
 mod d1_keys;
+mod delivery;
 #[cfg(feature = "fault-injection")]
 mod fault;
 mod gateway_worker;
 mod inference;
 mod log;
 mod memory_api;
-mod memory_turn;
 mod models_api;
 mod pump;
+mod report;
+mod response_client;
+mod response_object;
+mod response_state;
+mod responses_api;
 mod sql_database;
 mod thread_client;
 mod thread_object;
+mod transaction;
 mod upstream;

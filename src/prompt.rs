@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::body::{Body, Edit};
 use crate::dialect::{Content, Conversation, Dialect, Unit};
 use crate::memory::context::Item;
+use crate::request::Entry;
 use crate::turn::{Message, Part, PartKind};
 
 /// The messages of a request, system texts left out: what [`Item`]s count by.
@@ -18,7 +19,7 @@ pub fn messages(conversation: &Conversation<'_>) -> Vec<Message> {
         .iter()
         .filter_map(|unit| match &unit.content {
             Content::Message(message) => Some(message.clone()),
-            Content::System => None,
+            Content::Instruction(_) => None,
         })
         .collect()
 }
@@ -65,8 +66,93 @@ pub fn edit(
     }
     writer.systems_before(conversation.units.len());
     writer.close();
-    let elements: Vec<String> = writer.elements.into_iter().map(|element| element.json).collect();
+    let mut elements: Vec<String> = writer.elements.into_iter().map(|element| element.json).collect();
+    let led = conversation.units.iter().take_while(|unit| matches!(unit.content, Content::Instruction(_)));
+    let led = led.last().map_or(0, |unit| unit.elements.end);
+    if let Some(opening) = elements.get(led).and_then(|first| dialect.opening(first)) {
+        elements.insert(led, opening);
+    }
     Some(body.set(dialect.conversation_field(), format!("[{}]", elements.join(","))))
+}
+
+/// How many messages a request holds, system texts left out.
+pub fn count_messages(conversation: &Conversation<'_>) -> usize {
+    conversation.units.iter().filter(|unit| matches!(unit.content, Content::Message(_))).count()
+}
+
+/// The items with those messages written anew that carry sealed thoughts of another provider, or in a form that only we
+/// read: a provider would refuse them as they are.
+pub fn unsealed(conversation: &Conversation<'_>, items: Vec<Item>) -> Vec<Item> {
+    let sent: Vec<&Message> = conversation
+        .units
+        .iter()
+        .filter_map(|unit| match &unit.content {
+            Content::Message(message) => Some(message),
+            Content::Instruction(_) => None,
+        })
+        .collect();
+    items
+        .into_iter()
+        .map(|item| match item {
+            Item::Keep(at) => match sent.get(at).filter(|message| message.has_wrapped_seals()) {
+                Some(message) => Item::Replace(at, (*message).clone()),
+                None => Item::Keep(at),
+            },
+            other => other,
+        })
+        .collect()
+}
+
+/// The items as the entries of a request that is written anew: instructions stay in front of the message that they
+/// preceded.
+pub fn entries(dialect: Dialect, conversation: Conversation<'_>, items: Vec<Item>) -> Vec<Entry> {
+    let mut out: Vec<Entry> = Vec::with_capacity(conversation.units.len() + items.len());
+    let mut sent: Vec<Option<Message>> = Vec::new();
+    // What stands in front of each message: instructions, and the message's place in the request.
+    let mut before: Vec<(Vec<Entry>, String)> = Vec::new();
+    let mut waiting = Vec::new();
+    for unit in conversation.units {
+        match unit.content {
+            Content::Instruction(parts) => waiting.push(Entry::Instruction(parts)),
+            Content::Message(message) => {
+                let place = format!("{}[{}]", dialect.conversation_field(), unit.elements.start);
+                before.push((std::mem::take(&mut waiting), place));
+                sent.push(Some(message));
+            }
+        }
+    }
+    let mut led = 0;
+    let mut lead = |out: &mut Vec<Entry>, at: usize| {
+        for (instructions, _) in before.iter_mut().take(at + 1).skip(led) {
+            out.append(instructions);
+        }
+        led = led.max(at + 1);
+        before.get(at).map(|(_, place)| place.clone())
+    };
+    lead(&mut out, 0);
+    for item in items {
+        match item {
+            Item::Keep(at) => {
+                let place = lead(&mut out, at);
+                if let Some(message) = sent.get_mut(at).and_then(Option::take) {
+                    out.push(Entry::Message { message, place });
+                }
+            }
+            Item::Replace(at, message) => {
+                lead(&mut out, at);
+                out.push(stored_entry(message));
+            }
+            Item::Insert(message) => out.push(stored_entry(message)),
+        }
+    }
+    lead(&mut out, sent.len());
+    out.extend(waiting);
+    out
+}
+
+fn stored_entry(mut message: Message) -> Entry {
+    message.parts.iter_mut().for_each(forget_cache_hints);
+    Entry::Message { message, place: None }
 }
 
 fn forget_cache_hints(part: &mut Part) {
@@ -96,7 +182,8 @@ struct Element {
 impl Writer<'_> {
     fn systems_before(&mut self, end: usize) {
         for at in self.next_system..end {
-            if matches!(self.conversation.units.get(at), Some(Unit { content: Content::System, .. })) {
+            if matches!(self.conversation.units.get(at), Some(Unit { content: Content::Instruction(_), .. }))
+            {
                 self.sent(at);
             }
         }

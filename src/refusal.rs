@@ -3,6 +3,8 @@
 //! Invariant: trouble with the gateway's own credential never looks like trouble with the client's key, and no redirect
 //! is followed or passed on. Everything else that a provider answers, it answers to the client.
 
+use serde_json::Value;
+
 use crate::error::{Error, Kind};
 use crate::headers::Headers;
 use crate::route::{CredentialSource, Route};
@@ -39,6 +41,61 @@ pub fn refusal(route: &Route<'_>, status: u16, answer: Headers<'_>) -> Option<Er
         _ => return None,
     };
     Some(error.with("provider", provider.as_str()).with("upstream_status", status))
+}
+
+/// A provider's own error, for a client of another dialect: its status and words, in the client's form. Takes every form
+/// of body that providers are known to send, Gemini's array and bare texts too.
+pub fn translated(provider: &str, status: u16, body: &[u8]) -> Error {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let outer = value.get(0).unwrap_or(&value);
+    let inner = outer.get("error").filter(|error| !error.is_null()).unwrap_or(outer);
+    let words = ["message", "detail", "msg"]
+        .into_iter()
+        .find_map(|name| inner.get(name))
+        .or(Some(inner))
+        .and_then(|words| match words {
+            Value::String(text) => Some(text.clone()),
+            Value::Null => None,
+            other => Some(other.to_string()),
+        })
+        .unwrap_or_else(|| shown(body));
+    let message = match words.trim() {
+        "" => format!("The provider `{provider}` answered with status {status} and without a word."),
+        words => words.to_owned(),
+    };
+    let mut error =
+        Error::new(Kind::Refused(status), message).with("provider", provider).with("upstream_status", status);
+    if let Some(code) = ["code", "type", "status"].into_iter().find_map(|name| inner.get(name)?.as_str()) {
+        error = error.with("upstream_code", code);
+    }
+    error
+}
+
+/// Bytes that are no JSON, as far as they belong into a message.
+fn shown(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).chars().filter(|char| !char.is_control()).take(500).collect()
+}
+
+/// What a provider reports inside an answer that has begun.
+pub fn failed_inside(provider: &str, words: &str) -> Error {
+    let message = match words.trim() {
+        "" => format!("The provider `{provider}` reported a failure in the middle of its answer."),
+        words => words.to_owned(),
+    };
+    Error::new(Kind::Upstream, message).with_code("upstream_failed").with("provider", provider)
+}
+
+/// 502 for an answer that is none.
+pub fn nonsense(provider: &str) -> Error {
+    Error::new(
+        Kind::Upstream,
+        format!(
+            "The provider `{provider}` answered with something that is no answer to the request. Check the provider's base \
+             URL in the gateway's configuration."
+        ),
+    )
+    .with_code("upstream_nonsense")
+    .with("provider", provider)
 }
 
 /// 502 for a provider that could not be reached.
@@ -81,15 +138,56 @@ mod tests {
     use crate::config::Config;
     use crate::dialect::Dialect;
     use crate::keys::Secret;
+    use crate::operation::Operation;
     use crate::route::route;
+
+    #[test]
+    fn a_providers_error_keeps_its_status_and_words_in_every_form() {
+        for (body, words, code) in [
+            (
+                r#"{"error":{"message":"No such model.","type":"t","code":"model_not_found"}}"#,
+                "No such model.",
+                "model_not_found",
+            ),
+            (
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+                "Overloaded",
+                "overloaded_error",
+            ),
+            (
+                r#"[{"error":{"code":400,"message":"Bad key.","status":"INVALID_ARGUMENT"}}]"#,
+                "Bad key.",
+                "INVALID_ARGUMENT",
+            ),
+            (r#"{"error":"model is loading"}"#, "model is loading", ""),
+            (r#"{"detail":[{"msg":"field required"}]}"#, r#"[{"msg":"field required"}]"#, ""),
+            ("Bad\ngateway", "Badgateway", ""),
+            ("", "The provider `p` answered with status 418 and without a word.", ""),
+        ] {
+            let error = translated("p", 418, body.as_bytes());
+            let shown = error.body()["error"].clone();
+            assert_eq!((error.status(), error.message()), (418, words), "{body}");
+            assert_eq!(shown["type"], "invalid_request_error");
+            assert_eq!((&shown["provider"], &shown["upstream_status"]), (&"p".into(), &418.into()));
+            assert_eq!(shown["upstream_code"].as_str().unwrap_or_default(), code);
+        }
+        for (status, name) in [
+            (401, "authentication_error"),
+            (429, "rate_limit_error"),
+            (500, "upstream_error"),
+            (529, "overloaded"),
+        ] {
+            assert_eq!(translated("p", status, b"{}").type_name(), name);
+        }
+    }
 
     #[test]
     fn a_refused_stored_credential_is_a_502_and_a_refused_own_one_passes() {
         let config = Config::read(|name| (name == "OPENAI_API_KEY").then(|| "k".to_owned())).unwrap();
         let json = Headers::from_lines("content-type: application/json");
         let own = Secret::new("own");
-        let stored = route(&config, Dialect::Chat, "openai/gpt-5", None).unwrap();
-        let callers = route(&config, Dialect::Chat, "openai/gpt-5", Some(&own)).unwrap();
+        let stored = route(&config, Operation::Answer(Dialect::Chat), "openai/gpt-5", None).unwrap();
+        let callers = route(&config, Operation::Answer(Dialect::Chat), "openai/gpt-5", Some(&own)).unwrap();
         for status in [401, 402, 403] {
             let error = refusal(&stored, status, json).unwrap();
             assert_eq!((error.status(), error.code()), (502, Some("upstream_credentials")));

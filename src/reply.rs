@@ -76,15 +76,28 @@ impl Lines {
         );
     }
 
-    /// Adds those headers of a provider's answer that may pass.
-    pub fn add_upstream(&mut self, answer: Headers<'_>) {
+    /// Adds those headers of a provider's answer that may pass. The type of a body that is written anew is said by who
+    /// writes it.
+    pub fn add_upstream(&mut self, answer: Headers<'_>, rewritten: bool) {
         for (name, value) in for_client(answer) {
-            self.add(name, value);
+            if !(rewritten && name == "content-type") {
+                self.add(name, value);
+            }
         }
-        if is_event_stream(answer) {
-            // Anything in between that compresses or caches would hold events back.
-            self.add("cache-control", "no-store, no-transform");
+        if is_event_stream(answer) && !rewritten {
+            self.add_no_store();
         }
+    }
+
+    /// Adds the type of a stream of events that we write.
+    pub fn add_event_stream(&mut self) {
+        self.add("content-type", "text/event-stream; charset=utf-8");
+        self.add_no_store();
+    }
+
+    /// Anything in between that compresses or caches would hold events back.
+    fn add_no_store(&mut self) {
+        self.add("cache-control", "no-store, no-transform");
     }
 
     /// Adds what a browser of an allowed origin needs to see the answer.

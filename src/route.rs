@@ -9,6 +9,7 @@ use crate::dialect::Dialect;
 use crate::error::Error;
 use crate::headers::Headers;
 use crate::keys::Secret;
+use crate::operation::Operation;
 use crate::providers::{ANTHROPIC_VERSION, KeyHeader, OPENROUTER, Provider, of_bare_name};
 
 /// Whose credential a request uses upstream.
@@ -29,6 +30,8 @@ pub struct Route<'a> {
     pub provider: &'a Provider,
     /// The model name to send.
     pub model: String,
+    /// The dialect to speak with the provider: the client's, or the one that the provider prefers.
+    pub dialect: Dialect,
     /// The credential to send.
     pub credential: Option<Secret>,
     /// Whose it is.
@@ -36,45 +39,54 @@ pub struct Route<'a> {
 }
 
 impl Route<'_> {
+    /// The URL to send the request to; `stream` says whether it asks for a stream.
+    pub fn url(&self, operation: Operation, stream: bool) -> String {
+        self.provider.url(operation, self.dialect, &self.model, stream)
+    }
+
     /// The headers that carry the credential to the provider, and the version of its API where that must be named.
     /// `client` are the headers of the client's request: they say in which form its own credential came.
-    pub fn credential_headers(&self, dialect: Dialect, client: Headers<'_>) -> Vec<(&'static str, String)> {
-        let native = dialect == Dialect::Messages && self.provider.messages_key == KeyHeader::XApiKey;
+    pub fn credential_headers(&self, client: Headers<'_>) -> Vec<(&'static str, String)> {
+        let header = self.provider.key_header(self.dialect);
         let mut headers = Vec::new();
         if let Some(credential) = &self.credential {
             let text = credential.reveal();
-            headers.push(if native && !self.is_token(text, client) {
-                ("x-api-key", text.to_owned())
-            } else {
-                ("authorization", format!("Bearer {text}"))
-            });
+            headers
+                .push(header.carry(text, header.is_token(text) || self.came_as_token(header, text, client)));
         }
         let (name, version) = ANTHROPIC_VERSION;
-        if native && client.get(name).is_none() {
+        if header == KeyHeader::XApiKey && client.get(name).is_none() {
             headers.push((name, version.to_owned()));
         }
         headers
     }
 
-    /// True for an OAuth token. Anthropic's own say what they are; of others, the caller's header does. A key is one even
-    /// as a bearer: it is what OpenAI's SDKs make of every key.
-    fn is_token(&self, credential: &str, client: Headers<'_>) -> bool {
-        if credential.starts_with("sk-ant-") {
-            return credential.starts_with("sk-ant-oat");
-        }
-        let bearer = client.get("authorization").map(without_scheme);
-        self.source == CredentialSource::Caller && bearer == Some(credential)
+    /// True for the caller's own token of Anthropic that does not say by its form what it is: then the header in which
+    /// it came does. A key is one even as a bearer: it is what OpenAI's SDKs make of every key.
+    fn came_as_token(&self, header: KeyHeader, credential: &str, client: Headers<'_>) -> bool {
+        header == KeyHeader::XApiKey
+            && !credential.starts_with("sk-ant-")
+            && self.source == CredentialSource::Caller
+            && client.get("authorization").map(without_scheme) == Some(credential)
     }
 }
 
 /// Finds the route. The first hit wins: the caller's own credential, the deployment's secret for the provider,
-/// OpenRouter with the id unchanged. Errors: 400 that says which secret is missing or how to write the id.
+/// OpenRouter with the id unchanged. Any provider does for an answer in any dialect. Errors: 400 that says which secret
+/// or variable is missing, how to write the id, or that the provider cannot do what is wanted.
 pub fn route<'a>(
     config: &'a Config,
-    dialect: Dialect,
+    operation: Operation,
     model: &str,
     own: Option<&Secret>,
 ) -> Result<Route<'a>, Error> {
+    let to = |provider: &'a Provider, model: &str, credential: Option<&Secret>, source| Route {
+        provider,
+        model: model.to_owned(),
+        dialect: provider.dialect_for(operation.dialect()),
+        credential: credential.cloned(),
+        source,
+    };
     let named = match model.split_once('/') {
         Some(("", _) | (_, "")) => return Err(bad_form(model)),
         // `openrouter/auto` is an id of OpenRouter itself; `openrouter/openai/gpt-…` only names the way.
@@ -95,31 +107,38 @@ pub fn route<'a>(
         None => None,
     };
     if let Some((provider, name)) = named {
-        let fits = provider.speaks(dialect);
+        let fits = provider.serves(operation);
         if let Some(own) = own {
             if !fits {
-                return Err(unsupported(provider, dialect));
+                return Err(no_embeddings(provider));
             }
-            return Ok(to(provider, name, Some(own.clone()), CredentialSource::Caller));
+            if let Some(variable) = provider.missing {
+                return Err(no_address(provider, variable));
+            }
+            return Ok(to(provider, name, Some(own), CredentialSource::Caller));
         }
-        if fits && let Some(key) = &provider.key {
-            return Ok(to(provider, name, Some(key.clone()), CredentialSource::Deployment));
-        }
-        if fits && provider.keyless {
-            return Ok(to(provider, name, None, CredentialSource::None));
+        if fits && provider.is_reached() {
+            let source = match &provider.key {
+                Some(_) => CredentialSource::Deployment,
+                None => CredentialSource::None,
+            };
+            return Ok(to(provider, name, provider.key.as_ref(), source));
         }
     }
-    let Some(default) = config.provider(OPENROUTER).filter(|found| found.speaks(dialect)) else {
+    let Some(default) = config.provider(OPENROUTER) else {
         return Err(bad_form(model));
     };
-    if let Some(own) = own {
-        return Ok(to(default, model, Some(own.clone()), CredentialSource::Caller));
+    if own.is_some() {
+        return Ok(to(default, model, own, CredentialSource::Caller));
     }
     if let Some(key) = &default.key {
-        return Ok(to(default, model, Some(key.clone()), CredentialSource::Deployment));
+        return Ok(to(default, model, Some(key), CredentialSource::Deployment));
     }
     Err(match named {
-        Some((provider, _)) if !provider.speaks(dialect) => unsupported(provider, dialect),
+        Some((provider, _)) if !provider.serves(operation) => no_embeddings(provider),
+        Some((Provider { missing: Some(variable), key_var, .. }, _)) => {
+            no_credential(model, &format!("Set the variable {variable} and the secret {key_var}"))
+        }
         Some((provider, _)) if provider.name != OPENROUTER => no_credential(
             model,
             &format!(
@@ -143,15 +162,6 @@ pub fn route<'a>(
     })
 }
 
-fn to<'a>(
-    provider: &'a Provider,
-    model: &str,
-    credential: Option<Secret>,
-    source: CredentialSource,
-) -> Route<'a> {
-    Route { provider, model: model.to_owned(), credential, source }
-}
-
 fn bad_form(model: &str) -> Error {
     Error::invalid(
         "model",
@@ -162,17 +172,23 @@ fn bad_form(model: &str) -> Error {
     )
 }
 
-fn unsupported(provider: &Provider, dialect: Dialect) -> Error {
+fn no_embeddings(provider: &Provider) -> Error {
+    Error::invalid(
+        "model",
+        format!("The provider `{}` has no embeddings. Use a model of another provider.", provider.name),
+    )
+    .with_code("unsupported_operation")
+}
+
+fn no_address(provider: &Provider, variable: &str) -> Error {
     Error::invalid(
         "model",
         format!(
-            "The provider `{}` does not speak {}. Use {}, or a model of another provider.",
-            provider.name,
-            dialect.title(),
-            provider.dialects.iter().map(|other| other.path()).collect::<Vec<_>>().join(" or "),
+            "The gateway does not know where the provider `{}` is. Its operator has to set the variable {variable}.",
+            provider.name
         ),
     )
-    .with_code("unsupported_dialect")
+    .with_code("no_route")
 }
 
 fn no_credential(model: &str, cure: &str) -> Error {

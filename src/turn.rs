@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::dialect::Dialect;
+use crate::seal;
 
 /// Who speaks. System and developer texts belong to the caller's request; they are forwarded and never stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,7 +125,7 @@ pub enum Source {
 }
 
 /// A request of the model to run a tool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {
     /// Ties the result to the call.
     pub id: String,
@@ -135,6 +136,9 @@ pub struct ToolCall {
     /// True for a custom (free-text) tool.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub custom: bool,
+    /// The sealed thoughts that led to the call, which the provider wants back with it (Gemini's thought signature).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<String>,
 }
 
 /// What a tool returned.
@@ -248,6 +252,15 @@ impl Message {
     /// True for what the caller contributes to a conversation: user messages and tool results.
     pub fn is_input(&self) -> bool {
         self.role != Role::Assistant
+    }
+
+    /// True when it carries sealed thoughts in the form in which they pass through clients of other dialects.
+    pub fn has_wrapped_seals(&self) -> bool {
+        self.parts.iter().any(|part| match &part.kind {
+            PartKind::Reasoning(reasoning) => reasoning.sealed.as_deref().is_some_and(seal::is_wrapped),
+            PartKind::ToolCall(call) => call.sealed.as_deref().is_some_and(seal::is_wrapped),
+            _ => false,
+        })
     }
 
     /// True when provider-specific fields of this message may be sent to `target`.
@@ -432,8 +445,13 @@ mod tests {
     #[test]
     fn arguments_are_compared_as_json_and_torn_ones_as_text() {
         let hash = |arguments: &str| {
-            let call =
-                ToolCall { id: "c".into(), name: "f".into(), arguments: arguments.into(), custom: false };
+            let call = ToolCall {
+                id: "c".into(),
+                name: "f".into(),
+                arguments: arguments.into(),
+                custom: false,
+                sealed: None,
+            };
             Message::new(Role::Assistant, vec![PartKind::ToolCall(call).into()]).content_hash()
         };
         assert_eq!(

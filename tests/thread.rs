@@ -267,7 +267,8 @@ fn torn_tool_calls_of_a_broken_answer_are_not_shown() {
     let mut thread = Thread::new();
     let request = thread.request(&[user("u1")]);
     thread.begin(&request);
-    let torn = ToolCall { id: "id-x".into(), name: "x".into(), arguments: "{\"a\":".into(), custom: false };
+    let torn =
+        ToolCall { id: "id-x".into(), name: "x".into(), arguments: "{\"a\":".into(), ..ToolCall::default() };
     let answer =
         Message::new(Role::Assistant, vec![Part::text("Let me see"), PartKind::ToolCall(torn).into()]);
     thread.end(&request, TurnStatus::Incomplete, Some(answer));
@@ -293,6 +294,94 @@ fn a_client_that_repeats_the_running_turn_adds_only_the_result() {
     let prompt = thread.turn(&step, assistant("sun"));
     assert_eq!(prompt[10..], ["=u:weather?", "=a:[paris](id-paris)", "=t:id-paris:sun"]);
     assert_eq!(thread.stored()[10..], ["u:weather?", "a:[paris](id-paris)", "t:id-paris:sun", "a:sun"]);
+}
+
+/// A question, answered with two rounds of tools, of a client that keeps all of it.
+fn tool_rounds() -> Thread {
+    let mut thread = Thread::new();
+    thread.turn(&[user("weather?")], calls(&["paris"]));
+    thread.turn(&[result("paris", "sun")], calls(&["rome"]));
+    thread.turn(&[result("rome", "rain")], assistant("sun and rain"));
+    thread
+}
+
+const ROUNDS: [&str; 6] = [
+    "u:weather?",
+    "a:[paris](id-paris)",
+    "t:id-paris:sun",
+    "a:[rome](id-rome)",
+    "t:id-rome:rain",
+    "a:sun and rain",
+];
+
+fn without_marks(prompt: &[String]) -> Vec<&str> {
+    prompt.iter().map(|message| message.trim_start_matches('=')).collect()
+}
+
+#[test]
+fn a_client_that_keeps_only_texts_loses_no_tool_results() {
+    for copy in ["sun and rain", "sun and", "quite another text", ""] {
+        let mut thread = tool_rounds();
+        let mut sent = vec![user("weather?"), assistant(copy), user("thanks")];
+        let prompt = thread.turn(&sent, assistant("!"));
+        assert_eq!(without_marks(&prompt), [&ROUNDS[..], &["u:thanks"]].concat(), "{copy}");
+        assert_eq!(prompt[5].starts_with('='), copy == "sun and rain");
+        assert_eq!(thread.stored(), [&ROUNDS[..], &["u:thanks", "a:!"]].concat());
+        // And so on, with the whole history or its tail.
+        sent.extend([assistant("!"), user("next")]);
+        let prompt = thread.turn(&sent, assistant("?"));
+        assert_eq!(without_marks(&prompt), [&ROUNDS[..], &["u:thanks", "a:!", "u:next"]].concat());
+        let window = [assistant("x"), assistant(copy), user("thanks"), assistant("!"), user("next")];
+        let window = [&window[..], &[assistant("?"), user("last")]].concat();
+        let prompt = thread.turn(&window, assistant("."));
+        assert_eq!(
+            without_marks(&prompt),
+            [&ROUNDS[..], &["u:thanks", "a:!", "u:next", "a:?", "u:last"]].concat()
+        );
+        assert_eq!(thread.stored().len(), 12);
+    }
+}
+
+#[test]
+fn a_client_of_texts_may_keep_what_was_said_with_a_call_or_an_empty_copy_of_it() {
+    for copies in [1, 2, 3] {
+        let mut thread = tool_rounds();
+        let mut sent = vec![user("weather?")];
+        sent.extend((1..copies).map(|_| assistant("")));
+        sent.extend([assistant("sun and rain"), user("thanks")]);
+        let prompt = thread.turn(&sent, assistant("!"));
+        assert_eq!(without_marks(&prompt), [&ROUNDS[..], &["u:thanks"]].concat(), "{copies} copies");
+        assert_eq!(thread.stored().len(), 8);
+    }
+}
+
+#[test]
+fn an_edit_by_a_client_of_texts_begins_a_branch_behind_the_tool_results() {
+    let mut thread = tool_rounds();
+    thread.turn(&[user("thanks")], assistant("!"));
+    let edited = [user("weather?"), assistant("sun and rain"), user("thanks, no: why?")];
+    let prompt = thread.turn(&edited, assistant("b"));
+    assert_eq!(without_marks(&prompt), [&ROUNDS[..], &["u:thanks, no: why?"]].concat());
+    assert_eq!(thread.stored(), [&ROUNDS[..], &["u:thanks, no: why?", "a:b"]].concat());
+
+    let mut thread = Thread::new();
+    thread.turn(&[user("hi")], assistant("ho"));
+    thread.turn(&[user("weather?")], calls(&["paris"]));
+    thread.turn(&[result("paris", "sun")], assistant("sun"));
+    let edited = [user("hi"), assistant("ho"), user("weather in Rome?")];
+    assert_eq!(thread.turn(&edited, assistant("b")), ["=u:hi", "=a:ho", "=u:weather in Rome?"]);
+    assert_eq!(thread.stored(), ["u:hi", "a:ho", "u:weather in Rome?", "a:b"]);
+}
+
+#[test]
+fn a_client_of_texts_that_asks_again_gets_a_new_answer_to_the_same_results() {
+    let mut thread = tool_rounds();
+    let again = [user("weather?")];
+    let mut retry = thread.request(&again);
+    retry.repeated = true;
+    assert_eq!(without_marks(&thread.begin(&retry)), ROUNDS[..5]);
+    thread.end(&retry, TurnStatus::Complete, Some(assistant("better")));
+    assert_eq!(thread.stored(), [&ROUNDS[..5], &["a:better"]].concat());
 }
 
 #[test]

@@ -24,13 +24,12 @@ pub fn check_messages(body: &Body<'_>) -> Result<(), Error> {
     }
 }
 
-/// Reads the `messages` of a request; `read` says what the element at an index holds. Errors: 400 that names the message
-/// and field.
+/// Reads the `messages` of a request that was checked; `read` says what the element at an index holds. Errors: 400 that
+/// names the message and field.
 pub fn read_messages<'a>(
     body: &Body<'a>,
     read: impl Fn(Map<String, Value>, usize) -> Result<Vec<Content>, Error>,
 ) -> Result<Conversation<'a>, Error> {
-    check_messages(body)?;
     let elements = body.array("messages")?.unwrap_or_default();
     let mut units = Vec::with_capacity(elements.len());
     for (at, raw) in elements.iter().enumerate() {
@@ -92,6 +91,14 @@ pub fn take_object(object: &mut Map<String, Value>, name: &str) -> Option<Map<St
 /// A whole number at a path of fields, or 0.
 pub fn number_at(value: &Value, path: &[&str]) -> u64 {
     path.iter().try_fold(value, |inner, name| inner.get(name)).and_then(Value::as_u64).unwrap_or(0)
+}
+
+/// What an error object says: its message, or itself where it has none.
+pub fn failure_text(error: &Value) -> String {
+    match error.get("message").unwrap_or(error) {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// Drops fields that say nothing: null, empty arrays, empty objects.

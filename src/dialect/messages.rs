@@ -7,23 +7,47 @@
 
 mod answer;
 mod block;
+mod client;
+mod conversation;
+mod model;
+mod request;
+mod schema;
+mod target;
 mod write;
 
-pub use answer::{read_answer, read_event, write_failure};
+pub use answer::{read_answer, read_event};
+pub use client::{StreamWriter, write_answer, write_failure};
+pub use request::{HINTS, NAMES, read_request};
+pub use target::{TABLE, write_request};
 pub use write::write_message;
 
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use self::block::read_content;
-use super::fields::{read_messages, without_empty};
+use super::fields::{check_messages, read_messages, without_empty};
 use super::{Content, Conversation};
 use crate::body::Body;
 use crate::error::Error;
 use crate::turn::{Message, Origin, Part, PartKind, Role};
 
+/// True when the request goes on with a conversation that the provider keeps: `thread` of the type `continue`.
+pub fn continues_upstream(body: &Body<'_>) -> bool {
+    body.raw("thread")
+        .and_then(|thread| Body::parse(thread.get().as_bytes()).ok())
+        .and_then(|thread| thread.string("type").ok().flatten().map(|kind| kind == "continue"))
+        .unwrap_or(false)
+}
+
+/// Checks the form of `messages`. A request that continues another may add none. Errors: 400 that names the field.
+pub fn check(body: &Body<'_>) -> Result<(), Error> {
+    let adds_none = continues_upstream(body) && body.array("messages")?.is_some_and(|added| added.is_empty());
+    if adds_none { Ok(()) } else { check_messages(body) }
+}
+
 /// Reads the `messages` of a request. Errors: 400 that names the message and field.
 pub fn read_conversation<'a>(body: &Body<'a>, origin: &Origin) -> Result<Conversation<'a>, Error> {
+    check(body)?;
     read_messages(body, |object, at| read_element(object, at, origin))
 }
 
@@ -32,7 +56,10 @@ fn read_element(mut object: Map<String, Value>, at: usize, origin: &Origin) -> R
         Some("user") => Role::User,
         Some("assistant") => Role::Assistant,
         // Newer models take instructions and tools between the messages, too, beside the field `system`.
-        Some("system") => return Ok(vec![Content::System]),
+        Some("system") => {
+            let parts = object.shift_remove("content").map(read_content).unwrap_or_default();
+            return Ok(vec![Content::Instruction(parts)]);
+        }
         _ => {
             return Err(Error::invalid(
                 &format!("messages[{at}].role"),
@@ -89,6 +116,14 @@ pub fn join(before: &str, after: &str) -> Option<String> {
     let blocks: Vec<&str> = results.iter().chain(&rest).map(|block| block.get()).collect();
     let edit = after.set("content", format!("[{}]", blocks.join(",")));
     String::from_utf8(after.edited(vec![edit])).ok()
+}
+
+/// Words of the user's to put before a conversation that begins with this element, when it is the assistant's: the API
+/// wants the user to begin.
+pub fn opening(first: &str) -> Option<String> {
+    let first = Body::parse(first.as_bytes()).ok()?;
+    let by_assistant = first.string("role").ok()?? == "assistant";
+    by_assistant.then(|| json!({"role": "user", "content": conversation::FILLER}).to_string())
 }
 
 fn is_result(block: &RawValue) -> bool {

@@ -6,8 +6,9 @@
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::reconcile::Place;
+use super::reconcile::{Place, has_only_texts};
 use super::store::StoredMessage;
 use crate::tokens;
 use crate::turn::{Message, Part, PartKind, Role, ToolResult};
@@ -31,10 +32,15 @@ pub enum Item {
 pub fn weave(conversation: Vec<StoredMessage>, incoming: &[Message], places: &[Place]) -> Vec<Item> {
     let mut stored: VecDeque<StoredMessage> = conversation.into();
     let mut items = Vec::with_capacity(stored.len() + incoming.len());
-    if let Some(start) = window_start(&stored, places) {
+    let texts = has_only_texts(incoming);
+    if let Some(start) = window_start(&stored, places, texts) {
         items.extend(stored.drain(..start).filter_map(readable).map(Item::Insert));
     }
     for (at, (message, place)) in incoming.iter().zip(places).enumerate() {
+        if texts && *place == Place::Answer {
+            let ahead = count_ahead(&stored, places.get(at..).unwrap_or_default());
+            items.extend(stored.drain(..ahead).filter_map(readable).map(Item::Insert));
+        }
         match place {
             Place::Stored(seq) => {
                 while let Some(before) = stored.pop_front_if(|next| next.seq < *seq) {
@@ -44,7 +50,12 @@ pub fn weave(conversation: Vec<StoredMessage>, incoming: &[Message], places: &[P
                 items.push(Item::Keep(at));
             }
             Place::Answer => match stored.pop_front_if(|next| next.message.role == Role::Assistant) {
-                Some(answer) if answer.content_hash == message.content_hash() => items.push(Item::Keep(at)),
+                Some(answer)
+                    if answer.content_hash == message.content_hash()
+                        && !lost_thoughts(&answer.message, message) =>
+                {
+                    items.push(Item::Keep(at));
+                }
                 Some(answer) => items.extend(readable(answer).map(|message| Item::Replace(at, message))),
                 None => items.push(Item::Keep(at)),
             },
@@ -61,17 +72,56 @@ pub fn weave(conversation: Vec<StoredMessage>, incoming: &[Message], places: &[P
 
 /// Where in the conversation a client's window begins, if it begins with answers: before the stored answers that they
 /// are copies of, so that each finds its own.
-fn window_start(stored: &VecDeque<StoredMessage>, places: &[Place]) -> Option<usize> {
+fn window_start(stored: &VecDeque<StoredMessage>, places: &[Place], texts: bool) -> Option<usize> {
     let copies = places.iter().take_while(|place| **place == Place::Answer).count();
     let Some(Place::Stored(first)) = places.get(copies).filter(|_| copies > 0) else { return None };
     let question = stored.iter().position(|message| message.seq == *first)?;
-    let answers = stored
-        .iter()
-        .take(question)
-        .rev()
-        .take_while(|message| message.message.role == Role::Assistant)
-        .count();
-    Some(question - answers.min(copies))
+    let (mut start, mut left) = (question, copies);
+    for (at, message) in stored.iter().enumerate().take(question).rev() {
+        match message.message.role {
+            Role::Assistant if left > 0 => (start, left) = (at, left - 1),
+            Role::Tool if texts => {}
+            _ => break,
+        }
+    }
+    Some(start)
+}
+
+/// How many stored messages come ahead of the one that the first of these copies is of, where the client keeps only texts:
+/// calls that it has no copies of, and results. Its last copy is of the last answer before the user's next message.
+fn count_ahead(stored: &VecDeque<StoredMessage>, places: &[Place]) -> usize {
+    let copies = places.iter().take_while(|place| **place == Place::Answer).count();
+    let answers = || {
+        let round = stored.iter().enumerate().take_while(|(_, next)| next.message.role != Role::User);
+        round.filter(|(_, next)| next.message.role == Role::Assistant).map(|(at, _)| at)
+    };
+    answers().nth(answers().count().saturating_sub(copies)).unwrap_or(0)
+}
+
+/// Wire fields without a word in the hub that carry thoughts: OpenRouter's, and Google's in its two forms.
+const FIELDS_OF_THOUGHT: [&str; 3] = ["reasoning_details", "extra_content", "thoughtSignature"];
+
+/// True when the client's copy of an answer lacks thoughts that its provider wants back: many clients drop them. Of use
+/// only where the same provider is asked again.
+fn lost_thoughts(stored: &Message, copy: &Message) -> bool {
+    let provider = |message: &Message| message.origin.as_ref().map(|origin| origin.provider.clone());
+    let has_thoughts =
+        |extra: &Map<String, Value>| FIELDS_OF_THOUGHT.iter().any(|name| extra.contains_key(*name));
+    let seals = |message: &Message| {
+        has_thoughts(&message.extra)
+            || message.parts.iter().any(|part| match &part.kind {
+                PartKind::Reasoning(reasoning) => reasoning.sealed.is_some(),
+                PartKind::ToolCall(call) => call.sealed.is_some() || has_thoughts(&part.extra),
+                _ => has_thoughts(&part.extra),
+            })
+    };
+    // Models that think between calls want their thoughts back with the calls, sealed or not.
+    let thinks = |message: &Message| {
+        message.tool_calls().next().is_some()
+            && message.parts.iter().any(|part| matches!(part.kind, PartKind::Reasoning(_)))
+    };
+    provider(stored) == provider(copy)
+        && ((seals(stored) && !seals(copy)) || (thinks(stored) && !thinks(copy)))
 }
 
 /// Estimated tokens of what was added to the client's own messages.
@@ -133,7 +183,19 @@ fn pair_tools(items: Vec<Item>, incoming: &[Message]) -> Vec<Item> {
                 .iter()
                 .position(|later| of(later, incoming).is_some_and(|message| answers(message, &id)));
             match result.and_then(|at| rest.remove(at)) {
-                Some(result) => out.push(result),
+                Some(mut result) => {
+                    // Only Responses tells the results of custom tools from others; what came through chat does not.
+                    if let Item::Insert(message) = &mut result {
+                        for part in &mut message.parts {
+                            if let PartKind::ToolResult(result) = &mut part.kind
+                                && result.call_id == id
+                            {
+                                result.custom = custom;
+                            }
+                        }
+                    }
+                    out.push(result);
+                }
                 None if kept => {}
                 None => out.push(Item::Insert(unanswered(id, custom))),
             }

@@ -2,6 +2,7 @@
 //!
 //! Some clients send only what is new, others the whole history, others its tail. Inputs (user and tool messages) are
 //! compared by hash; the assistant's texts are not, because clients cut and reformat them, and the stored ones are true.
+//! A client that keeps nothing but texts has no tool messages: for it the stored ones count as part of the answer.
 //!
 //! Invariant: two equal inputs in a row are two messages, unless the request says, by the answers it holds, by being a
 //! retry or by following a failed turn, that it repeats history.
@@ -68,10 +69,12 @@ pub fn reconcile<D: Database>(
         .map(|(at, message)| (at, message.content_hash()))
         .collect();
     let holds_answers = incoming.iter().any(|message| message.role == Role::Assistant);
-    let Some(meeting) = best_meeting(store, turn, incoming, &inputs, &last)? else {
+    let texts = has_only_texts(incoming);
+    let Some(meeting) = best_meeting(store, turn, incoming, &inputs, texts)? else {
         return Ok(append(Some(last.chain_hash)));
     };
-    let Some(end) = meeting.stored.last().cloned() else { return Ok(append(Some(last.chain_hash))) };
+    let Some(end) = meeting.stored.last() else { return Ok(append(Some(last.chain_hash))) };
+    let end = last_of_round(store, turn, end, texts)?;
     let reaches_end = end.seq == last.seq;
 
     // A request without a single answer looks the same from a client that sends only what is new.
@@ -136,33 +139,37 @@ fn best_meeting<D: Database>(
     turn: i64,
     incoming: &[Message],
     inputs: &[(usize, String)],
-    last: &StoredInput,
+    texts: bool,
 ) -> Result<Option<Meeting>, D::Error> {
+    let newest = if texts { store.last_of_user(turn)? } else { store.last_input(turn)? };
     let mut best: Option<(Meeting, (bool, bool, usize))> = None;
     let mut consider = |first: usize, stored: Vec<StoredInput>| {
         // The first and the last answer of the run tell enough; comparing all would read the whole thread.
         let mut answer = None;
         for at in [0, stored.len().saturating_sub(1)] {
-            let copy = inputs.get(first + at).and_then(|(place, _)| incoming.get(place + 1));
-            if let (Some(copy), Some(input)) = (copy.filter(|next| !next.is_input()), stored.get(at)) {
-                let told = store.answer_to(turn, input.seq)?;
+            let copies = inputs.get(first + at).map_or(0, |(place, _)| place + 1);
+            let mut copies = incoming.iter().skip(copies).take_while(|next| !next.is_input());
+            let copy = if texts { copies.last() } else { copies.next() };
+            if let (Some(copy), Some(input)) = (copy, stored.get(at)) {
+                let told = store.answer_to(turn, last_of_round(store, turn, input, texts)?.seq)?;
                 let alike = told.is_some_and(|told| is_alike(&told.message, copy));
                 answer = Some(answer != Some(false) && alike);
             }
         }
-        let reaches_end = stored.last().is_some_and(|end| end.seq == last.seq);
+        let reaches_end =
+            stored.last().is_some_and(|end| newest.as_ref().is_some_and(|newest| end.seq == newest.seq));
         let score = (answer != Some(false), reaches_end, stored.len());
         if best.as_ref().is_none_or(|(_, known)| *known < score) {
             best = Some((Meeting { first, stored, answer }, score));
         }
         Ok(score.0 && reaches_end)
     };
-    let sure = match run_from_start(store, turn, inputs)? {
+    let sure = match run_from_start(store, turn, inputs, texts)? {
         Some(stored) => consider(0, stored)?,
         None => false,
     };
     if !sure {
-        for (first, stored) in runs_from_anchor(store, turn, inputs)? {
+        for (first, stored) in runs_from_anchor(store, turn, inputs, texts)? {
             consider(first, stored)?;
         }
     }
@@ -174,7 +181,15 @@ fn run_from_start<D: Database>(
     store: &Store<D>,
     turn: i64,
     inputs: &[(usize, String)],
+    texts: bool,
 ) -> Result<Option<Vec<StoredInput>>, D::Error> {
+    if texts {
+        // The chain counts tool messages, too.
+        let wanted = u32::try_from(inputs.len()).unwrap_or(u32::MAX);
+        let stored = store.of_user_after(turn, i64::MIN, wanted)?;
+        let run: Vec<StoredInput> = equal_run(inputs, stored).collect();
+        return Ok((!run.is_empty()).then_some(run));
+    }
     let mut chains: Vec<String> = Vec::with_capacity(inputs.len());
     for (_, content) in inputs {
         chains.push(chain_hash(chains.last().map(String::as_str), content));
@@ -197,19 +212,19 @@ fn runs_from_anchor<D: Database>(
     store: &Store<D>,
     turn: i64,
     inputs: &[(usize, String)],
+    texts: bool,
 ) -> Result<Vec<(usize, Vec<StoredInput>)>, D::Error> {
     for (first, (_, content)) in inputs.iter().enumerate() {
         let mut runs = Vec::new();
         for anchor in store.inputs_by_content(turn, content, MAX_ANCHORS)? {
             let wanted = u32::try_from(inputs.len() - first - 1).unwrap_or(u32::MAX);
-            let followers = store.inputs_after(turn, anchor.seq, wanted)?;
+            let followers = if texts {
+                store.of_user_after(turn, anchor.seq, wanted)?
+            } else {
+                store.inputs_after(turn, anchor.seq, wanted)?
+            };
             let mut stored = vec![anchor];
-            let rest = inputs.iter().skip(first + 1);
-            stored.extend(
-                rest.zip(followers)
-                    .take_while(|((_, content), follower)| *content == follower.content_hash)
-                    .map(|(_, follower)| follower),
-            );
+            stored.extend(equal_run(inputs.get(first + 1..).unwrap_or_default(), followers));
             runs.push((first, stored));
         }
         if !runs.is_empty() {
@@ -217,6 +232,35 @@ fn runs_from_anchor<D: Database>(
         }
     }
     Ok(Vec::new())
+}
+
+/// The stored inputs, as far as the incoming ones are the same.
+fn equal_run(inputs: &[(usize, String)], stored: Vec<StoredInput>) -> impl Iterator<Item = StoredInput> {
+    inputs
+        .iter()
+        .zip(stored)
+        .take_while(|((_, content), stored)| *content == stored.content_hash)
+        .map(|(_, stored)| stored)
+}
+
+/// The last input that the answer to `input` rests on: itself, or, for a client that keeps only texts, the last of the
+/// tool messages up to the user's next message.
+fn last_of_round<D: Database>(
+    store: &Store<D>,
+    turn: i64,
+    input: &StoredInput,
+    texts: bool,
+) -> Result<StoredInput, D::Error> {
+    if !texts {
+        return Ok(input.clone());
+    }
+    let until = store.of_user_after(turn, input.seq, 1)?.first().map_or(i64::MAX, |next| next.seq);
+    Ok(store.input_before(turn, until)?.unwrap_or_else(|| input.clone()))
+}
+
+/// True for the messages of a client that keeps no tool calls and results, or of a conversation without any.
+pub fn has_only_texts(incoming: &[Message]) -> bool {
+    incoming.iter().all(|message| message.role != Role::Tool && message.tool_calls().next().is_none())
 }
 
 /// True when the run begins with the thread's very first input.

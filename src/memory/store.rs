@@ -7,10 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::database::{Database, Row};
+use super::schema::{exists, may_go_on, migrate, pieces};
 use crate::turn::{Answer, Ending, Message, Role, Stop, Usage};
 
-/// The tables, a script for each version; `migrations` remembers how far a database has come. Only ever append: objects
-/// of several versions of the Worker share the schema while a rollout lasts.
+/// The tables, a script for each version; only ever append.
 const SCHEMA: &[&str] = &["
     CREATE TABLE thread (
         one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -35,9 +35,6 @@ const SCHEMA: &[&str] = &["
         seq INTEGER NOT NULL, part INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (seq, part)
     ) STRICT, WITHOUT ROWID;
 "];
-
-/// A row holds at most 2 MB on the platform; longer bodies go on in `message_rest`.
-const BODY_BYTES_PER_ROW: usize = 1_000_000;
 
 /// Messages of one turn share the upper bits of their `seq`.
 const TURN_SHIFT: u32 = 20;
@@ -196,21 +193,14 @@ const SEEN: &str = "seq < ?2 AND (superseded_by IS NULL OR superseded_by >= ?1)"
 impl<D: Database> Store<D> {
     /// Opens the storage and brings its tables up to date.
     pub fn open(database: D) -> Result<Self, D::Error> {
-        database.query("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY) STRICT", &[])?;
-        let rows = database.query("SELECT coalesce(max(version), 0) FROM migrations", &[])?;
-        let done = rows.first().map_or(0, |row| row.integer(0));
-        for (version, script) in (1i64..).zip(SCHEMA).filter(|(version, _)| *version > done) {
-            database.run(script)?;
-            database.query("INSERT INTO migrations (version) VALUES (?1)", &[version.into()])?;
-        }
+        migrate(&database, SCHEMA)?;
         Ok(Store(database))
     }
 
     /// Opens the storage of a thread that may not exist, without bringing it into being: `None` when nothing was ever
     /// stored.
     pub fn open_existing(database: D) -> Result<Option<Self>, D::Error> {
-        let found = database.query("SELECT count(*) FROM sqlite_master WHERE name = 'migrations'", &[])?;
-        if found.first().is_none_or(|row| row.integer(0) == 0) {
+        if !exists(&database)? {
             return Ok(None);
         }
         Store::open(database).map(Some)
@@ -380,6 +370,27 @@ impl<D: Database> Store<D> {
         Ok(rows.first().map(read_input))
     }
 
+    /// The newest input before `until` that `turn` sees.
+    pub fn input_before(&self, turn: i64, until: i64) -> Result<Option<StoredInput>, D::Error> {
+        let rows = self.0.query(
+            &format!(
+                "SELECT {INPUT} FROM messages WHERE {SEEN} AND seq < ?3 AND chain_hash IS NOT NULL
+                 ORDER BY seq DESC LIMIT 1"
+            ),
+            &[turn.into(), first_seq(turn).into(), until.into()],
+        )?;
+        Ok(rows.first().map(read_input))
+    }
+
+    /// The newest message of the user that `turn` sees.
+    pub fn last_of_user(&self, turn: i64) -> Result<Option<StoredInput>, D::Error> {
+        let rows = self.0.query(
+            &format!("SELECT {INPUT} FROM messages WHERE {SEEN} AND role = 'user' ORDER BY seq DESC LIMIT 1"),
+            &[turn.into(), first_seq(turn).into()],
+        )?;
+        Ok(rows.first().map(read_input))
+    }
+
     /// The input with this chain hash.
     pub fn input_by_chain(&self, turn: i64, chain_hash: &str) -> Result<Option<StoredInput>, D::Error> {
         let rows = self.0.query(
@@ -420,6 +431,17 @@ impl<D: Database> Store<D> {
         Ok(rows.iter().map(read_input).collect())
     }
 
+    /// The user's messages behind `seq`, in order, at most `limit`.
+    pub fn of_user_after(&self, turn: i64, seq: i64, limit: u32) -> Result<Vec<StoredInput>, D::Error> {
+        let rows = self.0.query(
+            &format!(
+                "SELECT {INPUT} FROM messages WHERE {SEEN} AND seq > ?3 AND role = 'user' ORDER BY seq LIMIT ?4"
+            ),
+            &[turn.into(), first_seq(turn).into(), seq.into(), i64::from(limit).into()],
+        )?;
+        Ok(rows.iter().map(read_input).collect())
+    }
+
     /// The last of the assistant's messages that stand behind `seq` with no input between.
     pub fn answer_to(&self, turn: i64, seq: i64) -> Result<Option<StoredMessage>, D::Error> {
         let until = self.inputs_after(turn, seq, 1)?.first().map_or(i64::MAX, |next| next.seq);
@@ -453,7 +475,7 @@ impl<D: Database> Store<D> {
     fn read_message(&self, row: &Row) -> Result<StoredMessage, D::Error> {
         let seq = row.integer(0);
         let mut body = row.text(8);
-        if body.len() + 4 > BODY_BYTES_PER_ROW {
+        if may_go_on(&body) {
             for rest in
                 self.0.query("SELECT body FROM message_rest WHERE seq = ?1 ORDER BY part", &[seq.into()])?
             {
@@ -500,16 +522,4 @@ fn read_input(row: &Row) -> StoredInput {
 /// JSON of one of our own types, which have no part that cannot be written.
 fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
-}
-
-/// A text in pieces that fit into a row each, cut between characters.
-fn pieces(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let cut = text.floor_char_boundary(BODY_BYTES_PER_ROW);
-        let (piece, more) = text.split_at(cut);
-        rest = Some(more).filter(|more| !more.is_empty());
-        Some(piece)
-    })
 }

@@ -118,12 +118,17 @@ pub fn now() -> u64 {
 
 /// A new identifier: a prefix and 96 random bits in hex.
 pub fn random_id(prefix: &str) -> String {
-    let mut bytes = [0u8; 12];
+    format!("{prefix}{}", hex(&random_bytes::<12>()))
+}
+
+/// Random bytes.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0u8; N];
     if getrandom::fill(&mut bytes).is_err() {
         // The runtime's generator cannot fail inside a request; if it ever does, the time still tells turns apart.
         bytes.iter_mut().zip(now().to_le_bytes()).for_each(|(byte, part)| *byte = part);
     }
-    format!("{prefix}{}", hex(&bytes))
+    bytes
 }
 
 /// Resolves when the client has left. Its listener goes with it.

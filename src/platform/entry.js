@@ -3,7 +3,10 @@
 // instance without settling a single promise; here every pending call is rejected and every open stream broken then.
 // It leans on two internals of `worker` 0.8.7 (`__worker_init_state`, the text "Critical error"); tests hold both.
 import { DurableObject } from "cloudflare:workers";
-import Gateway, { ThreadObject as RustThreadObject } from "memory-gateway-wasm";
+import Gateway, {
+  ResponseObject as RustResponseObject,
+  ThreadObject as RustThreadObject,
+} from "memory-gateway-wasm";
 
 // How Rust wakes its tasks. The runtime's own microtasks cost a tenth of a request's time; promises do not. An exception
 // is reported as it would be from a microtask: what restarts a dead instance listens for that.
@@ -71,16 +74,21 @@ export default {
   },
 };
 
-export class ThreadObject extends DurableObject {
-  #rust;
-  constructor(context, env) {
-    super(context, env);
-    this.#rust = new RustThreadObject(context, env);
-  }
-  fetch(request) {
-    return guarded(() => this.#rust.fetch(request));
-  }
-  alarm(info) {
-    return guarded(() => this.#rust.alarm(info));
-  }
-}
+/** A class of objects whose calls end when the wasm instance dies. */
+const guardedObject = (Rust) =>
+  class extends DurableObject {
+    #rust;
+    constructor(context, env) {
+      super(context, env);
+      this.#rust = new Rust(context, env);
+    }
+    fetch(request) {
+      return guarded(() => this.#rust.fetch(request));
+    }
+    alarm(info) {
+      return guarded(() => this.#rust.alarm(info));
+    }
+  };
+
+export class ThreadObject extends guardedObject(RustThreadObject) {}
+export class ResponseObject extends guardedObject(RustResponseObject) {}

@@ -10,7 +10,7 @@ use wasm_bindgen::JsValue;
 use worker::{Context, Env, event};
 
 use super::border::{random_id, request_lines, respond};
-use super::{inference, log, memory_api, models_api};
+use super::{inference, log, memory_api, models_api, responses_api};
 use crate::api::{Endpoint, dialect_of, endpoint};
 use crate::config::Config;
 use crate::error::{Error, Kind};
@@ -118,6 +118,9 @@ async fn serve(incoming: Incoming, context: &Context) -> Result<web_sys::Respons
         }
         Endpoint::Models => models_api::list(&incoming).await,
         Endpoint::Model { id } => models_api::one(&incoming, &id).await,
+        Endpoint::Response { id } => responses_api::one(&incoming, &id).await,
+        Endpoint::DeleteResponse { id } => responses_api::delete(&incoming, &id).await,
+        Endpoint::ResponseInputItems { id } => responses_api::input_items(&incoming, id).await,
         Endpoint::ThreadMessages { thread } => memory_api::thread_messages(&incoming, thread).await,
     }
 }
@@ -134,9 +137,14 @@ pub fn config(env: &Env) -> Result<Rc<Config>, Error> {
 
 /// A 200 with a JSON body.
 pub fn json_answer(incoming: &Incoming, body: &Value) -> Result<web_sys::Response, Error> {
+    json_text_answer(incoming, &body.to_string())
+}
+
+/// A 200 with a JSON body that is written already.
+pub fn json_text_answer(incoming: &Incoming, body: &str) -> Result<web_sys::Response, Error> {
     let mut lines = incoming.answer_lines.clone();
     lines.add("content-type", "application/json");
-    respond(200, lines.as_str(), &JsValue::from_str(&body.to_string())).map_err(|_| Error::internal())
+    respond(200, lines.as_str(), &JsValue::from_str(body)).map_err(|_| Error::internal())
 }
 
 /// The path and the query of an absolute URL, without parsing all of it.

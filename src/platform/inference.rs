@@ -8,17 +8,20 @@ use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::JsCast;
 use worker::Context;
 
-use super::border::{body_of, now, random_id, respond, settled};
+use super::border::{body_of, now, respond, settled};
 use super::gateway_worker::Incoming;
 use super::thread_client::ThreadClient;
-use super::{d1_keys, memory_turn, upstream};
+use super::{answer_turn, d1_keys, upstream};
 use crate::auth::{CredentialHeaders, Credentials, credentials};
 use crate::body::{Body, Edit};
+use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::headers::{Headers, is_json};
 use crate::keys::Principal;
 use crate::memory::address;
 use crate::operation::{Operation, estimated_tokens};
+use crate::plan::Plan;
+use crate::responses;
 use crate::route::{Route, route};
 
 /// A request whose sender is known and whose body is read.
@@ -72,14 +75,13 @@ pub async fn serve(
     let client = incoming.request.signal();
     let inference =
         Inference { operation, principal, credentials, auth_ms, bytes: bytes.to_vec(), client, incoming };
-    match (operation, address) {
-        (Operation::Answer(dialect), Some(address)) => {
+    match operation {
+        Operation::Answer(dialect) if address.is_some() || inference.must_be_looked_at(dialect)? => {
             let (reply, answer) = oneshot::channel();
-            let turn = random_id("turn_");
-            context.wait_until(memory_turn::run(inference, dialect, address, turn, reply));
+            context.wait_until(answer_turn::run(inference, dialect, address, reply));
             answer.await.unwrap_or_else(|_| Err(Error::internal()))
         }
-        (Operation::CountTokens, _) => inference.count_tokens(bytes).await,
+        Operation::CountTokens => inference.count_tokens(bytes).await,
         _ => inference.proxy(bytes).await,
     }
 }
@@ -132,7 +134,23 @@ impl Inference {
             Error::invalid("model", "The field `model` is missing. Write it as `provider/model`.")
         })?;
         body.flag("stream")?;
-        route(&self.incoming.config, self.operation.dialect(), &model, self.credentials.provider.as_ref())
+        route(&self.incoming.config, self.operation, &model, self.credentials.provider.as_ref())
+    }
+
+    /// True when a request without memory cannot simply be passed on: it has to be translated or adapted, or its answer
+    /// is to be kept. Errors: 400.
+    fn must_be_looked_at(&self, dialect: Dialect) -> Result<bool, Error> {
+        let body = Body::parse(&self.bytes)?;
+        let route = self.route(&body)?;
+        let plan = Plan::of(dialect, route.dialect, &body, &self.bytes)?;
+        let stateful = dialect == Dialect::Responses && {
+            let state = responses::request::read(&body)?;
+            state.store || state.from.is_some() || !responses::items::references(&body).is_empty()
+        };
+        Ok(stateful
+            || plan.translates()
+            || plan.has_wrapped_seals
+            || route.provider.must_adapt(dialect, |name| body.has(name)))
     }
 
     /// The edit that gives the model its upstream name, where that differs.
@@ -168,13 +186,14 @@ impl Inference {
         let sent = if edits.is_empty() { bytes } else { Uint8Array::from(body.edited(edits).as_slice()) };
         let sent_at = now();
         let timeout = self.incoming.config.upstream_timeout_ms;
+        let streams = body.flag("stream")?.unwrap_or(false);
+        let headers = self.incoming.headers();
         let begun =
-            upstream::request(&route, self.operation, self.incoming.headers(), &sent, &self.client, timeout)
-                .await?;
+            upstream::request(&route, self.operation, headers, &sent, streams, &self.client, timeout).await?;
         let mut lines = self.incoming.answer_lines.clone();
         lines.add_route(&route.provider.name, &route.model, 1);
         lines.add_timing(self.auth_ms, 0, now() - sent_at);
-        lines.add_upstream(Headers::from_lines(&begun.lines));
+        lines.add_upstream(Headers::from_lines(&begun.lines), false);
         respond(begun.status, lines.as_str(), &body_of(&begun.answer)).map_err(|_| Error::internal())
     }
 }

@@ -61,7 +61,7 @@ async fn models(incoming: &Incoming) -> Result<Vec<Model>, Error> {
         .config
         .providers
         .iter()
-        .filter(|provider| provider.key.is_some() || provider.keyless)
+        .filter(|provider| provider.is_reached() && provider.listed)
         .collect();
     let client = incoming.request.signal();
     let answers = join_all(reached.iter().map(|provider| ask(provider, &client))).await;
@@ -82,8 +82,10 @@ async fn models(incoming: &Incoming) -> Result<Vec<Model>, Error> {
             "No provider gave its list of models. Try again in a few seconds.",
         ));
     }
-    let is_direct =
-        |prefix: &str| reached.iter().any(|other| other.name != OPENROUTER && other.answers_to(prefix));
+    let is_direct = |prefix: &str| {
+        let found = incoming.config.provider(prefix);
+        found.is_some_and(|provider| provider.name != OPENROUTER && provider.is_reached())
+    };
     let models = merged(direct, routed, is_direct);
     let kept = if missing == 0 { KEPT_MS } else { KEPT_INCOMPLETE_MS };
     LIST.with_borrow_mut(|list| list.put((), models.clone(), now(), kept));
@@ -96,7 +98,7 @@ async fn ask(provider: &Provider, client: &web_sys::AbortSignal) -> Option<Vec<u
     for (name, value) in provider.list_headers() {
         lines.add(name, &value);
     }
-    let url = format!("{}{}", provider.base_url, provider.list_path());
+    let url = provider.list_url();
     let sent =
         settled(Ok(send("GET", &url, lines.as_str(), &JsValue::UNDEFINED, client, TIMEOUT_MS))).await.ok()?;
     if sent.is_string() {

@@ -1,7 +1,7 @@
-//! Carries a streamed answer from the provider to the client while an observer looks on.
+//! Carries a streamed answer from the provider to the client.
 //!
-//! Invariant: the client gets the very chunks that the provider sent, each as soon as it is there; a broken answer never
-//! ends cleanly; when either side goes, the other is let go too.
+//! Invariant: the client gets each chunk as soon as it is there, as it came or as the carriage made it; a broken answer
+//! never ends cleanly; when either side goes, the other is let go too.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -13,8 +13,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use worker::Delay;
 
 use super::border::{AbortController, ClientGone, Read, Readable, Writer, now, settled, unwatch, watch};
-use crate::observe::Observer;
-use crate::turn::{Answer, Ending};
+use crate::carriage::{Carriage, Carried, Outcome};
+use crate::error::Error;
 
 /// Why the pump stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,17 +50,17 @@ pub struct Pump<'a> {
     pub gone: &'a mut ClientGone,
     /// The longest silence, in milliseconds.
     pub idle_ms: u64,
-    /// What to say to a client whose answer is cut short.
-    pub last_words: &'a str,
+    /// What a client is told whose answer is cut short.
+    pub cut_short: &'a Error,
 }
 
 impl Pump<'_> {
-    /// Runs until the end. `on_answer` gets the answer once, as soon as it is known and before the bytes that complete
-    /// it reach the client; so a client that has seen the end finds it remembered.
-    pub async fn run(self, observer: Observer, on_answer: impl AsyncFnOnce(Answer)) -> Stopped {
-        let Pump { from, to, controller, gone, idle_ms, last_words } = self;
+    /// Runs until the end. `on_end` gets the outcome once, as soon as it is known and before the bytes that complete the
+    /// answer reach the client; so a client that has seen the end finds it remembered.
+    pub async fn run(self, mut carriage: Carriage, on_end: impl AsyncFnOnce(Outcome)) -> Stopped {
+        let Pump { from, to, controller, gone, idle_ms, cut_short } = self;
         let entry = watch(to, controller);
-        let mut watching = Some((observer, on_answer));
+        let mut on_end = Some(on_end);
 
         let heard = Cell::new(now());
         let silence = pin!(async {
@@ -76,6 +76,11 @@ impl Pump<'_> {
         let leaving = pin!(gone.wait());
         let mut interrupted = pin!(select(select(leaving, closed), silence));
 
+        let first = carriage.begin();
+        if !first.is_empty() {
+            // Not awaited: the next write waits for it, and the provider need not.
+            let _ = to.write(&Uint8Array::from(first.as_slice()));
+        }
         let reader = from.reader();
         let mut stopped = loop {
             let Ok(reader) = &reader else { break Stopped::Cut };
@@ -91,17 +96,30 @@ impl Pump<'_> {
                 Either::Right((Either::Left(_), _)) => break Stopped::ClientGone,
             };
             heard.set(now());
-            if let Some((observer, _)) = &mut watching {
-                observer.push(&chunk.to_vec());
-                if observer.is_over()
-                    && let Some((observer, on_answer)) = watching.take()
-                {
-                    on_answer(observer.finish(false)).await;
+            let mut carried = carriage.push(&chunk.to_vec());
+            if carriage.is_over()
+                && let Some(on_end) = on_end.take()
+            {
+                let end = carriage.finish(false);
+                on_end(end.outcome).await;
+                if let Carried::Other(bytes) = &mut carried {
+                    bytes.extend_from_slice(&end.last);
                 }
             }
-            match select(pin!(settled(to.write(&chunk))), interrupted.as_mut()).await {
-                Either::Left((Ok(_), _)) => {}
-                _ => break Stopped::ClientGone,
+            let chunk = match carried {
+                Carried::Same => Some(chunk),
+                Carried::Other(bytes) => (!bytes.is_empty()).then(|| Uint8Array::from(bytes.as_slice())),
+            };
+            if let Some(chunk) = chunk {
+                match select(pin!(settled(to.write(&chunk))), interrupted.as_mut()).await {
+                    Either::Left((Ok(_), _)) => {}
+                    _ => break Stopped::ClientGone,
+                }
+            }
+            if carriage.is_done() {
+                // Nothing of substance can follow; a provider that keeps the connection open must not keep the client.
+                let _ = reader.cancel();
+                break Stopped::Ended;
             }
         };
 
@@ -111,22 +129,26 @@ impl Pump<'_> {
                 let _ = settled(reader.cancel()).await;
             }
         }
-        let between_events = watching.as_ref().is_none_or(|(observer, _)| observer.is_between_events());
-        if let Some((observer, on_answer)) = watching.take() {
-            let answer = observer.finish(stopped == Stopped::Ended);
-            if stopped == Stopped::Ended && answer.ending == Ending::Truncated {
+        let mut last = carriage.flush();
+        if let Some(on_end) = on_end.take() {
+            let end = carriage.finish(stopped == Stopped::Ended);
+            if stopped == Stopped::Ended && end.cut {
                 stopped = Stopped::Cut;
             }
-            on_answer(answer).await;
+            last.extend_from_slice(&end.last);
+            on_end(end.outcome).await;
+        }
+        if stopped != Stopped::ClientGone && !last.is_empty() {
+            let _ = settled(to.write(&Uint8Array::from(last.as_slice()))).await;
         }
         match stopped {
             Stopped::Ended => drop(settled(to.close()).await),
             Stopped::Cut => {
-                // Behind half an event the words would become part of it.
-                if between_events {
+                let words = carriage.fail(cut_short);
+                if !words.is_empty() {
                     // A write is done when it is taken from the pipe, and what is still on its way there is lost with an
                     // abort: only when the line behind the words is taken have the words themselves gone out.
-                    for words in [last_words, "\n"] {
+                    for words in [words.as_str(), "\n"] {
                         let _ = settled(to.write(&Uint8Array::from(words.as_bytes()))).await;
                     }
                 }

@@ -8,12 +8,11 @@ use std::rc::Rc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use wasm_bindgen::closure::ScopedClosure;
-use wasm_bindgen::{JsCast, JsValue};
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use super::border::now;
 use super::sql_database::SqlDatabase;
+use super::transaction::transaction;
 use super::{d1_index, gateway_worker, log};
 use crate::config::PENDING_TURN_TTL_MS;
 use crate::memory::store::Store;
@@ -59,7 +58,8 @@ impl DurableObject for ThreadObject {
     async fn alarm(&self) -> worker::Result<Response> {
         self.alarm_at.set(None);
         let store = self.store()?;
-        let lost = self.transaction(|| thread::close_lost_turns(&*store, now(), self.pending_turn_ttl_ms))?;
+        let lost =
+            transaction(&self.state, || thread::close_lost_turns(&*store, now(), self.pending_turn_ttl_ms))?;
         for turn in lost {
             log::event("turn_closed_as_lost", json!({ "turn": turn }));
         }
@@ -70,7 +70,7 @@ impl DurableObject for ThreadObject {
             if let Err(error) = &told {
                 log::event("index_failed", json!({ "error": error.to_string() }));
             }
-            self.transaction(|| thread::index_told(&*store, known.updated_at, now(), told.is_ok()))?;
+            transaction(&self.state, || thread::index_told(&*store, known.updated_at, now(), told.is_ok()))?;
         }
         self.keep_alarm().await?;
         Response::empty()
@@ -93,7 +93,7 @@ impl ThreadObject {
         if let Some(store) = self.store.borrow().as_ref() {
             return Ok(store.clone());
         }
-        let store = self.transaction(|| Store::open(SqlDatabase::of(&self.state)?).map(Rc::new))?;
+        let store = transaction(&self.state, || Store::open(SqlDatabase::of(&self.state)?).map(Rc::new))?;
         self.store.replace(Some(store.clone()));
         Ok(store)
     }
@@ -105,7 +105,7 @@ impl ThreadObject {
     ) -> worker::Result<Response> {
         let message: Q = serde_json::from_slice(body)?;
         let store = self.store()?;
-        let answer = self.transaction(|| work(&store, &message))?;
+        let answer = transaction(&self.state, || work(&store, &message))?;
         Response::from_bytes(serde_json::to_vec(&answer)?)
     }
 
@@ -120,34 +120,5 @@ impl ThreadObject {
             self.alarm_at.set(Some(due));
         }
         Ok(())
-    }
-
-    /// `ctx.storage.transactionSync`, which the `worker` crate does not wrap: all of `work`'s writes, or none.
-    fn transaction<T>(&self, work: impl FnOnce() -> worker::Result<T>) -> worker::Result<T> {
-        let storage = self.state.storage();
-        let raw: &JsValue = storage.as_raw().as_ref();
-        let run: js_sys::Function = js_sys::Reflect::get(raw, &"transactionSync".into())?.dyn_into()?;
-        let work = RefCell::new(Some(work));
-        let outcome: RefCell<Option<worker::Result<T>>> = RefCell::new(None);
-        let mut body = || -> Result<JsValue, JsValue> {
-            let Some(work) = work.borrow_mut().take() else { return Ok(JsValue::UNDEFINED) };
-            let result = work();
-            let failed = result.is_err();
-            outcome.replace(Some(result));
-            if failed { Err(JsValue::from_str("undo")) } else { Ok(JsValue::UNDEFINED) }
-        };
-        let called = {
-            let body =
-                ScopedClosure::<dyn FnMut() -> Result<JsValue, JsValue>>::borrow_mut_aborting(&mut body);
-            run.call1(raw, body.as_ref())
-        };
-        match (outcome.into_inner(), called) {
-            (Some(Ok(_)), Err(error)) => Err(error.into()),
-            (Some(result), _) => result,
-            (None, called) => {
-                called?;
-                Err("the transaction did not run".into())
-            }
-        }
     }
 }

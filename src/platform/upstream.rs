@@ -28,26 +28,27 @@ pub struct Begun {
     pub controller: AbortController,
 }
 
-/// Sends `body` (bytes) to the route's provider. Errors: 502 unreachable, 504 too slow, `ClientGone`, and 502 for an
+/// Sends `body` (bytes), which asks for a stream or not, to the route's provider. Errors: 502 unreachable, 504 too slow, `ClientGone`, and 502 for an
 /// answer that must not reach the client.
 pub async fn request(
     route: &Route<'_>,
     operation: Operation,
     headers: Headers<'_>,
     body: &JsValue,
+    stream: bool,
     client: &web_sys::AbortSignal,
     timeout_ms: u32,
 ) -> Result<Begun, Error> {
     let mut lines = Lines::default();
     lines.add("content-type", "application/json");
     lines.add("user-agent", USER_AGENT);
-    for (name, value) in for_upstream(headers) {
+    for (name, value) in for_upstream(headers, route.dialect) {
         lines.add(name, value);
     }
-    for (name, value) in route.credential_headers(operation.dialect(), headers) {
+    for (name, value) in route.credential_headers(headers) {
         lines.add(name, &value);
     }
-    let url = format!("{}{}", route.provider.base_url, operation.upstream_path());
+    let url = route.url(operation, stream);
     let provider = &route.provider.name;
     let sent = settled(Ok(send("POST", &url, lines.as_str(), body, client, timeout_ms)))
         .await

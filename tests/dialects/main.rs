@@ -2,8 +2,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 mod chat;
+mod chat_answer;
+mod chat_request;
+mod google;
+mod google_answer;
 mod messages;
+mod messages_answer;
+mod messages_request;
 mod responses;
+mod responses_answer;
+mod responses_request;
 
 use memory_gateway::body::Body;
 use memory_gateway::dialect::{Content, Dialect};
@@ -99,7 +107,8 @@ fn system_texts_are_recognised_and_not_stored() {
     .to_string();
     let body = Body::parse(bytes.as_bytes()).unwrap();
     let conversation = Dialect::Chat.read_conversation(&body, &origin(Dialect::Chat)).unwrap();
-    let systems = conversation.units.iter().filter(|unit| unit.content == Content::System).count();
+    let systems =
+        conversation.units.iter().filter(|unit| matches!(unit.content, Content::Instruction(_))).count();
     assert_eq!((systems, prompt::messages(&conversation).len()), (2, 1));
 }
 
@@ -176,7 +185,7 @@ fn call(id: &str, name: &str, arguments: &str) -> PartKind {
         id: id.into(),
         name: name.into(),
         arguments: arguments.into(),
-        custom: false,
+        ..ToolCall::default()
     })
 }
 

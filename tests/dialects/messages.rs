@@ -1,5 +1,6 @@
 //! Messages.
 
+use memory_gateway::body::Body;
 use memory_gateway::dialect::Dialect;
 use memory_gateway::error::Error;
 use memory_gateway::memory::context::Item;
@@ -145,7 +146,7 @@ fn one_conversation_reads_the_same_in_all_dialects() {
                 {"type": "tool_use", "id": "c2", "name": "g", "input": {}}]},
             {"role": "user", "content": [
                 {"type": "tool_result", "tool_use_id": "c1", "content": [{"type": "text", "text": "r"}]},
-                {"type": "tool_result", "tool_use_id": "c2", "is_error": true, "content": [
+                {"type": "tool_result", "tool_use_id": "c2", "content": [
                     {"type": "text", "text": "x"}, {"type": "text", "text": "y"}]},
                 {"type": "text", "text": "and now?"}]},
         ]}),
@@ -174,6 +175,7 @@ fn what_another_dialect_stored_is_written_as_the_api_takes_it() {
         name: "free".into(),
         arguments: "some text".into(),
         custom: true,
+        sealed: None,
     });
     let unsigned = Reasoning { text: "hm".into(), ..Reasoning::default() };
     let mut thought = Message::new(Role::Assistant, vec![PartKind::Reasoning(unsigned).into()]);
@@ -199,6 +201,49 @@ fn what_another_dialect_stored_is_written_as_the_api_takes_it() {
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "functions_f_0", "content": "r"}]},
         ])
     );
+}
+
+#[test]
+fn a_request_that_continues_a_thread_of_the_provider_leans_on_it_and_may_add_nothing() {
+    let continues = |body: &Value| {
+        let text = body.to_string();
+        Dialect::Messages.continues_upstream(&Body::parse(text.as_bytes()).unwrap())
+    };
+    let thread = json!({"type": "continue", "id": "thread_1"});
+    let nothing = json!({"thread": thread, "messages": []});
+    assert!(continues(&nothing));
+    assert_eq!(read(Dialect::Messages, &nothing), []);
+    for messages in [Value::Null, json!("hi"), json!({})] {
+        assert_eq!(refused(Dialect::Messages, &json!({"thread": thread, "messages": messages})), "messages");
+    }
+    for thread in
+        [Value::Null, json!("continue"), json!({}), json!({"type": "new"}), json!({"type": ["continue"]})]
+    {
+        let body = json!({"thread": thread, "messages": []});
+        assert!(!continues(&body), "{body}");
+        assert_eq!(refused(Dialect::Messages, &body), "messages", "{body}");
+    }
+    assert!(!continues(&json!({"messages": []})));
+}
+
+#[test]
+fn a_remembered_conversation_that_begins_with_the_assistant_gets_words_of_the_user_before_it() {
+    let text = r#"{"messages":[{"role":"user", "content":"q"}]}"#;
+    let told = Item::Insert(said(Role::Assistant, "a"));
+    let opened = r#"{"messages":[{"role":"user","content":"…"},{"role":"assistant","content":"a"},{"role":"user", "content":"q"}]}"#;
+    let blank = Item::Insert(said(Role::User, ""));
+    assert_eq!(woven(Dialect::Messages, text, &[told.clone(), Item::Keep(0)]), opened);
+    assert_eq!(woven(Dialect::Messages, text, &[blank, told.clone(), Item::Keep(0)]), opened, "a blank text");
+    let led = r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"q"}]}"#;
+    assert_eq!(
+        woven(Dialect::Messages, led, &[told.clone(), Item::Keep(0)]),
+        r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":"…"},{"role":"assistant","content":"a"},{"role":"user","content":"q"}]}"#
+    );
+    let asked = [Item::Insert(said(Role::User, "u")), told.clone(), Item::Keep(0)];
+    assert!(!woven(Dialect::Messages, text, &asked).contains('…'));
+    assert!(!woven(Dialect::Chat, text, &[told, Item::Keep(0)]).contains('…'), "others take it");
+    let own = r#"{"messages":[{"role":"assistant","content":"a"},{"role":"user","content":"q"}]}"#;
+    assert_eq!(woven(Dialect::Messages, own, &[Item::Keep(0), Item::Keep(1)]), own, "nothing remembered");
 }
 
 #[test]
@@ -233,7 +278,7 @@ fn all_results_of_a_turn_stand_in_one_element() {
     assert_eq!(
         woven(Dialect::Messages, text, &items),
         concat!(
-            r#"{"system":"s","messages":[{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":{}},"#,
+            r#"{"system":"s","messages":[{"role":"user","content":"…"},{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":{}},"#,
             r#"{"type":"tool_use","id":"b","name":"f","input":{}}]},"#,
             r#"{"content":[{"type":"tool_result","tool_use_id":"a","content":"result of a"},"#,
             r#"{"type":"tool_result", "tool_use_id":"b"},{"type":"text","text":"go"}],"role":"user"}]}"#

@@ -41,7 +41,6 @@ before(async () => {
   const PROVIDERS = JSON.stringify({
     raw: { base_url: `${upstream.url}/v1`, dialects: ["chat", "responses"], api_key_secret: "RAW_KEY" },
     closed: { base_url: `http://127.0.0.1:${closed}/v1` },
-    chatonly: { base_url: `${upstream.url}/v1` },
   });
   [gateway, poor] = await Promise.all([
     start({
@@ -360,14 +359,6 @@ test("without a key for a provider the answer names the secret to set", async ()
       assert.ok(message.includes(secret), message);
     }
   }
-});
-
-test("a provider that does not speak the dialect is named with those it does", async () => {
-  const own = { headers: { "x-memory-gateway-authorization": `Bearer ${gateway.key}` }, key: "sk-own" };
-  const response = post(gateway, "/responses", { model: "chatonly/m", input: "a" }, own);
-  const { message, ...rest } = await refused(await response);
-  assert.deepEqual(rest, invalid("model", "unsupported_dialect"));
-  assert.match(message, /\/v1\/chat\/completions/);
 });
 
 test("a misconfigured deployment says on every path which variable is wrong", async () => {

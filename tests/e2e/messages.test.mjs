@@ -1288,18 +1288,6 @@ for (const path of PATHS) {
   });
 }
 
-test("a model whose provider does not speak Messages is a 400 that names what to use", async () => {
-  for (const thread of [undefined, newThread()]) {
-    const answer = send(asked("one", { model: MODEL }), { at: poor, thread });
-    assert.deepEqual(await told(answer, "`openai`", "/v1/chat/completions", "/v1/responses"), INVALID);
-  }
-  const own = { "x-memory-gateway-authorization": `Bearer ${gateway.key}`, "x-api-key": "sk-own" };
-  assert.deepEqual(
-    await told(send(asked("one", { model: MODEL }), { headers: own }), "/v1/responses"),
-    INVALID,
-  );
-});
-
 for (const stream of [false, true]) {
   test(`through OpenRouter alone the model's id stays whole and its key is a bearer${stream ? ", streamed" : ""}`, async () => {
     const thread = newThread();

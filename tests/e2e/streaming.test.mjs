@@ -41,9 +41,20 @@ const open = (text, options) => ask(text, options).head;
 
 function ask(
   text,
-  { model = MODEL, thread, path = "/chat/completions", base = gateway.baseURL, stream = true } = {},
+  {
+    model = MODEL,
+    thread,
+    path = "/chat/completions",
+    base = gateway.baseURL,
+    stream = true,
+    usage = true,
+  } = {},
 ) {
-  const said = path === "/responses" ? { input: text } : { messages: [user(text)] };
+  const chat = {
+    messages: [user(text)],
+    ...(stream && usage && { stream_options: { include_usage: true } }),
+  };
+  const said = path === "/responses" ? { input: text } : chat;
   return begin(base + path, {
     headers: {
       authorization: `Bearer ${gateway.key}`,
@@ -131,6 +142,16 @@ for (const [memory, thread] of MEMORY) {
       }
     });
   }
+
+  test(`memory ${memory}: token counts that the client did not ask for are not in its stream`, async () => {
+    sandbox.clear();
+    const { text, clean } = await readAll("one", { thread: thread(), usage: false });
+    assert.ok(clean);
+    assert.equal(said(text), echo("one").content);
+    assert.doesNotMatch(text, /usage/);
+    const asked = sandbox.requests.at(-1).body.stream_options;
+    assert.deepEqual(asked, memory === "on" ? { include_usage: true } : undefined);
+  });
 
   test(`memory ${memory}: a large answer arrives whole`, async () => {
     const text = "0123456789abcdef".repeat(64);

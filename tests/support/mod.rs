@@ -186,7 +186,7 @@ pub fn calls(names: &[&str]) -> Message {
             id: format!("id-{name}"),
             name: (*name).into(),
             arguments,
-            custom: false,
+            ..ToolCall::default()
         })
         .into()
     });

@@ -1,14 +1,13 @@
-//! Answers of Messages: whole ones, streamed ones, and the event that ends a broken one.
+//! Answers of Messages, read: whole ones and streamed ones.
 //!
 //! Invariant: a streamed answer reads like the same answer whole. Blocks are told apart by their index, so they may come
 //! interleaved; a `message_start` begins the answer, again if need be.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::block::{read_block, read_content};
-use crate::dialect::fields::{number_at, take_array, take_object, take_text};
+use crate::dialect::fields::{failure_text, number_at, take_array, take_object, take_text};
 use crate::dialect::{Delta, Growth};
-use crate::error::Error;
 use crate::sse::Event;
 use crate::turn::{Answer, Ending, Message, Origin, PartKind, Role, Stop, Usage};
 
@@ -76,18 +75,22 @@ pub fn read_event(event: Event<'_>, origin: &Origin, on_delta: &mut dyn FnMut(De
             }
         }
         "message_stop" => on_delta(Delta::End),
-        "error" => on_delta(Delta::Failure),
+        "error" => on_delta(Delta::Failure(object.get("error").map(failure_text).unwrap_or_default())),
         _ => {}
     }
 }
 
 fn read_growth(mut delta: Map<String, Value>) -> Vec<Growth> {
+    let piece = |text: String, of: fn(String) -> Growth| {
+        // Empty pieces are common, and say nothing: the only piece of a call without arguments is one.
+        if text.is_empty() { Vec::new() } else { vec![of(text)] }
+    };
     let kind = take_text(&mut delta, "type");
     match kind.as_str() {
-        "text_delta" => vec![Growth::Text(take_text(&mut delta, "text"))],
-        "thinking_delta" => vec![Growth::Text(take_text(&mut delta, "thinking"))],
-        "signature_delta" => vec![Growth::Sealed(take_text(&mut delta, "signature"))],
-        "input_json_delta" => vec![Growth::Input(take_text(&mut delta, "partial_json"))],
+        "text_delta" => piece(take_text(&mut delta, "text"), Growth::Text),
+        "thinking_delta" => piece(take_text(&mut delta, "thinking"), Growth::Text),
+        "signature_delta" => piece(take_text(&mut delta, "signature"), Growth::Sealed),
+        "input_json_delta" => piece(take_text(&mut delta, "partial_json"), Growth::Input),
         "citations_delta" => delta
             .shift_remove("citation")
             .map(|citation| Growth::Extra("citations".to_owned(), Value::Array(vec![citation])))
@@ -122,10 +125,4 @@ fn read_stop(reason: Option<&Value>) -> Option<Stop> {
         // `pause_turn` and `compaction`: the client is to send the answer back, and the model goes on.
         other => Stop::Other(other.to_owned()),
     })
-}
-
-/// The event that tells a client that its stream is cut short. No `message_stop` follows it.
-pub fn write_failure(error: &Error) -> String {
-    let data = json!({"type": "error", "error": {"type": "api_error", "message": error.message()}});
-    format!("event: error\ndata: {data}\n\n")
 }

@@ -8,15 +8,34 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::dialect::fields::{take_object, take_string, take_text, without_empty};
+use crate::seal::is_wrapped;
 use crate::turn::{Media, Part, PartKind, Reasoning, Source, ToolCall, ToolResult};
 
 /// Reads the content of a message or of a tool result.
 pub fn read_content(content: Value) -> Vec<Part> {
     match content {
         Value::String(text) => vec![Part::text(text)],
-        Value::Array(blocks) => blocks.into_iter().map(read_block).collect(),
+        Value::Array(blocks) => with_seals(blocks.into_iter().map(read_block).collect()),
         _ => Vec::new(),
     }
+}
+
+/// Puts the seals of calls back into their calls. Messages has no place for one in a call, so a client gets it as
+/// redacted thinking right before (see the module `client`).
+fn with_seals(parts: Vec<Part>) -> Vec<Part> {
+    let mut out: Vec<Part> = Vec::with_capacity(parts.len());
+    for mut part in parts {
+        if let PartKind::ToolCall(call) = &mut part.kind
+            && let Some(Part { kind: PartKind::Reasoning(reasoning), extra }) = out.last()
+            && extra.get("type").is_some_and(|kind| kind == "redacted_thinking")
+            && reasoning.sealed.as_deref().is_some_and(is_wrapped)
+        {
+            call.sealed = reasoning.sealed.clone();
+            out.pop();
+        }
+        out.push(part);
+    }
+    out
 }
 
 /// Reads one block.
@@ -49,7 +68,7 @@ pub fn read_block(value: Value) -> Part {
                 id: take_text(&mut object, "id"),
                 name: take_text(&mut object, "name"),
                 arguments: Value::from(take_object(&mut object, "input").unwrap_or_default()).to_string(),
-                custom: false,
+                ..ToolCall::default()
             })
         }
         Some("tool_result") => {

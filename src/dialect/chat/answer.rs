@@ -1,0 +1,123 @@
+//! Answers of Chat Completions: whole ones and streamed ones.
+//!
+//! Invariant: of several choices the first is read. What servers do differently (reasoning in three places, reasoning that
+//! is missing from the completion's tokens, a stop under another name) is evened out here and nowhere else.
+
+use serde_json::{Map, Value};
+
+use super::message::{read_message, read_part, read_reasoning, read_tool_call};
+use crate::dialect::Delta;
+use crate::dialect::fields::{failure_text, number_at, take_array, take_string, without_empty};
+use crate::sse::Event;
+use crate::turn::{Answer, Ending, Origin, Part, PartKind, Role, Stop, Usage};
+
+/// Reads a whole answer; `None` when it is not a chat completion.
+pub fn read_answer(json: &[u8], origin: &Origin) -> Option<Answer> {
+    let mut value: Value = serde_json::from_slice(json).ok()?;
+    let usage = read_usage(&value);
+    let failed = value.get("error").is_some_and(|error| !error.is_null());
+    let choice = value.get_mut("choices").and_then(|choices| choices.get_mut(0)).map(Value::take);
+    if choice.is_none() && !failed && value.get("choices").is_none() {
+        return None;
+    }
+    let stop = choice.as_ref().and_then(|choice| read_stop(choice.get("finish_reason")));
+    let message = choice
+        .and_then(|mut choice| choice.get_mut("message").map(Value::take))
+        .and_then(|message| match message {
+            Value::Object(object) => Some(read_message(object, Role::Assistant, origin)),
+            _ => None,
+        })
+        .filter(|message| !message.parts.is_empty());
+    let ending = if failed { Ending::Failed } else { Ending::Complete };
+    Some(Answer { message, usage, stop, ending })
+}
+
+/// Reads one event of a streamed answer.
+pub fn read_event(event: Event<'_>, on_delta: &mut dyn FnMut(Delta)) {
+    if event.data.trim() == "[DONE]" {
+        return on_delta(Delta::End);
+    }
+    let Ok(mut value) = serde_json::from_str::<Value>(event.data) else { return };
+    if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
+        on_delta(Delta::Failure(failure_text(error)));
+    }
+    if let Some(usage) = read_usage(&value) {
+        on_delta(Delta::Usage(usage));
+    }
+    for choice in value.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten() {
+        if choice.get("index").and_then(Value::as_u64).unwrap_or(0) != 0 {
+            continue;
+        }
+        if let Some(Value::Object(delta)) = choice.get_mut("delta").map(Value::take) {
+            read_delta(delta, on_delta);
+        }
+        if let Some(stop) = read_stop(choice.get("finish_reason")) {
+            on_delta(Delta::Stop(stop));
+        }
+    }
+}
+
+fn read_delta(mut delta: Map<String, Value>, on_delta: &mut dyn FnMut(Delta)) {
+    delta.shift_remove("role");
+    if let Some((reasoning, extra)) = read_reasoning(&mut delta) {
+        on_delta(Delta::Reasoning { reasoning, extra });
+    }
+    match delta.shift_remove("content") {
+        Some(Value::String(text)) if !text.is_empty() => on_delta(Delta::Text(text)),
+        // Mistral streams reasoning models' content as parts.
+        Some(Value::Array(parts)) => parts.into_iter().map(read_part).for_each(|part| match part.kind {
+            PartKind::Text(text) => on_delta(Delta::Text(text)),
+            PartKind::Reasoning(reasoning) => on_delta(Delta::Reasoning { reasoning, extra: part.extra }),
+            // A thought that is closed without another word.
+            PartKind::Other(value) if value.get("thinking") == Some(&Value::Array(Vec::new())) => {}
+            _ => on_delta(Delta::Part(part)),
+        }),
+        _ => {}
+    }
+    if let Some(text) = take_string(&mut delta, "refusal") {
+        on_delta(Delta::Refusal(text));
+    }
+    for (at, call) in take_array(&mut delta, "tool_calls").unwrap_or_default().into_iter().enumerate() {
+        let slot = call.get("index").and_then(Value::as_u64).unwrap_or(at as u64);
+        if let Part { kind: PartKind::ToolCall(call), extra } = read_tool_call(call) {
+            on_delta(Delta::ToolCall { slot, call, extra });
+        }
+    }
+    for (name, value) in without_empty(delta) {
+        on_delta(match name.as_str() {
+            "annotations" => Delta::TextExtra(name, value),
+            _ => Delta::Extra(name, value),
+        });
+    }
+}
+
+fn read_usage(value: &Value) -> Option<Usage> {
+    // Groq's older models report in a field of their own.
+    let usage = [value.get("usage"), value.pointer("/x_groq/usage")]
+        .into_iter()
+        .flatten()
+        .find(|usage| usage.is_object())?;
+    let input = number_at(usage, &["prompt_tokens"]);
+    let total = number_at(usage, &["total_tokens"]);
+    Some(Usage {
+        input,
+        // xAI and Gemini count reasoning in the total only.
+        output: number_at(usage, &["completion_tokens"]).max(total.saturating_sub(input)),
+        cached: number_at(usage, &["prompt_tokens_details", "cached_tokens"]),
+        cache_write: number_at(usage, &["prompt_tokens_details", "cache_write_tokens"]),
+        reasoning: number_at(usage, &["completion_tokens_details", "reasoning_tokens"]),
+    })
+}
+
+/// Why the model stopped, by the words of OpenAI and of the servers that are compatible with it.
+fn read_stop(reason: Option<&Value>) -> Option<Stop> {
+    Some(match reason?.as_str()? {
+        // Snowflake writes an empty word under every piece.
+        "" => return None,
+        "stop" | "eos" | "end_turn" => Stop::End,
+        "length" | "max_tokens" | "model_length" => Stop::Length,
+        "tool_calls" | "function_call" => Stop::ToolCalls,
+        "content_filter" | "sensitive" => Stop::ContentFilter,
+        other => Stop::Other(other.to_owned()),
+    })
+}

@@ -1,0 +1,519 @@
+//! Puts a streamed answer together, and tells it on as steps that every stream's writer understands.
+//!
+//! Invariant: whatever order and shape the deltas come in, the steps obey one grammar. Parts are opened in order, 0, 1, 2,
+//! …; each is opened once, grows only while it is open, and is closed once before the end, with the whole of it. At most
+//! one text, refusal or reasoning is open at a time; a tool call stays open beside others only while its arguments are no
+//! whole JSON value. A part that holds nothing is never opened; a call is opened when its name is known, its id never
+//! empty, and its arguments never end as nothing.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::dialect::{Delta, Growth, citation};
+use crate::turn::{Part, PartKind, Reasoning, Stop, ToolCall, Usage};
+
+/// One step of an answer, told as it comes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// A part begins.
+    Open {
+        /// Its number.
+        at: usize,
+        /// What is known of it: a text, refusal or reasoning without its words, a call without its arguments, anything
+        /// else whole.
+        part: Part,
+    },
+    /// A part goes on: words of a text, refusal or reasoning; the seal of reasoning; arguments of a call; a field of any
+    /// part that has no word in the hub.
+    Grow {
+        /// Its number.
+        at: usize,
+        /// What is new.
+        growth: Growth,
+    },
+    /// A part is whole.
+    Close {
+        /// Its number.
+        at: usize,
+        /// All of it.
+        part: Part,
+    },
+    /// Token counts so far.
+    Usage(Usage),
+    /// The answer is whole. All parts are closed.
+    End {
+        /// Why the model stopped; `None` where the provider did not say.
+        stop: Option<Stop>,
+        /// Token counts, where the provider gave them.
+        usage: Option<Usage>,
+    },
+}
+
+/// An answer as far as it has come.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    parts: Vec<Part>,
+    /// Where in `parts` the text or refusal is that is being said.
+    said: Option<usize>,
+    /// Where in `parts` each tool call is, by the provider's slot.
+    calls: BTreeMap<u64, usize>,
+    /// The parts that a stream opened and has not closed, by slot.
+    open: BTreeMap<u64, Open>,
+    /// Fields of the message without a word in the hub.
+    pub extra: Map<String, Value>,
+    /// Token counts so far.
+    pub usage: Option<Usage>,
+    /// Why the model stopped.
+    pub stop: Option<Stop>,
+    /// The provider said that the answer is whole.
+    pub ended: bool,
+    /// What the provider said when it failed.
+    pub failure: Option<String>,
+    /// The steps, where somebody wants to hear them.
+    teller: Option<Teller>,
+}
+
+#[derive(Debug)]
+struct Open {
+    /// Where in `parts` it is.
+    at: usize,
+    /// The pieces of its input so far.
+    input: String,
+}
+
+/// Tells parts on, as steps.
+#[derive(Debug, Default)]
+struct Teller {
+    /// Part of the ids of calls that come without one.
+    seed: String,
+    steps: Vec<Step>,
+    /// The number that each part was opened under, by where it is in `parts`.
+    told: BTreeMap<usize, Told>,
+    next: usize,
+}
+
+#[derive(Debug)]
+struct Told {
+    number: usize,
+    closed: bool,
+    /// Arguments have been told.
+    input: bool,
+}
+
+impl Gathered {
+    /// Gathers, and tells the steps. `seed` makes up ids for calls that come without one.
+    pub fn telling(seed: &str) -> Self {
+        let teller = Teller { seed: seed.to_owned(), ..Teller::default() };
+        Gathered { teller: Some(teller), ..Gathered::default() }
+    }
+
+    /// The steps since the last time.
+    pub fn take_steps(&mut self) -> Vec<Step> {
+        self.teller.as_mut().map(|teller| std::mem::take(&mut teller.steps)).unwrap_or_default()
+    }
+
+    /// Takes the next delta.
+    pub fn add(&mut self, delta: Delta) {
+        match delta {
+            Delta::Text(more) => self.add_words(more, PartKind::Text),
+            Delta::Refusal(more) => self.add_words(more, PartKind::Refusal),
+            Delta::Reasoning { reasoning, extra } => self.add_reasoning(reasoning, extra),
+            Delta::ToolCall { slot, call, extra } => self.add_call(slot, call, extra),
+            Delta::Extra(name, value) => extend(&mut self.extra, name, value),
+            Delta::TextExtra(name, value) => {
+                if let Some(at) = self.parts.iter().rposition(|part| matches!(part.kind, PartKind::Text(_)))
+                    && let Some(part) = self.parts.get_mut(at)
+                {
+                    let value = match &part.kind {
+                        PartKind::Text(text) => citation::placed(value, text),
+                        _ => value,
+                    };
+                    extend(&mut part.extra, name.clone(), value.clone());
+                    self.tell_growth(at, Growth::Extra(name, value));
+                } else {
+                    // OpenRouter names the sources ahead of the first word.
+                    extend(&mut self.extra, name, value);
+                }
+            }
+            Delta::Part(part) => {
+                self.parts.push(part);
+                self.tell_whole(self.parts.len() - 1);
+            }
+            Delta::Open { slot, part } => {
+                self.close(slot, false);
+                self.open.insert(slot, Open { at: self.parts.len(), input: String::new() });
+                self.parts.push(part);
+                self.tell_opened(self.parts.len() - 1);
+            }
+            Delta::Grow { slot, growth } => self.grow(slot, growth),
+            Delta::Close { slot } => self.close(slot, true),
+            Delta::Message(message) => {
+                self.calls.clear();
+                // What was told of them is closed with what came of it.
+                let slots: Vec<u64> = self.open.keys().copied().collect();
+                slots.into_iter().for_each(|slot| self.close(slot, false));
+                self.replace(message.parts);
+            }
+            Delta::Stop(stop) => self.stop = Some(stop),
+            Delta::Usage(usage) => {
+                let usage = self.usage.unwrap_or_default().with(usage);
+                self.usage = Some(usage);
+                if let Some(teller) = &mut self.teller {
+                    teller.steps.push(Step::Usage(usage));
+                }
+            }
+            Delta::End => self.ended = true,
+            Delta::Failure(words) => self.failure = Some(words),
+        }
+    }
+
+    fn add_words(&mut self, more: String, kind: fn(String) -> PartKind) {
+        if more.is_empty() {
+            return;
+        }
+        let last = self.parts.len().wrapping_sub(1);
+        let begun = self.said == Some(last)
+            && match (self.parts.last_mut().map(|part| &mut part.kind), kind(String::new())) {
+                (Some(PartKind::Text(text)), PartKind::Text(_))
+                | (Some(PartKind::Refusal(text)), PartKind::Refusal(_)) => {
+                    text.push_str(&more);
+                    true
+                }
+                _ => false,
+            };
+        if !begun {
+            self.said = Some(self.parts.len());
+            self.parts.push(kind(more.clone()).into());
+        }
+        self.tell_growth(self.parts.len() - 1, Growth::Text(more));
+    }
+
+    fn add_reasoning(&mut self, more: Reasoning, extra: Map<String, Value>) {
+        let told = more.clone();
+        match self.parts.last_mut() {
+            Some(Part { kind: PartKind::Reasoning(reasoning), extra: known }) => {
+                reasoning.text.push_str(&more.text);
+                reasoning.sealed = more.sealed.or(reasoning.sealed.take());
+                reasoning.id = more.id.or(reasoning.id.take());
+                known.extend(extra);
+            }
+            _ if more == Reasoning::default() => return,
+            _ => self.parts.push(Part { kind: PartKind::Reasoning(more), extra }),
+        }
+        let at = self.parts.len() - 1;
+        if !told.text.is_empty() {
+            self.tell_growth(at, Growth::Text(told.text));
+        }
+        if let Some(seal) = told.sealed {
+            self.tell_growth(at, Growth::Sealed(seal));
+        }
+    }
+
+    fn add_call(&mut self, slot: u64, call: ToolCall, extra: Map<String, Value>) {
+        let pieces = call.arguments.clone();
+        let known = self.calls.get(&slot).copied().filter(|at| {
+            // Some model servers give every parallel call the index 0; a new id is a new call.
+            matches!(self.parts.get(*at).map(|part| &part.kind), Some(PartKind::ToolCall(known))
+                if call.id.is_empty() || known.id.is_empty() || call.id == known.id || self.made_up(&known.id))
+        });
+        let at = known.unwrap_or(self.parts.len());
+        match self.parts.get_mut(at) {
+            Some(Part { kind: PartKind::ToolCall(known), extra: known_extra }) => {
+                if known.id.is_empty() {
+                    known.id = call.id;
+                }
+                if known.name.is_empty() {
+                    known.name = call.name;
+                }
+                known.arguments.push_str(&call.arguments);
+                known.sealed = call.sealed.or(known.sealed.take());
+                known_extra.extend(extra);
+            }
+            _ => {
+                self.calls.insert(slot, at);
+                self.parts.push(Part { kind: PartKind::ToolCall(call), extra });
+            }
+        }
+        self.tell_call(at, pieces);
+    }
+
+    fn made_up(&self, id: &str) -> bool {
+        self.teller.as_ref().is_some_and(|teller| id.starts_with(&format!("call_{}", teller.seed)))
+    }
+
+    fn grow(&mut self, slot: u64, growth: Growth) {
+        let Some(open) = self.open.get_mut(&slot) else { return };
+        let at = open.at;
+        let Some(part) = self.parts.get_mut(at) else { return };
+        let told = self.teller.is_some().then(|| growth.clone());
+        match (growth, &mut part.kind) {
+            (Growth::Text(more), PartKind::Text(text)) => text.push_str(&more),
+            (Growth::Text(more), PartKind::Reasoning(reasoning)) => reasoning.text.push_str(&more),
+            (Growth::Sealed(seal), PartKind::Reasoning(reasoning)) => reasoning.sealed = Some(seal),
+            (Growth::Input(more), _) => open.input.push_str(&more),
+            (Growth::Extra(name, value), PartKind::Other(Value::Object(fields))) => {
+                extend(fields, name, value)
+            }
+            (Growth::Extra(name, value), _) => extend(&mut part.extra, name, value),
+            _ => return,
+        }
+        match told {
+            Some(Growth::Text(more)) if more.is_empty() => {}
+            Some(growth) => self.tell_growth(at, growth),
+            None => {}
+        }
+    }
+
+    /// Ends the part in a slot. `whole` says that the provider ended it: then a call without arguments has none, and is
+    /// not torn.
+    fn close(&mut self, slot: u64, whole: bool) {
+        let Some(Open { at, input }) = self.open.remove(&slot) else { return };
+        match self.parts.get_mut(at).map(|part| &mut part.kind) {
+            Some(PartKind::ToolCall(call)) => {
+                if !input.is_empty() {
+                    call.arguments = input;
+                } else if whole && call.arguments.is_empty() {
+                    call.arguments = "{}".to_owned();
+                }
+            }
+            Some(PartKind::Other(Value::Object(fields))) => {
+                if let Ok(value) = serde_json::from_str(&input) {
+                    fields.insert("input".to_owned(), value);
+                }
+            }
+            _ => {}
+        }
+        if whole {
+            self.tell_closed(at);
+        }
+    }
+
+    /// Ends what is still open, and drops what was opened and never filled. Gives the parts.
+    pub fn settle(&mut self) -> Vec<Part> {
+        let slots: Vec<u64> = self.open.keys().copied().collect();
+        for slot in slots {
+            self.close(slot, self.ended);
+        }
+        let mut parts = std::mem::take(&mut self.parts);
+        parts.retain(|part| !part.is_blank());
+        parts
+    }
+
+    /// Closes what was told and not closed, and tells the end. Before [`settle`](Self::settle), and only of an answer that
+    /// is whole.
+    pub fn tell_end(&mut self) {
+        let slots: Vec<u64> = self.open.keys().copied().collect();
+        for slot in slots {
+            self.close(slot, true);
+        }
+        for at in 0..self.parts.len() {
+            self.tell_closed(at);
+        }
+        let called = self.parts.iter().any(|part| matches!(part.kind, PartKind::ToolCall(_)));
+        let stop = match self.stop.clone() {
+            // Google, and others where a call was forced, say `stop`; clients go on only where calls are announced.
+            Some(Stop::End) | None if called => Some(Stop::ToolCalls),
+            stop => stop,
+        };
+        self.stop = stop.clone();
+        let usage = self.usage;
+        if let Some(teller) = &mut self.teller {
+            teller.steps.push(Step::End { stop, usage });
+        }
+    }
+
+    /// The whole message in the place of what was gathered. What had been told stands; only what had not is added.
+    fn replace(&mut self, parts: Vec<Part>) {
+        let told = std::mem::replace(&mut self.parts, parts);
+        self.said = None;
+        let Some(teller) = &mut self.teller else { return };
+        for (at, part) in told.iter().enumerate() {
+            // Some providers stream a call's name and give its arguments only with the whole message.
+            let whole = self
+                .parts
+                .iter()
+                .find(|whole| matches!(whole.kind, PartKind::ToolCall(_)) && is_same(part, whole));
+            teller.close(at, whole.unwrap_or(part));
+        }
+        let before = std::mem::take(&mut teller.told);
+        let was_told = |part: &Part| {
+            told.iter().enumerate().any(|(at, known)| before.contains_key(&at) && is_same(known, part))
+        };
+        for at in 0..self.parts.len() {
+            if self.parts.get(at).is_some_and(|part| !was_told(part)) {
+                self.tell_whole(at);
+            } else if let Some(teller) = &mut self.teller {
+                teller.told.insert(at, Told { number: 0, closed: true, input: true });
+            }
+        }
+    }
+
+    fn tell_opened(&mut self, at: usize) {
+        let Some(part) = self.parts.get(at) else { return };
+        match &part.kind {
+            // Opened with its first words; kept whole, told when it is.
+            PartKind::Text(_) | PartKind::Refusal(_) | PartKind::Other(_) => {}
+            PartKind::Reasoning(reasoning) if *reasoning == Reasoning::default() => {}
+            PartKind::ToolCall(_) => self.tell_call(at, String::new()),
+            _ => self.tell_whole(at),
+        }
+    }
+
+    /// Tells a call's next piece of arguments, and the call itself as soon as its name is known.
+    fn tell_call(&mut self, at: usize, pieces: String) {
+        let Some(teller) = &mut self.teller else { return };
+        let Some(Part { kind: PartKind::ToolCall(call), .. }) = self.parts.get_mut(at) else { return };
+        if call.id.is_empty() {
+            call.id = format!("call_{}{at}", teller.seed);
+        }
+        if call.name.is_empty() {
+            return;
+        }
+        let first = !teller.told.contains_key(&at);
+        let more = if first { call.arguments.clone() } else { pieces };
+        if first {
+            self.tell_open(at);
+        }
+        if !more.is_empty() {
+            self.tell_growth(at, Growth::Input(more));
+        }
+    }
+
+    fn tell_open(&mut self, at: usize) {
+        let Some(teller) = &mut self.teller else { return };
+        let others: Vec<usize> =
+            teller.told.iter().filter(|(_, told)| !told.closed).map(|(other, _)| *other).collect();
+        for other in others {
+            let Some(part) = self.parts.get(other) else { continue };
+            let torn = matches!(&part.kind, PartKind::ToolCall(call)
+                if serde_json::from_str::<serde::de::IgnoredAny>(&call.arguments).is_err()
+                    && !self.open.values().any(|open| open.at == other
+                        && serde_json::from_str::<serde::de::IgnoredAny>(&open.input).is_ok()));
+            if !torn {
+                teller.close(other, part);
+            }
+        }
+        if let Some(part) = self.parts.get(at) {
+            teller.open(at, part);
+        }
+    }
+
+    fn tell_growth(&mut self, at: usize, growth: Growth) {
+        let Some(teller) = &self.teller else { return };
+        if matches!(self.parts.get(at).map(|part| &part.kind), Some(PartKind::Other(_)) | None) {
+            return;
+        }
+        if !teller.told.contains_key(&at) {
+            self.tell_open(at);
+        }
+        if let Some(teller) = &mut self.teller {
+            teller.grow(at, growth);
+        }
+    }
+
+    /// Tells a part that came whole.
+    fn tell_whole(&mut self, at: usize) {
+        if self.teller.is_none() {
+            return;
+        }
+        let Some(part) = self.parts.get(at).filter(|part| !part.is_blank()) else { return };
+        match part.kind.clone() {
+            PartKind::ToolCall(_) => self.tell_call(at, String::new()),
+            PartKind::Text(words) | PartKind::Refusal(words) => {
+                self.tell_open(at);
+                if !words.is_empty() {
+                    self.tell_growth(at, Growth::Text(words));
+                }
+            }
+            PartKind::Reasoning(reasoning) => {
+                self.tell_open(at);
+                if !reasoning.text.is_empty() {
+                    self.tell_growth(at, Growth::Text(reasoning.text));
+                }
+                if let Some(seal) = reasoning.sealed {
+                    self.tell_growth(at, Growth::Sealed(seal));
+                }
+            }
+            _ => self.tell_open(at),
+        }
+        self.tell_closed(at);
+    }
+
+    fn tell_closed(&mut self, at: usize) {
+        let Some(part) = self.parts.get_mut(at) else { return };
+        let Some(teller) = &mut self.teller else { return };
+        if let PartKind::Other(_) = part.kind
+            && !teller.told.contains_key(&at)
+        {
+            self.tell_open(at);
+        }
+        let Some(teller) = &mut self.teller else { return };
+        let Some(part) = self.parts.get_mut(at) else { return };
+        if let PartKind::ToolCall(call) = &mut part.kind
+            && call.arguments.is_empty()
+        {
+            call.arguments = call.written_arguments().to_owned();
+        }
+        teller.close(at, part);
+    }
+}
+
+impl Teller {
+    fn open(&mut self, at: usize, part: &Part) {
+        let mut head = part.clone();
+        match &mut head.kind {
+            PartKind::Text(words) | PartKind::Refusal(words) => words.clear(),
+            PartKind::Reasoning(reasoning) => {
+                reasoning.text.clear();
+                reasoning.sealed = None;
+            }
+            PartKind::ToolCall(call) => call.arguments.clear(),
+            _ => {}
+        }
+        self.steps.push(Step::Open { at: self.next, part: head });
+        self.told.insert(at, Told { number: self.next, closed: false, input: false });
+        self.next += 1;
+    }
+
+    fn grow(&mut self, at: usize, growth: Growth) {
+        let Some(told) = self.told.get_mut(&at).filter(|told| !told.closed) else { return };
+        told.input |= matches!(&growth, Growth::Input(more) if !more.is_empty());
+        self.steps.push(Step::Grow { at: told.number, growth });
+    }
+
+    fn close(&mut self, at: usize, part: &Part) {
+        let Some(told) = self.told.get_mut(&at).filter(|told| !told.closed) else { return };
+        told.closed = true;
+        let number = told.number;
+        if let PartKind::ToolCall(call) = &part.kind
+            && !told.input
+        {
+            let whole = call.written_arguments().to_owned();
+            self.steps.push(Step::Grow { at: number, growth: Growth::Input(whole) });
+        }
+        self.steps.push(Step::Close { at: number, part: part.clone() });
+    }
+}
+
+/// True for two reports of the same part.
+fn is_same(known: &Part, part: &Part) -> bool {
+    match (&known.kind, &part.kind) {
+        (PartKind::ToolCall(known), PartKind::ToolCall(call)) => known.id == call.id,
+        // Providers give an item's id again, but not always all else.
+        (PartKind::Other(known), PartKind::Other(value)) => {
+            known == value || known.get("id").is_some_and(|id| id.is_string() && value.get("id") == Some(id))
+        }
+        (known, kind) => std::mem::discriminant(known) == std::mem::discriminant(kind),
+    }
+}
+
+/// Sets a field; an array joins the one that is there.
+fn extend(fields: &mut Map<String, Value>, name: String, value: Value) {
+    match (fields.get_mut(&name), value) {
+        (Some(Value::Array(items)), Value::Array(more)) => items.extend(more),
+        (_, value) => {
+            fields.insert(name, value);
+        }
+    }
+}

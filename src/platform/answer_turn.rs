@@ -1,0 +1,296 @@
+//! One answer to a conversation: bring together what the model is to see, ask the provider, deliver, report the end.
+//!
+//! Invariant: runs inside `waitUntil`, so that it goes on when the client has left; every turn that began with a thread's
+//! object ends with a report, however it ended; the object never holds the answer up for longer than the deadline.
+
+use futures::channel::oneshot;
+use js_sys::Uint8Array;
+use serde_json::{Value, json};
+
+use super::border::{now, random_id};
+use super::delivery::Delivery;
+use super::inference::Inference;
+use super::report::Report;
+use super::response_state::ResponseState;
+use super::thread_client::ThreadClient;
+use super::{log, upstream};
+use crate::body::Body;
+use crate::dialect::{Conversation, Dialect, responses};
+use crate::error::{Error, Kind};
+use crate::frame::Frame;
+use crate::headers::Headers;
+use crate::memory::address::{Address, Mode};
+use crate::memory::context::Item;
+use crate::memory::store::TurnStatus;
+use crate::plan::{Plan, ask_for_usage};
+use crate::prompt;
+use crate::protocol::{Prepare, Prepared, ThreadKey};
+use crate::providers::Provider;
+use crate::providers::quirk::Quirk;
+use crate::reply::MemoryStatus;
+use crate::route::Route;
+use crate::tokens;
+use crate::translate;
+use crate::turn::Origin;
+use crate::way::Way;
+
+/// Takes the client's answer, once.
+pub type Reply = oneshot::Sender<Result<web_sys::Response, Error>>;
+
+/// Runs the turn; the client's answer goes through `reply`. Without an address nothing is remembered.
+pub async fn run(inference: Inference, dialect: Dialect, address: Option<Address>, reply: Reply) {
+    match start(&inference, dialect, address.as_ref()).await {
+        Ok(delivery) => delivery.run(&inference, reply).await,
+        Err(Refused { error, report }) => {
+            // The client does not wait for the book-keeping of a turn that failed.
+            let _ = reply.send(Err(error));
+            if let Some(report) = report {
+                report.send().await;
+            }
+        }
+    }
+}
+
+/// A turn that ended before an answer began.
+struct Refused {
+    error: Error,
+    report: Option<Report>,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Refused { error, report: None }
+    }
+}
+
+/// What memory has to say to a prompt.
+struct Remembered {
+    status: MemoryStatus,
+    tokens: u64,
+    items: Vec<Item>,
+    report: Report,
+    took_ms: u64,
+}
+
+/// What goes to the provider.
+struct Written {
+    bytes: Vec<u8>,
+    way: Way,
+    /// The client's fields that were left out.
+    ignored: Vec<String>,
+}
+
+async fn start(
+    inference: &Inference,
+    dialect: Dialect,
+    address: Option<&Address>,
+) -> Result<Delivery, Refused> {
+    let mut route = inference.route(&Body::parse(&inference.bytes)?)?;
+    let mut state = match dialect {
+        Dialect::Responses => Some(ResponseState::read(inference, &route).await?),
+        Dialect::Chat | Dialect::Messages | Dialect::Google => None,
+    };
+    let expanded = state.as_mut().and_then(ResponseState::take_expanded);
+    let bytes = expanded.as_deref().unwrap_or(&inference.bytes);
+    let body = Body::parse(bytes)?;
+    let plan = Plan::of(dialect, route.dialect, &body, bytes)?;
+    let origin = Origin { dialect, provider: route.provider.name.clone() };
+
+    let conversation = if address.is_some() || plan.translates() || plan.has_wrapped_seals {
+        Some(dialect.read_conversation(&body, &origin)?)
+    } else {
+        None
+    };
+    let mut remembered = None;
+    if let (Some(address), Some(conversation)) = (address, &conversation) {
+        remembered = Some(remember(inference, address, &plan, &body, &route, conversation).await?);
+    }
+    let items = remembered.as_mut().map(|remembered| std::mem::take(&mut remembered.items));
+    let written = write(inference, &route, &plan, &body, conversation, items, state.as_ref());
+    let Written { bytes: sent, way, ignored } = match written {
+        Ok(written) => written,
+        Err(error) => return Err(refused(error, remembered)),
+    };
+
+    route.dialect = way.target.dialect;
+    let sent = Uint8Array::from(sent.as_slice());
+    let sent_at = now();
+    let asked = upstream::request(
+        &route,
+        inference.operation,
+        inference.incoming.headers(),
+        &sent,
+        way.streams_upstream,
+        &inference.client,
+        inference.incoming.config.upstream_timeout_ms,
+    );
+    let upstream = match asked.await {
+        Ok(upstream) => upstream,
+        Err(error) => return Err(refused(error, remembered)),
+    };
+    let mut lines = inference.incoming.answer_lines.clone();
+    lines.add_route(&route.provider.name, &route.model, 1);
+    if let Some(remembered) = &remembered {
+        lines.add_memory(remembered.status, remembered.tokens);
+    }
+    if !ignored.is_empty() {
+        lines.add("x-gateway-ignored", &ignored.join(", "));
+    }
+    let memory_ms = remembered.as_ref().map_or(0, |remembered| remembered.took_ms);
+    lines.add_timing(inference.auth_ms, memory_ms, now() - sent_at);
+    lines.add_upstream(Headers::from_lines(&upstream.lines), plan.translates());
+    let report = remembered.map(|remembered| remembered.report);
+    Ok(Delivery { upstream, way, lines, report, state })
+}
+
+fn refused(error: Error, remembered: Option<Remembered>) -> Refused {
+    let left = error.kind() == Kind::ClientGone;
+    let status = if left { TurnStatus::Incomplete } else { TurnStatus::Failed };
+    Refused { error, report: remembered.map(|remembered| remembered.report.with_status(status)) }
+}
+
+/// Writes the request as the provider is to get it.
+fn write(
+    inference: &Inference,
+    route: &Route<'_>,
+    plan: &Plan,
+    body: &Body<'_>,
+    conversation: Option<Conversation<'_>>,
+    items: Option<Vec<Item>>,
+    state: Option<&ResponseState>,
+) -> Result<Written, Error> {
+    let target = Origin { dialect: plan.upstream, provider: route.provider.name.clone() };
+    let provider = route.provider;
+    let streams_upstream = plan.streams || provider.has(Quirk::AlwaysStreams);
+    let mut way = Way {
+        client: plan.client,
+        target: target.clone(),
+        frame: None,
+        streams: plan.streams,
+        streams_upstream,
+        hides_usage: false,
+    };
+    let items = items.or_else(|| {
+        let messages = conversation.as_ref().map(prompt::count_messages)?;
+        Some((0..messages).map(Item::Keep).collect())
+    });
+    if !plan.translates() {
+        let mut edits = inference.model_edit(body, route);
+        if let (Some(conversation), Some(mut items)) = (&conversation, items) {
+            if plan.has_wrapped_seals {
+                items = prompt::unsealed(conversation, items);
+            }
+            edits.extend(prompt::edit(plan.client, body, conversation, &items, &target.provider));
+            if plan.client == Dialect::Chat
+                && plan.streams
+                && provider.usage_option()
+                && let Some(edit) = ask_for_usage(body)
+            {
+                edits.push(edit);
+                way.hides_usage = true;
+            }
+        }
+        let (bytes, ignored) = adapted(provider, plan.upstream, body, body.edited(edits))?;
+        return Ok(Written { bytes, way, ignored });
+    }
+    let (Some(conversation), Some(items)) = (conversation, items) else { return Err(Error::internal()) };
+    let entries = prompt::entries(plan.client, conversation, items);
+    let mut request = plan.client.read_request(body, entries)?;
+    let model = std::mem::replace(&mut request.model, route.model.clone());
+    request.stream = streams_upstream;
+    let stream_usage = request.stream_usage;
+    let dialects = provider.endpoints.iter().map(|endpoint| endpoint.dialect);
+    let (target, translate::Translated { body: value, mut ignored }) =
+        translate::request_in_any(&request, plan.client, dialects, &target.provider)?;
+    way.target = target.clone();
+    let Value::Object(mut fields) = value else { return Err(Error::internal()) };
+    ignored.extend(provider.adapt(target.dialect, &mut fields).into_iter().map(str::to_owned));
+    let text = Value::Object(fields).to_string();
+    way.frame = Some(Frame {
+        id: state.map_or_else(|| random_id("") + &random_id(""), ResponseState::frame_id),
+        model,
+        created_at: now(),
+        input_estimate: tokens::of_text(&text).max(1),
+        stream_usage,
+        echo: if plan.client == Dialect::Responses { responses::echo(body) } else { Default::default() },
+        origin: target,
+    });
+    Ok(Written { bytes: text.into_bytes(), way, ignored })
+}
+
+/// A request in the client's own form, made fit for a provider that wants some of it otherwise; and the names of the
+/// fields that were left out.
+pub fn adapted(
+    provider: &Provider,
+    dialect: Dialect,
+    body: &Body<'_>,
+    bytes: Vec<u8>,
+) -> Result<(Vec<u8>, Vec<String>), Error> {
+    if !provider.must_adapt(dialect, |name| body.has(name)) {
+        return Ok((bytes, Vec::new()));
+    }
+    let mut fields = serde_json::from_slice(&bytes).map_err(|_| Error::internal())?;
+    let ignored = provider.adapt(dialect, &mut fields);
+    Ok((Value::Object(fields).to_string().into_bytes(), ignored.into_iter().map(str::to_owned).collect()))
+}
+
+/// Begins the turn with the thread's object. Errors: 404 for another resource's thread, 400 for a request too large to
+/// keep.
+async fn remember(
+    inference: &Inference,
+    address: &Address,
+    plan: &Plan,
+    body: &Body<'_>,
+    route: &Route<'_>,
+    conversation: &Conversation<'_>,
+) -> Result<Remembered, Error> {
+    let headers = inference.incoming.headers();
+    let thread = inference.thread(&address.thread);
+    let beginning = Prepare {
+        key: ThreadKey {
+            project: inference.principal.project.clone(),
+            thread: address.thread.clone(),
+            resource: Some(address.resource.clone()),
+        },
+        turn: random_id("turn_"),
+        started_at: now(),
+        store: address.mode != Mode::Read,
+        inject: address.mode != Mode::Write && !plan.client.continues_upstream(body),
+        // The official SDKs count their own retries.
+        repeated: headers.get("x-stainless-retry-count").is_some_and(|count| count != "0"),
+        messages: prompt::messages(conversation),
+    };
+    let asked_at = now();
+    let (status, tokens, items) =
+        begin(&thread, &beginning, inference.incoming.config.memory_deadline_ms).await?;
+    if status == MemoryStatus::Degraded {
+        log::event(
+            "memory_degraded",
+            json!({ "request_id": inference.incoming.request_id, "turn": beginning.turn }),
+        );
+    }
+    let report = Report::new(thread, beginning, &route.provider.name, &route.model);
+    Ok(Remembered { status, tokens, items, report, took_ms: now() - asked_at })
+}
+
+async fn begin(
+    thread: &ThreadClient,
+    beginning: &Prepare,
+    deadline_ms: u32,
+) -> Result<(MemoryStatus, u64, Vec<Item>), Error> {
+    match thread.prepare(beginning, deadline_ms).await {
+        Some(Prepared::Ready { items, tokens, remembered }) => {
+            let status = match (beginning.inject, remembered) {
+                (false, _) => MemoryStatus::Off,
+                (true, 0) => MemoryStatus::Empty,
+                (true, _) => MemoryStatus::Hit,
+            };
+            Ok((status, tokens, items))
+        }
+        Some(Prepared::NotFound) => Err(Error::thread_not_found()),
+        Some(Prepared::TooManyMessages) => {
+            Err(Error::bad_request("The request holds too many messages to be remembered. Send fewer."))
+        }
+        None => Ok((MemoryStatus::Degraded, 0, (0..beginning.messages.len()).map(Item::Keep).collect())),
+    }
+}

@@ -1,0 +1,204 @@
+//! An answer that has begun, on its way to the client: streamed or whole, as it came or translated.
+//!
+//! Invariant: what was said is reported before the client can know that it is over; an answer that broke off is never
+//! delivered as a whole one.
+
+use std::pin::pin;
+
+use futures::future::{Either, LocalBoxFuture, join, select};
+use js_sys::{ArrayBuffer, Uint8Array};
+use serde_json::json;
+use wasm_bindgen::{JsCast, JsValue};
+
+use super::answer_turn::Reply;
+use super::border::{ClientGone, IdentityTransformStream, Readable, body_of, respond, settled, within};
+use super::inference::Inference;
+use super::pump::Pump;
+use super::report::{Report, done_within};
+use super::response_state::ResponseState;
+use super::{log, upstream};
+use crate::carriage::{Carriage, Outcome};
+use crate::error::{Error, Kind};
+use crate::headers::{Headers, is_event_stream};
+use crate::memory::store::TurnStatus;
+use crate::observe::Observer;
+use crate::refusal::{cut_short, failed_inside, too_slow};
+use crate::reply::Lines;
+use crate::translate::StreamTranslator;
+use crate::way::{Way, Whole, Written};
+
+/// An answer that has begun.
+pub struct Delivery {
+    /// The provider's answer.
+    pub upstream: upstream::Begun,
+    /// Its way.
+    pub way: Way,
+    /// The header lines of the client's answer, but for its content type where it is translated.
+    pub lines: Lines,
+    /// What the thread is to be told, where one remembers.
+    pub report: Option<Report>,
+    /// What is kept of the response, for Responses.
+    pub state: Option<ResponseState>,
+}
+
+/// Who is to be told how the answer ended.
+struct Listeners {
+    report: Option<Report>,
+    state: Option<ResponseState>,
+}
+
+impl Listeners {
+    fn tell(self, outcome: Outcome) -> LocalBoxFuture<'static, ()> {
+        let Listeners { report, state } = self;
+        let Outcome { answer, response } = outcome;
+        let told = async move {
+            match (report, answer) {
+                (Some(report), Some(answer)) => report.with_answer(answer).send().await,
+                (Some(report), None) => report.send().await,
+                (None, _) => {}
+            }
+        };
+        let kept = async move {
+            if let (Some(state), Some(response)) = (state, response) {
+                state.keep(response).await;
+            }
+        };
+        Box::pin(async move {
+            join(told, kept).await;
+        })
+    }
+}
+
+impl Delivery {
+    /// Delivers the answer, and reports how it ended.
+    pub async fn run(self, inference: &Inference, reply: Reply) {
+        let status = self.upstream.status;
+        let is_stream = is_event_stream(Headers::from_lines(&self.upstream.lines));
+        let stores = self.report.as_ref().is_some_and(Report::stores)
+            || self.state.as_ref().is_some_and(ResponseState::stores);
+        let succeeded = (200..300).contains(&status);
+        if self.way.frame.is_none()
+            && !self.way.hides_usage
+            && (!stores || !succeeded)
+            && self.way.streams == self.way.streams_upstream
+        {
+            // Nobody will remember it, so nobody has to watch it.
+            let body = body_of(&self.upstream.answer);
+            let _ = reply.send(respond(status, self.lines.as_str(), &body).map_err(|_| Error::internal()));
+            if let Some(report) = self.report {
+                report.send().await;
+            }
+            return;
+        }
+        let mut gone = ClientGone::watch(inference.client.clone());
+        if succeeded && is_stream && self.way.streams {
+            self.stream(inference, &mut gone, reply).await;
+        } else {
+            self.whole(inference, &mut gone, reply).await;
+        }
+    }
+
+    async fn stream(self, inference: &Inference, gone: &mut ClientGone, reply: Reply) {
+        let Delivery { upstream, way, mut lines, report, state } = self;
+        let body = body_of(&upstream.answer);
+        let provider = way.target.provider.clone();
+        let Some((pipe, writer)) = IdentityTransformStream::new()
+            .ok()
+            .filter(|_| !body.is_null())
+            .and_then(|pipe| pipe.writable().writer().ok().map(|writer| (pipe, writer)))
+        else {
+            let _ = reply.send(Err(cut_short(&provider)));
+            return Listeners { report, state: None }.tell(Outcome::default()).await;
+        };
+        let stores = report.as_ref().is_some_and(Report::stores);
+        let keeps = state.as_ref().is_some_and(ResponseState::stores);
+        let carriage = match way.frame {
+            Some(frame) => {
+                lines.add_event_stream();
+                Carriage::translated(StreamTranslator::new(way.client, frame), &provider, failed_inside)
+            }
+            None => {
+                let observer = stores.then(|| Observer::new(way.target.clone()));
+                Carriage::native(way.client, observer, way.hides_usage, keeps)
+            }
+        };
+        let client = respond(upstream.status, lines.as_str(), &pipe.readable());
+        let _ = reply.send(client.map_err(|_| Error::internal()));
+        let deadline = inference.incoming.config.memory_deadline_ms;
+        let listeners = Listeners { report, state };
+        let mut late = None;
+        let pump = Pump {
+            from: body.unchecked_ref::<Readable>(),
+            to: &writer,
+            controller: &upstream.controller,
+            gone,
+            idle_ms: u64::from(inference.incoming.config.upstream_timeout_ms),
+            cut_short: &cut_short(&provider),
+        };
+        let stopped = pump
+            .run(carriage, async |outcome| {
+                late = done_within(listeners.tell(outcome), deadline).await;
+            })
+            .await;
+        if let Some(side) = stopped.by() {
+            log::event("stream_broken", json!({ "request_id": inference.incoming.request_id, "by": side }));
+        }
+        if let Some(late) = late {
+            late.await;
+        }
+    }
+
+    async fn whole(self, inference: &Inference, gone: &mut ClientGone, reply: Reply) {
+        let Delivery { upstream, way, mut lines, report, state } = self;
+        let client = way.client;
+        let status = upstream.status;
+        let timeout = inference.incoming.config.upstream_timeout_ms;
+        let provider = way.target.provider.clone();
+        let body = within(timeout, settled(upstream.answer.array_buffer()));
+        let bytes = match select(pin!(body), pin!(gone.wait())).await {
+            Either::Left((Some(Ok(buffer)), _)) => Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>()),
+            Either::Left((broken, _)) => {
+                upstream.controller.abort();
+                let error =
+                    if broken.is_none() { too_slow(&provider, timeout) } else { cut_short(&provider) };
+                let _ = reply.send(Err(error));
+                return Listeners { report, state: None }.tell(Outcome::default()).await;
+            }
+            Either::Right(_) => {
+                upstream.controller.abort();
+                let report = report.map(|report| report.with_status(TurnStatus::Incomplete));
+                return Listeners { report, state: None }.tell(Outcome::default()).await;
+            }
+        };
+        let is_stream = is_event_stream(Headers::from_lines(&upstream.lines));
+        let Whole { outcome, reply: written } = way.read_whole(status, is_stream, &bytes.to_vec());
+        let answer = match written {
+            Ok(Written::Same) => answer(status, &lines, bytes.as_ref()),
+            Ok(Written::Json(text)) => {
+                lines.add("content-type", "application/json");
+                answer(status, &lines, &JsValue::from_str(&text))
+            }
+            Ok(Written::Events(text)) => {
+                lines.add_event_stream();
+                answer(status, &lines, &JsValue::from_str(&text))
+            }
+            Err(error) if matches!(error.kind(), Kind::Refused(_)) => {
+                // The provider's own words and its headers, in the client's form.
+                lines.add("content-type", "application/json");
+                let body = error.body_for(Some(client), &inference.incoming.request_id).to_string();
+                answer(error.status(), &lines, &JsValue::from_str(&body))
+            }
+            Err(error) => Err(error),
+        };
+        let deadline = inference.incoming.config.memory_deadline_ms;
+        let late = done_within(Listeners { report, state }.tell(outcome), deadline).await;
+        let _ = reply.send(answer);
+        if let Some(late) = late {
+            late.await;
+        }
+    }
+}
+
+fn answer(status: u16, lines: &Lines, body: &JsValue) -> Result<web_sys::Response, Error> {
+    respond(status, lines.as_str(), body).map_err(|_| Error::internal())
+}

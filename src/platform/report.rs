@@ -1,0 +1,76 @@
+//! What a thread's object is told about the end of a turn.
+//!
+//! Invariant: until somebody says otherwise, the turn has failed.
+
+use std::time::Duration;
+
+use futures::future::{Either, LocalBoxFuture, select};
+use worker::Delay;
+
+use super::border::now;
+use super::thread_client::ThreadClient;
+use crate::memory::store::TurnStatus;
+use crate::protocol::{Commit, Prepare};
+use crate::turn::Answer;
+
+/// A report that is still to be sent.
+pub struct Report {
+    thread: ThreadClient,
+    beginning: Prepare,
+    commit: Commit,
+}
+
+impl Report {
+    /// The report of a turn that began with `beginning`.
+    pub fn new(thread: ThreadClient, beginning: Prepare, provider: &str, model: &str) -> Self {
+        let commit = Commit {
+            turn: beginning.turn.clone(),
+            prepare: None,
+            finished_at: now(),
+            status: TurnStatus::Failed,
+            answer: None,
+            usage: None,
+            stop: None,
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+        };
+        Report { thread, beginning, commit }
+    }
+
+    /// True when the turn is stored at all.
+    pub fn stores(&self) -> bool {
+        self.beginning.store
+    }
+
+    /// The turn ended like this.
+    pub fn with_status(mut self, status: TurnStatus) -> Self {
+        self.commit.status = status;
+        self
+    }
+
+    /// The turn ended with this answer.
+    pub fn with_answer(mut self, answer: Answer) -> Self {
+        self.commit.status = TurnStatus::of(&answer);
+        self.commit.answer = answer.message;
+        self.commit.usage = answer.usage;
+        self.commit.stop = answer.stop;
+        self
+    }
+
+    /// Sends it, for as long as it takes.
+    pub async fn send(mut self) {
+        self.commit.finished_at = now();
+        self.thread.commit(&self.beginning, self.commit).await;
+    }
+}
+
+/// Waits for work to be done, but not for longer than the deadline; what is then still to do is given back.
+pub async fn done_within(
+    work: LocalBoxFuture<'static, ()>,
+    deadline_ms: u32,
+) -> Option<LocalBoxFuture<'static, ()>> {
+    match select(work, Delay::from(Duration::from_millis(u64::from(deadline_ms)))).await {
+        Either::Left(_) => None,
+        Either::Right((_, work)) => Some(work),
+    }
+}

@@ -1,0 +1,176 @@
+//! The Worker's side of the conversation with the objects that keep responses.
+//!
+//! Invariant: one who asks names a response or a conversation, and finding the object that has it takes two calls at most.
+//! How long to wait is the caller's to say; a message that failed is only sent again because it may be.
+
+use futures::future::join;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use wasm_bindgen::JsValue;
+use worker::{Env, Method, Request, RequestInit};
+
+use super::border::{now, random_bytes, within};
+use super::gateway_worker::Incoming;
+use crate::keys::Principal;
+use crate::responses::id::ChainId;
+use crate::responses::protocol::{
+    Asked, DELETE, Delete, Found, HISTORY, History, ITEMS, Items, KEEP, Keep, Kept, POINT, Past, Place,
+    Point, READ, ReadHistory, ReadItems, ReadResponse,
+};
+
+/// Waits between attempts to keep a response, in milliseconds. The sum stays well below the 30 s that the platform leaves
+/// a Worker after its answer.
+const KEEP_RETRY_MS: [u32; 5] = [50, 200, 1_000, 3_000, 8_000];
+
+/// The objects of a principal's responses, seen from the Worker.
+#[derive(Clone)]
+pub struct ResponseClient {
+    env: Env,
+    principal: Principal,
+    /// Makes the objects misbehave, where the build allows it.
+    pub fault: Option<String>,
+}
+
+impl ResponseClient {
+    /// The objects of a principal.
+    pub fn new(env: Env, principal: &Principal) -> Self {
+        ResponseClient { env, principal: principal.clone(), fault: None }
+    }
+
+    /// The objects of the principal of a request.
+    pub fn of(incoming: &Incoming, principal: &Principal) -> Self {
+        #[allow(unused_mut)]
+        let mut client = ResponseClient::new(incoming.env.clone(), principal);
+        #[cfg(feature = "fault-injection")]
+        {
+            client.fault = incoming.headers().get("x-fault").map(str::to_owned);
+        }
+        client
+    }
+
+    /// A new chain, for a response that goes on from nothing.
+    pub fn new_chain(&self) -> ChainId {
+        ChainId::new(random_bytes())
+    }
+
+    /// A new id for a response in a chain.
+    pub fn new_id(&self, chain: &ChainId) -> String {
+        chain.response_id(random_bytes())
+    }
+
+    /// What was said up to there, and the chain that a response which goes on from it belongs to. `None` when the response
+    /// is not kept; a conversation that was never used is an empty one.
+    pub async fn history(&self, past: &Past) -> worker::Result<Option<(ChainId, History)>> {
+        let ask = ReadHistory { from: past.clone() };
+        match past {
+            Past::Response(id) => self.find(HISTORY, id, &ask).await,
+            Past::Conversation(id) => {
+                let chain = ChainId::of_conversation(&self.principal.project, id);
+                let history = match self.ask(HISTORY, &chain, &ask).await? {
+                    Found::Here(history) => history,
+                    Found::Elsewhere(_) | Found::Nowhere => {
+                        History { items: Vec::new(), whole: true, maker: None }
+                    }
+                };
+                Ok(Some((chain, history)))
+            }
+        }
+    }
+
+    /// Keeps a response in `chain`: that of its history, or a new one. Without a chain (nothing to go on from, under an id
+    /// that a provider made) its id's home takes it. Tries for as long as the platform allows.
+    pub async fn keep(&self, chain: Option<&ChainId>, keep: &Keep) -> worker::Result<Kept> {
+        let home = ChainId::home(&self.principal.project, &keep.id);
+        let chain = chain.unwrap_or(&home);
+        let kept = self.persist(KEEP, chain, keep);
+        if *chain == home {
+            return kept.await;
+        }
+        let point = Point { id: keep.id.clone(), chain: chain.clone(), created_at: keep.created_at };
+        let (kept, pointed) = join(kept, self.persist(POINT, &home, &point)).await;
+        pointed?;
+        kept
+    }
+
+    /// A response object, as the client got it; `None` if it is not kept.
+    pub async fn read(&self, id: &str) -> worker::Result<Option<Box<RawValue>>> {
+        Ok(self.find(READ, id, &ReadResponse { id: id.to_owned() }).await?.map(|(_, response)| response))
+    }
+
+    /// A page of the items that a response was made from; `None` if it is not kept.
+    pub async fn input_items(&self, ask: &ReadItems) -> worker::Result<Option<Items>> {
+        Ok(self.find(ITEMS, &ask.id, ask).await?.map(|(_, items)| items))
+    }
+
+    /// Deletes a response. False if it is not kept.
+    pub async fn delete(&self, id: &str) -> worker::Result<bool> {
+        let ask = Delete { id: id.to_owned(), at: now() };
+        Ok(self.find::<_, ()>(DELETE, id, &ask).await?.is_some())
+    }
+
+    /// Asks the home of an id, and where that says so, the chain that it points to.
+    async fn find<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        id: &str,
+        ask: &Q,
+    ) -> worker::Result<Option<(ChainId, A)>> {
+        let home = ChainId::home(&self.principal.project, id);
+        let chain = match self.ask(path, &home, ask).await? {
+            Found::Here(found) => return Ok(Some((home, found))),
+            Found::Elsewhere(chain) => chain,
+            Found::Nowhere => return Ok(None),
+        };
+        match self.ask(path, &chain, ask).await? {
+            Found::Here(found) => Ok(Some((chain, found))),
+            Found::Elsewhere(_) | Found::Nowhere => Ok(None),
+        }
+    }
+
+    /// Asks a chain's object, once more if it fails.
+    async fn ask<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        chain: &ChainId,
+        ask: &Q,
+    ) -> worker::Result<Found<A>> {
+        match self.call(path, chain, ask).await {
+            Ok(found) => Ok(found),
+            Err(_) => self.call(path, chain, ask).await,
+        }
+    }
+
+    async fn persist<Q: Serialize>(&self, path: &str, chain: &ChainId, ask: &Q) -> worker::Result<Kept> {
+        for wait in KEEP_RETRY_MS {
+            if let Ok(kept) = self.call(path, chain, ask).await {
+                return Ok(kept);
+            }
+            within(wait, std::future::pending::<()>()).await;
+        }
+        self.call(path, chain, ask).await
+    }
+
+    async fn call<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        chain: &ChainId,
+        ask: &Q,
+    ) -> worker::Result<A> {
+        let place = Place { project: self.principal.project.clone(), chain: chain.clone() };
+        let body = serde_json::to_string(&Asked { place, ask })?;
+        let mut init = RequestInit::new();
+        init.with_method(Method::Post).with_body(Some(JsValue::from_str(&body)));
+        let message = Request::new_with_init(&format!("https://responses{path}"), &init)?;
+        if let Some(fault) = &self.fault {
+            message.headers().set("x-fault", fault)?;
+        }
+        let object = self.principal.response_object_name(chain);
+        let stub = self.env.durable_object("RESPONSES")?.get_by_name(&object)?;
+        let mut answer = stub.fetch_with_request(message).await?;
+        if answer.status_code() != 200 {
+            return Err(format!("the object of a chain answered {}", answer.status_code()).into());
+        }
+        Ok(serde_json::from_slice(&answer.bytes().await?)?)
+    }
+}
