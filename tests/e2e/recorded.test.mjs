@@ -30,8 +30,43 @@ const DIALECT_OF = {
   generate_content: "google",
 };
 
-/** What differs, and why: `[ids or a predicate of the failure, reason]`. */
-const EXCEPTIONS = [];
+const LAST_COUNT = "the counts of a stream's last report fell, the gateway keeps the largest of each";
+const PIECES =
+  "Vertex streams arguments in pieces when asked to, which no dialect can ask: the call is left out";
+
+/** Recordings that differ, in which lines, and why. */
+const EXCEPTIONS = [
+  // To be mended.
+  {
+    ids: `3ab2d5f91eae 6d01c5384177 8bd4a73e4c93 978b93349b03 987decdf3913 a0e7677b48c7 ae5f2cd6f21f b29fa4c3aced
+      c925cf0da488 e18f24494759 eb8a49bbfac5 ec9ce9fd26f6 2daa9efb37d5 b745f178de37`,
+    what: ["usage.input"],
+    why: LAST_COUNT,
+  },
+  { ids: "b30a49dc0663", what: ["usage.output"], why: LAST_COUNT },
+  { ids: "e7fdf5c6edea", what: ["usage.input"], why: "read from the cache and written to it are one here" },
+  { ids: "84a5dad485b2", what: ["error"], why: "a custom tool's free text is streamed as if it were JSON" },
+  {
+    ids: `1a50ecca6342 3591aefd544f 40d24eebf56c 4fa01635df9b 5e94846480cf 6d64a9cb9ecf 6fec108d74db c8e1f6d771a8`,
+    what: ["calls", "stop"],
+    why: PIECES,
+  },
+  // As it should be.
+  {
+    ids: `08e9e4a0463c 10999f8211b1 1b020a526527 686f01c98d9b 734b0648d221 8713c56102f7 933934eaddfd ce02ffe6e500
+      e5a6a6b9da11 e64b9d6eb2fa f40669a2dc5a f658444f3e0e`,
+    what: ["calls", "stop"],
+    why: "the predecessor of tool calls answers `functions` only, which other dialects cannot send",
+  },
+  {
+    ids: "14707f2a98f1 293a48bbb81c 56ec01cd6c7b 8dc7ef1e59ea",
+    what: ["text"],
+    why: "Messages cannot answer with an image, and a text says so",
+  },
+  { ids: "1335e1e2c5be 994f965c9bfb", what: ["stop"], why: "a made-up reason counts as the end" },
+  { ids: "5c9fbe5a83f3 f2f54a4579bc", what: ["text"], why: "by hand: the deltas say less than the whole" },
+  { ids: "d0a5686169d7", what: ["calls"], why: "two calls of one index, which OpenAI's client makes one" },
+];
 
 // ——— What a client reads, in a form in which equal answers are equal
 
@@ -45,36 +80,63 @@ const parsed = (text) => {
 };
 const stopOf = (words, word, calls) => (calls.length > 0 ? "tools" : (words[word] ?? `${word}`));
 
+/** Mistral's content may be a list, thinking in it, which OpenAI's client does not know in a stream. */
+function textOf(content) {
+  if (Array.isArray(content)) return content.map(({ text }) => text ?? "").join("");
+  if (content?.startsWith("[object Object]")) throw new Error("the client cannot read it");
+  return content ?? "";
+}
+
+/** xAI counts reasoning beside the output, not in it; its total tells. */
+function outputOf({ prompt_tokens, completion_tokens, total_tokens, completion_tokens_details: details }) {
+  const reasoning = details?.reasoning_tokens ?? 0;
+  const beside = reasoning > 0 && prompt_tokens + completion_tokens + reasoning === total_tokens;
+  return beside ? total_tokens - prompt_tokens : completion_tokens;
+}
+
+/** A custom tool's input stands in a field of an object where a dialect has no such tools, so here too. */
 const READ = {
   chat(answer) {
     const [{ message, finish_reason }] = answer.choices;
     const { usage } = answer;
-    const calls = (message.tool_calls ?? []).map((call) =>
-      call.type === "custom"
-        ? [call.custom.name, call.custom.input]
-        : [call.function.name, parsed(call.function.arguments)],
+    // `function_call` is the predecessor of `tool_calls`. Snowflake writes what is not there as empty.
+    const former = message.function_call?.name ? [{ function: message.function_call }] : [];
+    const calls = (message.tool_calls ?? former).map(({ custom, function: of }) =>
+      custom?.name ? [custom.name, { input: custom.input }] : [of.name, parsed(of.arguments)],
     );
-    const words = { stop: "end", length: "length", tool_calls: "tools", content_filter: "filter" };
+    const words = {
+      // Snowflake gives no word, Together its own.
+      "": "end",
+      eos: "end",
+      stop: "end",
+      length: "length",
+      tool_calls: "tools",
+      content_filter: "filter",
+    };
+    if (finish_reason === undefined) throw new Error("it does not end");
     return {
-      text: (message.content ?? "") + (message.refusal ?? ""),
+      text: textOf(message.content) + (message.refusal ?? ""),
       calls,
       stop: message.refusal ? "filter" : stopOf(words, finish_reason, calls),
       usage: usage && {
         input: usage.prompt_tokens,
-        output: usage.completion_tokens,
+        output: outputOf(usage),
         cached: usage.prompt_tokens_details?.cached_tokens,
         reasoning: usage.completion_tokens_details?.reasoning_tokens,
       },
     };
   },
   responses({ output, status, incomplete_details, usage }) {
+    if (["queued", "in_progress"].includes(status)) throw new Error("it does not end");
     const calls = output.flatMap((item) => {
       if (item.type === "function_call") return [[item.name, parsed(item.arguments)]];
-      return item.type === "custom_tool_call" ? [[item.name, item.input]] : [];
+      return item.type === "custom_tool_call" ? [[item.name, { input: item.input }]] : [];
     });
     const parts = output.flatMap((item) => (item.type === "message" ? item.content : []));
     const words = {
       completed: "end",
+      // As a recording of a lookalike has it.
+      complete: "end",
       max_output_tokens: "length",
       content_filter: "filter",
     };
@@ -122,15 +184,24 @@ const READ = {
     const blocked = chunks.some(({ promptFeedback }) => promptFeedback?.blockReason);
     const word = chunks.map(({ candidates }) => candidates?.[0]?.finishReason).findLast(Boolean);
     const usage = chunks.map(({ usageMetadata }) => usageMetadata).findLast(Boolean);
-    const filters = ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"];
-    const words = { STOP: "end", MAX_TOKENS: "length" };
+    const filters = [
+      "SAFETY",
+      "RECITATION",
+      "BLOCKLIST",
+      "PROHIBITED_CONTENT",
+      "SPII",
+      "IMAGE_SAFETY",
+      "MODEL_ARMOR",
+    ];
+    // The numbers are those of Vertex' older clients.
+    const words = { STOP: "end", MAX_TOKENS: "length", 1: "end", 2: "length", OTHER: "end" };
     for (const filter of filters) words[filter] = "filter";
     if (!blocked && !word) throw new Error("it does not end");
     return {
       text: parts.map(({ text, thought }) => (thought ? "" : (text ?? ""))).join(""),
       calls,
       stop: blocked ? "filter" : stopOf(words, word, calls),
-      usage: usage && {
+      usage: usage?.promptTokenCount !== undefined && {
         input: sum(usage.promptTokenCount, usage.toolUsePromptTokenCount),
         output: sum(usage.candidatesTokenCount, usage.thoughtsTokenCount),
         cached: usage.cachedContentTokenCount,
@@ -239,26 +310,18 @@ async function startRecorded(recordings) {
   return { url: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
 }
 
-/** The prefix of a recording's model: one declared provider for each provider and dialect, Google's and Anthropic's own. */
-function prefixOf({ provider, endpoint }) {
-  const dialect = DIALECT_OF[endpoint];
-  return { messages: "anthropic", google: "google" }[dialect] ?? `${provider}-${dialect}`;
-}
+/** The prefix of a recording's model: one declared provider for each provider and dialect, so that no other is spoken. */
+const prefixOf = ({ provider, endpoint }) => `${provider}-${DIALECT_OF[endpoint]}`;
 
 function varsFor(recordings, url) {
-  const declared = recordings
-    .filter(({ endpoint }) => ["chat", "responses"].includes(DIALECT_OF[endpoint]))
-    .map((recording) => [
+  const declared = recordings.map((recording) => {
+    const dialect = DIALECT_OF[recording.endpoint];
+    return [
       prefixOf(recording),
-      { base_url: `${url}/v1`, dialects: [DIALECT_OF[recording.endpoint]] },
-    ]);
-  return {
-    ANTHROPIC_BASE_URL: url,
-    ANTHROPIC_API_KEY: "recorded",
-    GOOGLE_BASE_URL: url,
-    GOOGLE_API_KEY: "recorded",
-    PROVIDERS: JSON.stringify(Object.fromEntries(declared)),
-  };
+      { base_url: `${url}/${dialect === "google" ? "v1beta" : "v1"}`, dialects: [dialect] },
+    ];
+  });
+  return { PROVIDERS: JSON.stringify(Object.fromEntries(declared)) };
 }
 
 async function inParallel(items, work) {
@@ -291,9 +354,8 @@ test("what a provider answered reaches the clients of the other dialects unchang
     try {
       const direct = { baseURL: upstream.url, apiKey: "recorded" };
       truth = READ[own](await ASK[own](direct, `case-${id}`, streamed));
-    } catch (error) {
+    } catch {
       score.unread += 1;
-      if (process.env.RECORDED_DEBUG) console.log("unread", id, row, error.message);
       return;
     }
     for (const client of ["chat", "responses", "messages"].filter((dialect) => dialect !== own)) {
@@ -308,7 +370,7 @@ test("what a provider answered reaches the clients of the other dialects unchang
       const count = (score[client] ??= { good: 0, all: 0 });
       count.all += 1;
       if (lines.length === 0) count.good += 1;
-      else failures.push({ id, provider, endpoint, client, kind, recording, lines });
+      else failures.push({ id, provider, endpoint, client, kind, lines });
     }
   });
   console.log(
@@ -320,18 +382,19 @@ test("what a provider answered reaches the clients of the other dialects unchang
     );
     console.log(row + [...cells, score.unread].map((cell) => String(cell).padStart(12)).join(""));
   }
-  const known = ([which], failure) =>
-    typeof which === "function" ? which(failure) : which.split(" ").includes(failure.id);
-  const unknown = failures.filter((failure) => !EXCEPTIONS.some((exception) => known(exception, failure)));
+  const covers = ({ ids, what }, { id, lines }) =>
+    ids.includes(id) && lines.every((line) => what.some((start) => line.startsWith(start)));
+  const unknown = failures.filter((failure) => !EXCEPTIONS.some((exception) => covers(exception, failure)));
   for (const { id, provider, endpoint, client, kind, lines } of unknown) {
     const short = lines.map((line) => (line.length > 600 ? `${line.slice(0, 600)}…` : line));
     console.log(`${id} ${provider} ${endpoint} ${kind} to ${client}: ${short.join("; ")}`);
   }
-  const stale = EXCEPTIONS.filter((exception) => !failures.some((failure) => known(exception, failure)));
-  assert.deepEqual(
-    stale.map(([, reason]) => reason),
-    [],
-    "an exception that none is",
-  );
+  const read = new Set(recordings.map(({ id }) => id));
+  const failed = new Set(failures.map(({ id }) => id));
+  const excepted = EXCEPTIONS.flatMap(({ ids }) => ids.split(/\s+/));
+  const stale = excepted.filter((id) => !failed.has(id) && (read.has(id) || OF_EACH === Infinity));
+  assert.deepEqual(stale, [], "exceptions that none are");
+  const unread = [...scores.values()].reduce((total, score) => total + score.unread, 0);
+  assert.ok(unread < recordings.length / 20, `${unread} recordings cannot be read by their own clients`);
   assert.equal(unknown.length, 0, `${unknown.length} answers do not reach a client as they were given`);
 });
