@@ -118,7 +118,7 @@ pub enum Delta {
     Message(Message),
     /// Why the model stopped.
     Stop(Stop),
-    /// Token counts so far; counts only grow, so the larger ones hold.
+    /// Token counts so far; the later ones hold where they say anything.
     Usage(Usage),
     /// The provider says that the answer is whole; nothing of substance follows.
     End,

@@ -368,16 +368,22 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Both reports as one. Counts only grow while an answer streams, but a report may leave out what an earlier one
-    /// gave (Messages spreads them over two events), so the larger of each holds.
+    /// Both reports as one. The later one holds where it says anything: a report may leave out what an earlier one gave
+    /// (Messages spreads them over two events), and some providers correct themselves downwards.
     #[must_use]
     pub fn with(self, later: Usage) -> Self {
+        let newer = |before: u64, now: u64| if now > 0 { now } else { before };
         Usage {
-            input: self.input.max(later.input),
-            output: self.output.max(later.output),
-            cached: self.cached.max(later.cached),
-            cache_write: self.cache_write.max(later.cache_write),
-            reasoning: self.reasoning.max(later.reasoning),
+            // An input without the part that was cached, where an earlier report had one, is no whole input.
+            input: if later.cached == 0 && self.cached > 0 {
+                self.input.max(later.input)
+            } else {
+                newer(self.input, later.input)
+            },
+            output: newer(self.output, later.output),
+            cached: newer(self.cached, later.cached),
+            cache_write: newer(self.cache_write, later.cache_write),
+            reasoning: newer(self.reasoning, later.reasoning),
         }
     }
 }
