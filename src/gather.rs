@@ -385,14 +385,18 @@ impl Gathered {
         let others: Vec<usize> =
             teller.told.iter().filter(|(_, told)| !told.closed).map(|(other, _)| *other).collect();
         for other in others {
-            let Some(part) = self.parts.get(other) else { continue };
-            let torn = matches!(&part.kind, PartKind::ToolCall(call)
-                if serde_json::from_str::<serde::de::IgnoredAny>(&call.arguments).is_err()
-                    && !self.open.values().any(|open| open.at == other
-                        && serde_json::from_str::<serde::de::IgnoredAny>(&open.input).is_ok()));
-            if !torn {
-                teller.close(other, part);
+            let Some(mut part) = self.parts.get(other).cloned() else { continue };
+            if let PartKind::ToolCall(call) = &mut part.kind {
+                // The provider has not ended it yet; what it sent is all in the slot.
+                let slot = self.open.values().find(|open| open.at == other && !open.input.is_empty());
+                if let Some(open) = slot {
+                    call.arguments.clone_from(&open.input);
+                }
+                if serde_json::from_str::<serde::de::IgnoredAny>(&call.arguments).is_err() {
+                    continue;
+                }
             }
+            teller.close(other, &part);
         }
         if let Some(part) = self.parts.get(at) {
             teller.open(at, part);

@@ -373,13 +373,10 @@ impl Usage {
     #[must_use]
     pub fn with(self, later: Usage) -> Self {
         let newer = |before: u64, now: u64| if now > 0 { now } else { before };
+        // An input without the part that was cached, where an earlier report had one, is no whole input.
+        let lacks_cache = later.cached + later.cache_write == 0 && self.cached + self.cache_write > 0;
         Usage {
-            // An input without the part that was cached, where an earlier report had one, is no whole input.
-            input: if later.cached == 0 && self.cached > 0 {
-                self.input.max(later.input)
-            } else {
-                newer(self.input, later.input)
-            },
+            input: if lacks_cache { self.input.max(later.input) } else { newer(self.input, later.input) },
             output: newer(self.output, later.output),
             cached: newer(self.cached, later.cached),
             cache_write: newer(self.cache_write, later.cache_write),

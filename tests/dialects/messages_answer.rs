@@ -511,3 +511,21 @@ fn an_answer_that_begins_anew_closes_what_it_had_begun_with_what_was_told() {
         ]
     );
 }
+
+#[test]
+fn the_free_text_of_a_custom_tool_is_streamed_as_a_field_of_an_object() {
+    let call = ToolCall { id: "c1".into(), name: "sql".into(), custom: true, ..ToolCall::default() };
+    let whole = ToolCall { arguments: "SELECT \"a\"\n".into(), ..call.clone() };
+    let steps = [
+        open(0, PartKind::ToolCall(call)),
+        input(0, "SELECT \""),
+        input(0, "a\"\n"),
+        close(0, PartKind::ToolCall(whole)),
+        end(Stop::ToolCalls),
+    ];
+    let sent: String = events(&told(chat(), &steps))
+        .iter()
+        .filter_map(|event| event["delta"]["partial_json"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(serde_json::from_str::<Value>(&sent).unwrap(), json!({"input": "SELECT \"a\"\n"}));
+}

@@ -36,8 +36,6 @@ const PIECES =
 /** Recordings that differ, in which lines, and why. */
 const EXCEPTIONS = [
   // To be mended.
-  { ids: "e7fdf5c6edea", what: ["usage.input"], why: "read from the cache and written to it are one here" },
-  { ids: "84a5dad485b2", what: ["error"], why: "a custom tool's free text is streamed as if it were JSON" },
   {
     ids: `1a50ecca6342 3591aefd544f 40d24eebf56c 4fa01635df9b 5e94846480cf 6d64a9cb9ecf 6fec108d74db c8e1f6d771a8`,
     what: ["calls", "stop"],

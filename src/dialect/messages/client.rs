@@ -71,6 +71,8 @@ enum BlockKind {
     Text,
     Thinking,
     ToolUse,
+    /// A call with free text, which stands in a field of an object.
+    CustomCall,
 }
 
 impl StreamWriter {
@@ -151,7 +153,7 @@ impl StreamWriter {
                 (BlockKind::Thinking, json!({"type": "thinking", "thinking": "", "signature": ""}))
             }
             PartKind::ToolCall(call) => (
-                BlockKind::ToolUse,
+                if call.custom { BlockKind::CustomCall } else { BlockKind::ToolUse },
                 json!({"type": "tool_use", "id": call.id, "name": call.name, "input": {}}),
             ),
             _ => {
@@ -162,7 +164,10 @@ impl StreamWriter {
             }
         };
         self.open.insert(at, Block { index: self.next, kind });
-        self.begin_block(&block, out);
+        let index = self.begin_block(&block, out);
+        if kind == BlockKind::CustomCall {
+            delta(out, index, json!({"type": "input_json_delta", "partial_json": "{\"input\":\""}));
+        }
     }
 
     fn begin_block(&mut self, block: &Value, out: &mut String) -> usize {
@@ -205,6 +210,13 @@ impl StreamWriter {
                 self.said += tokens::of_text(json);
                 delta(out, index, json!({"type": "input_json_delta", "partial_json": json}));
             }
+            (BlockKind::CustomCall, Growth::Input(text)) => {
+                self.said += tokens::of_text(text);
+                let quoted = Value::from(text.as_str()).to_string();
+                let inner =
+                    quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
+                delta(out, index, json!({"type": "input_json_delta", "partial_json": inner}));
+            }
             (BlockKind::Text, Growth::Extra(name, Value::Array(sources)))
                 if matches!(name.as_str(), "annotations" | "citations") =>
             {
@@ -223,7 +235,10 @@ impl StreamWriter {
         {
             self.whole(block, out);
         }
-        if let Some(Block { index, .. }) = self.open.remove(&at) {
+        if let Some(Block { index, kind }) = self.open.remove(&at) {
+            if kind == BlockKind::CustomCall {
+                delta(out, index, json!({"type": "input_json_delta", "partial_json": "\"}"}));
+            }
             event(out, "content_block_stop", json!({ "index": index }));
         }
     }
@@ -356,10 +371,13 @@ fn usage(usage: Option<Usage>, frame: &Frame, said: u64) -> Value {
         output: said.max(1),
         ..Usage::default()
     });
+    // Some providers count what they read from their cache and wrote to it as one.
+    let cached = usage.cached.min(usage.input);
+    let written = usage.cache_write.min(usage.input - cached);
     let mut object = json!({
-        "input_tokens": usage.input.saturating_sub(usage.cached).saturating_sub(usage.cache_write),
-        "cache_creation_input_tokens": usage.cache_write,
-        "cache_read_input_tokens": usage.cached,
+        "input_tokens": usage.input - cached - written,
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": cached,
         "output_tokens": usage.output,
     });
     if let (true, Value::Object(fields)) = (usage.reasoning > 0, &mut object) {
