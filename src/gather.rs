@@ -405,8 +405,11 @@ impl Gathered {
 
     fn tell_growth(&mut self, at: usize, growth: Growth) {
         let Some(teller) = &self.teller else { return };
-        if matches!(self.parts.get(at).map(|part| &part.kind), Some(PartKind::Other(_)) | None) {
-            return;
+        match self.parts.get(at).map(|part| &part.kind) {
+            Some(PartKind::Other(_)) | None => return,
+            // Nobody could be told what is called.
+            Some(PartKind::ToolCall(call)) if call.name.is_empty() => return,
+            Some(_) => {}
         }
         if !teller.told.contains_key(&at) {
             self.tell_open(at);
@@ -490,13 +493,14 @@ impl Teller {
         let Some(told) = self.told.get_mut(&at).filter(|told| !told.closed) else { return };
         told.closed = true;
         let number = told.number;
-        if let PartKind::ToolCall(call) = &part.kind
+        let mut part = part.clone();
+        if let PartKind::ToolCall(call) = &mut part.kind
             && !told.input
         {
-            let whole = call.written_arguments().to_owned();
-            self.steps.push(Step::Grow { at: number, growth: Growth::Input(whole) });
+            call.arguments = call.written_arguments().to_owned();
+            self.steps.push(Step::Grow { at: number, growth: Growth::Input(call.arguments.clone()) });
         }
-        self.steps.push(Step::Close { at: number, part: part.clone() });
+        self.steps.push(Step::Close { at: number, part });
     }
 }
 
