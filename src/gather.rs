@@ -350,11 +350,23 @@ impl Gathered {
     }
 
     fn tell_opened(&mut self, at: usize) {
+        if self.teller.is_none() {
+            return;
+        }
         let Some(part) = self.parts.get(at) else { return };
-        match &part.kind {
+        match part.kind.clone() {
             // Opened with its first words; kept whole, told when it is.
-            PartKind::Text(_) | PartKind::Refusal(_) | PartKind::Other(_) => {}
-            PartKind::Reasoning(reasoning) if *reasoning == Reasoning::default() => {}
+            PartKind::Text(words) | PartKind::Refusal(words) if words.is_empty() => {}
+            PartKind::Other(_) => {}
+            PartKind::Text(words) | PartKind::Refusal(words) => self.tell_growth(at, Growth::Text(words)),
+            PartKind::Reasoning(reasoning) => {
+                if !reasoning.text.is_empty() {
+                    self.tell_growth(at, Growth::Text(reasoning.text));
+                }
+                if let Some(seal) = reasoning.sealed {
+                    self.tell_growth(at, Growth::Sealed(seal));
+                }
+            }
             PartKind::ToolCall(_) => self.tell_call(at, String::new()),
             _ => self.tell_whole(at),
         }

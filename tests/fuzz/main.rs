@@ -27,14 +27,10 @@ const UPSTREAMS: &[(Dialect, &str, &str)] = &[
     (Dialect::Chat, "openai", "gpt-5.4"),
     (Dialect::Messages, "anthropic", "claude-sonnet-4-5"),
     (Dialect::Google, "google", "gemini-2.5-flash"),
-    // RESPONSES: (Dialect::Responses, "openai", "gpt-5.4"),
+    (Dialect::Responses, "openai", "gpt-5.4"),
 ];
 /// Who asks.
-const CLIENTS: &[Dialect] = &[
-    Dialect::Chat,
-    Dialect::Messages,
-    // RESPONSES: Dialect::Responses,
-];
+const CLIENTS: &[Dialect] = &[Dialect::Chat, Dialect::Messages, Dialect::Responses];
 
 struct Random(u64);
 

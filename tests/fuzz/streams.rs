@@ -199,7 +199,9 @@ fn tell(client: Dialect, upstream: &Origin, chunks: &[&[u8]]) -> Told {
 #[test]
 fn a_stream_is_told_well_whatever_it_holds_and_however_it_is_cut() {
     rounds(|random| {
-        let (upstream, provider, _) = *random.pick(UPSTREAMS);
+        // Responses says everything twice, so its mutated streams contradict themselves; recordings stand for it.
+        let said_once = UPSTREAMS.split_last().unwrap().1;
+        let (upstream, provider, _) = *random.pick(said_once);
         let client = *random.pick(CLIENTS);
         let upstream = origin(upstream, provider);
         let bytes = stream(upstream.dialect, random);
