@@ -5,8 +5,13 @@
 pub mod address;
 pub mod context;
 pub mod database;
+pub mod gap;
 pub mod note;
+pub mod plan;
 pub mod public;
 pub mod reconcile;
+pub mod render;
 pub mod schema;
+pub mod settings;
+pub mod state;
 pub mod store;
