@@ -3,6 +3,7 @@
 //! Invariant: everything here is synchronous over a [`database::Database`]; nothing calls a model or a network.
 
 pub mod address;
+pub mod cache_lifetime;
 pub mod context;
 pub mod database;
 pub mod gap;
