@@ -5,16 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Whose memory a thread draws on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// Its own.
-    #[default]
-    Thread,
-    /// Its own, and what is known of its resource from other threads.
-    Resource,
-}
+use super::address::Scope;
 
 /// How a thread's memory works.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::settings::{Overrides, Scope, Settings};
+use super::address::Scope;
+use super::cache_lifetime::Lifetime;
+use super::settings::{Overrides, Settings};
 
 /// After so many failed cycles in a row the observer is left alone for a while.
 const LATCH_AFTER: u32 = 3;
@@ -28,6 +30,8 @@ pub struct State {
     pub model: Option<String>,
     /// The log or the profile has changed since that provider saw the prompt.
     pub prefix_changed: bool,
+    /// How long providers keep this thread's prompts in their caches.
+    pub lifetime: Option<Lifetime>,
     /// Keeps a failing observer from being asked without end.
     pub latch: Latch,
     /// The scope that the last request asked for.
