@@ -5,6 +5,7 @@
 pub mod address;
 pub mod context;
 pub mod database;
+pub mod fault;
 pub mod note;
 pub mod public;
 pub mod reconcile;
