@@ -16,7 +16,7 @@ use memory_gateway::time;
 use memory_gateway::turn::{Media, Message, Part, PartKind, Role, Source, Stop, ToolCall, ToolResult};
 
 /// Tuesday, 24 November 2026, 14:03 UTC.
-const NOON: u64 = 1_795_528_980_000;
+const TUESDAY: u64 = 1_795_528_980_000;
 
 fn utc(_: u64) -> i32 {
     0
@@ -60,10 +60,10 @@ fn media(source: Source, media_type: Option<&str>, name: Option<&str>) -> Media 
     Media { source, media_type: media_type.map(Into::into), name: name.map(Into::into), detail: None }
 }
 
-/// The transcript of messages that were all said at noon, with this log.
+/// The transcript of messages that were all said on that Tuesday, with this log.
 fn written_with(messages: &[Message], log: &str) -> String {
     let said: Vec<Said<'_>> =
-        messages.iter().map(|message| Said { message, at: NOON, incomplete: false }).collect();
+        messages.iter().map(|message| Said { message, at: TUESDAY, incomplete: false }).collect();
     memory_gateway::memory::transcript::write(&said, log, &utc)
 }
 

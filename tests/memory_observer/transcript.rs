@@ -10,7 +10,7 @@ use memory_gateway::turn::{Message, Part, PartKind, Reasoning, Role, Source};
 use serde_json::{Value, json};
 
 use crate::{
-    NOON, assistant, at, berlin, call, content, content_with, draft, drafts, media, result, user, utc,
+    TUESDAY, assistant, at, berlin, call, content, content_with, draft, drafts, media, result, user, utc,
     written,
 };
 
@@ -53,7 +53,7 @@ fn a_transcript_says_who_spoke_when_and_what() {
 | Quick!
 "
     );
-    let cut = [Said { message: &messages[0], at: NOON, incomplete: true }];
+    let cut = [Said { message: &messages[0], at: TUESDAY, incomplete: true }];
     assert_eq!(
         transcript::write(&cut, "", &utc).lines().next(),
         Some("#1 user (cut short), Tuesday 2026-11-24 14:03")
