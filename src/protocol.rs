@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::memory::address::Scope;
 use crate::memory::context::Item;
+use crate::memory::settings::Overrides;
 use crate::memory::store::TurnStatus;
 use crate::turn::{Message, Stop, Usage};
 
@@ -44,6 +46,15 @@ pub struct Prepare {
     /// The client marked the request as a retry.
     #[serde(default)]
     pub repeated: bool,
+    /// How far memory is to reach; `None` leaves it to the settings.
+    #[serde(default)]
+    pub scope: Option<Scope>,
+    /// The user's time zone by its IANA name; `None` leaves it to the settings.
+    #[serde(default)]
+    pub time_zone: Option<String>,
+    /// What the project says otherwise than the deployment.
+    #[serde(default)]
+    pub project: Overrides,
     /// The request's messages in order, system texts left out.
     pub messages: Vec<Message>,
 }
@@ -63,9 +74,17 @@ pub enum Prepared {
         /// What is told beside messages.
         #[serde(default)]
         injection: Injection,
+        /// The resource's profile belongs in front of it, and the thread does not have it yet.
+        #[serde(default)]
+        wants_profile: bool,
+        /// Estimated tokens of all messages and texts of the prompt.
+        #[serde(default)]
+        prompt_tokens: u64,
     },
     /// The thread belongs to another resource.
     NotFound,
+    /// The turn began before the thread was deleted.
+    Deleted,
     /// The request holds more messages than a turn can.
     TooManyMessages,
 }
@@ -115,6 +134,12 @@ pub struct Commit {
     pub provider: String,
     /// The model that answered.
     pub model: String,
+    /// The resource's profile as it went to the model, where the thread wanted it.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// Our estimate of the prompt's tokens, all of it; `None` where it was not made.
+    #[serde(default)]
+    pub prompt_tokens: Option<u64>,
 }
 
 /// The answer to [`Commit`].
@@ -127,6 +152,8 @@ pub enum Committed {
     UnknownTurn,
     /// The thread belongs to another resource; nothing was stored.
     NotFound,
+    /// The thread was deleted after the turn began; nothing was stored.
+    Deleted,
     /// The request holds more messages than a turn can; nothing was stored.
     TooManyMessages,
 }
@@ -184,6 +211,8 @@ mod tests {
             tokens: 0,
             remembered: 0,
             injection: Injection::default(),
+            wants_profile: false,
+            prompt_tokens: 0,
         };
         assert_eq!(serde_json::from_str::<Prepared>(old).unwrap(), ready);
         assert_eq!(serde_json::from_str::<Injection>(r#"{"later":1}"#).unwrap(), Injection::default());

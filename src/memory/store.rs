@@ -67,9 +67,10 @@ const SCHEMA: &[&str] = &[
         id INTEGER PRIMARY KEY AUTOINCREMENT, segment INTEGER NOT NULL, parent INTEGER,
         priority TEXT NOT NULL, speaker TEXT NOT NULL, said_at INTEGER NOT NULL, refers TEXT, key TEXT,
         text TEXT NOT NULL, sources TEXT NOT NULL, last_source INTEGER NOT NULL, tokens INTEGER NOT NULL,
-        status TEXT NOT NULL, superseded_by INTEGER, created_at INTEGER NOT NULL
+        status TEXT NOT NULL, superseded_by INTEGER, frozen INTEGER NOT NULL DEFAULT 0, created_at INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX notes_by_status ON notes (status, id);
+    CREATE INDEX unfrozen_notes ON notes (status, id) WHERE frozen = 0;
     CREATE INDEX notes_by_segment ON notes (segment, id);
     CREATE INDEX notes_by_successor ON notes (superseded_by) WHERE superseded_by IS NOT NULL;
     CREATE TABLE render (
@@ -211,6 +212,11 @@ impl<D: Database> Store<D> {
             return Ok(None);
         }
         Store::open(database).map(Some)
+    }
+
+    /// The database below.
+    pub fn database(&self) -> &D {
+        &self.0
     }
 
     /// Gives the database back.

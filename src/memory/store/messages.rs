@@ -323,6 +323,24 @@ impl<D: Database> Store<D> {
         self.read_messages(rows)
     }
 
+    /// The places of the messages that a segment has claimed and no branch replaced, in order.
+    pub fn claimed_places(&self, segment: i64) -> Result<Vec<i64>, D::Error> {
+        self.places("segment = ?1 AND superseded_by IS NULL", &[segment.into()])
+    }
+
+    /// The places of raw messages whose segment is in use.
+    pub fn left_behind(&self) -> Result<Vec<i64>, D::Error> {
+        self.places(
+            "covered = 0 AND superseded_by IS NULL AND segment IN (SELECT id FROM segments WHERE state = 'active')",
+            &[],
+        )
+    }
+
+    fn places(&self, which: &str, values: &[Value]) -> Result<Vec<i64>, D::Error> {
+        let rows = self.0.query(&format!("SELECT seq FROM messages WHERE {which} ORDER BY seq"), values)?;
+        Ok(rows.iter().map(|row| row.integer(0)).collect())
+    }
+
     /// Gives messages to a segment; `None` makes them free again.
     pub fn claim(&self, seqs: &[i64], segment: Option<i64>) -> Result<(), D::Error> {
         self.mark("segment = ?1", segment.into(), seqs)
