@@ -3,8 +3,9 @@
 //! (<https://openrouter.ai/docs/features/prompt-caching>).
 //!
 //! Invariant: a request has our marks or the caller's, never both, and at most the four that the API takes: behind the
-//! caller's instructions, behind our stable texts, and behind the messages before the newest. A mark moves only behind
-//! what the request before it had, and within reach of that one's.
+//! caller's instructions, behind our stable texts, behind the messages before the newest, and where that mark was in the
+//! request before. With the last one, what was cached is found again however long the conversation has grown meanwhile:
+//! from a mark, the API looks back over some twenty blocks only.
 
 use std::borrow::Cow;
 
@@ -22,8 +23,6 @@ use crate::providers::OPENROUTER;
 const HINT: &str = "cache_control";
 /// The mark.
 const EPHEMERAL: &str = r#"{"type":"ephemeral"}"#;
-/// How many blocks the API looks back from a mark, the marked one included, for what an earlier request has cached.
-const REACH: usize = 20;
 /// Blocks of Messages that may be marked, beside texts. Thinking must not be, and of other types it is not known.
 const MARKED_TYPES: [&str; 5] = ["image", "document", "search_result", "tool_use", "tool_result"];
 
@@ -101,8 +100,7 @@ fn of_instructions<'a>(blocks: &[Block<'a>], injection: &Injection) -> Vec<Block
     callers.into_iter().chain(stable).copied().collect()
 }
 
-/// The last block before the newest message of the user's or of a tool. Where the mark of the request before is out of
-/// reach from there, its place is marked, too.
+/// The last block before the newest message of the user's or of a tool, and the one that was it in the request before.
 fn of_history<'a>(dialect: Dialect, messages: &[Element<'a>]) -> Vec<Block<'a>> {
     let blocks: Vec<(usize, &Element<'a>, Block<'a>)> = messages
         .iter()
@@ -121,7 +119,7 @@ fn of_history<'a>(dialect: Dialect, messages: &[Element<'a>]) -> Vec<Block<'a>> 
     let earlier = newest(input, true)
         .and_then(|answer| newest(answer, false))
         .and_then(last_before)
-        .filter(|earlier| last - earlier >= REACH);
+        .filter(|earlier| *earlier < last);
     earlier.into_iter().chain([last]).filter_map(|at| blocks.get(at)).map(|(_, _, block)| *block).collect()
 }
 
