@@ -23,8 +23,8 @@ use crate::memory::address::{Address, Mode};
 use crate::memory::context::Item;
 use crate::memory::store::TurnStatus;
 use crate::plan::{Plan, ask_for_usage};
-use crate::prompt;
-use crate::protocol::{Prepare, Prepared, ThreadKey};
+use crate::prompt::{self, Target};
+use crate::protocol::{Injection, Prepare, Prepared, ThreadKey};
 use crate::providers::Provider;
 use crate::providers::quirk::Quirk;
 use crate::reply::MemoryStatus;
@@ -68,6 +68,7 @@ struct Remembered {
     status: MemoryStatus,
     tokens: u64,
     items: Vec<Item>,
+    injection: Injection,
     report: Report,
     took_ms: u64,
 }
@@ -105,8 +106,15 @@ async fn start(
     if let (Some(address), Some(conversation)) = (address, &conversation) {
         remembered = Some(remember(inference, address, &plan, &body, &route, conversation).await?);
     }
-    let items = remembered.as_mut().map(|remembered| std::mem::take(&mut remembered.items));
-    let written = write(inference, &route, &plan, &body, conversation, items, state.as_ref());
+    let told = remembered
+        .as_mut()
+        .map(|remembered| (std::mem::take(&mut remembered.items), std::mem::take(&mut remembered.injection)));
+    let prompt = conversation.map(|conversation| {
+        let (items, injection) =
+            told.unwrap_or_else(|| (kept(prompt::count_messages(&conversation)), Injection::default()));
+        Prompt { conversation, items, injection }
+    });
+    let written = write(inference, &route, &plan, &body, prompt, state.as_ref());
     let Written { bytes: sent, way, ignored } = match written {
         Ok(written) => written,
         Err(error) => return Err(refused(error, remembered)),
@@ -149,14 +157,23 @@ fn refused(error: Error, remembered: Option<Remembered>) -> Refused {
     Refused { error, report: remembered.map(|remembered| remembered.report.with_status(status)) }
 }
 
+/// What the model is to see.
+struct Prompt<'a> {
+    /// What the client sent.
+    conversation: Conversation<'a>,
+    /// What takes the place of its messages.
+    items: Vec<Item>,
+    /// What is told beside them.
+    injection: Injection,
+}
+
 /// Writes the request as the provider is to get it.
 fn write(
     inference: &Inference,
     route: &Route<'_>,
     plan: &Plan,
     body: &Body<'_>,
-    conversation: Option<Conversation<'_>>,
-    items: Option<Vec<Item>>,
+    prompt: Option<Prompt<'_>>,
     state: Option<&ResponseState>,
 ) -> Result<Written, Error> {
     let target = Origin { dialect: plan.upstream, provider: route.provider.name.clone() };
@@ -170,32 +187,34 @@ fn write(
         streams_upstream,
         hides_usage: false,
     };
-    let items = items.or_else(|| {
-        let messages = conversation.as_ref().map(prompt::count_messages)?;
-        Some((0..messages).map(Item::Keep).collect())
-    });
+    let for_model = Target { provider: &provider.name, model: &route.model };
     if !plan.translates() {
         let mut edits = inference.model_edit(body, route);
-        if let (Some(conversation), Some(mut items)) = (&conversation, items) {
-            if plan.has_wrapped_seals {
-                items = prompt::unsealed(conversation, items);
+        let bytes = match prompt {
+            None => body.edited(edits),
+            Some(Prompt { conversation, mut items, injection }) => {
+                if plan.has_wrapped_seals {
+                    items = prompt::unsealed(&conversation, items);
+                }
+                edits.extend(prompt::edit(plan.client, body, &conversation, &items, &injection, for_model));
+                if plan.client == Dialect::Chat
+                    && plan.streams
+                    && provider.usage_option()
+                    && let Some(edit) = ask_for_usage(body)
+                {
+                    edits.push(edit);
+                    way.hides_usage = true;
+                }
+                prompt::with_cache_hints(plan.upstream, body.edited(edits), &injection, for_model)
             }
-            edits.extend(prompt::edit(plan.client, body, conversation, &items, &target.provider));
-            if plan.client == Dialect::Chat
-                && plan.streams
-                && provider.usage_option()
-                && let Some(edit) = ask_for_usage(body)
-            {
-                edits.push(edit);
-                way.hides_usage = true;
-            }
-        }
-        let (bytes, ignored) = adapted(provider, plan.upstream, body, body.edited(edits))?;
+        };
+        let (bytes, ignored) = adapted(provider, plan.upstream, body, bytes)?;
         return Ok(Written { bytes, way, ignored });
     }
-    let (Some(conversation), Some(items)) = (conversation, items) else { return Err(Error::internal()) };
+    let Some(Prompt { conversation, items, injection }) = prompt else { return Err(Error::internal()) };
     let entries = prompt::entries(plan.client, conversation, items);
     let mut request = plan.client.read_request(body, entries)?;
+    prompt::inject(&mut request, &injection);
     let model = std::mem::replace(&mut request.model, route.model.clone());
     request.stream = streams_upstream;
     let stream_usage = request.stream_usage;
@@ -215,7 +234,8 @@ fn write(
         echo: if plan.client == Dialect::Responses { responses::echo(body) } else { Default::default() },
         origin: target,
     });
-    Ok(Written { bytes: text.into_bytes(), way, ignored })
+    let bytes = prompt::with_cache_hints(way.target.dialect, text.into_bytes(), &injection, for_model);
+    Ok(Written { bytes, way, ignored })
 }
 
 /// A request in the client's own form, made fit for a provider that wants some of it otherwise; and the names of the
@@ -261,7 +281,7 @@ async fn remember(
         messages: prompt::messages(conversation),
     };
     let asked_at = now();
-    let (status, tokens, items) =
+    let (status, tokens, items, injection) =
         begin(&thread, &beginning, inference.incoming.config.memory_deadline_ms).await?;
     if status == MemoryStatus::Degraded {
         log::event(
@@ -270,27 +290,32 @@ async fn remember(
         );
     }
     let report = Report::new(thread, beginning, &route.provider.name, &route.model);
-    Ok(Remembered { status, tokens, items, report, took_ms: now() - asked_at })
+    Ok(Remembered { status, tokens, items, injection, report, took_ms: now() - asked_at })
 }
 
 async fn begin(
     thread: &ThreadClient,
     beginning: &Prepare,
     deadline_ms: u32,
-) -> Result<(MemoryStatus, u64, Vec<Item>), Error> {
+) -> Result<(MemoryStatus, u64, Vec<Item>, Injection), Error> {
     match thread.prepare(beginning, deadline_ms).await {
-        Some(Prepared::Ready { items, tokens, remembered, .. }) => {
+        Some(Prepared::Ready { items, tokens, remembered, injection }) => {
             let status = match (beginning.inject, remembered) {
                 (false, _) => MemoryStatus::Off,
                 (true, 0) => MemoryStatus::Empty,
                 (true, _) => MemoryStatus::Hit,
             };
-            Ok((status, tokens, items))
+            Ok((status, tokens, items, injection))
         }
         Some(Prepared::NotFound) => Err(Error::thread_not_found()),
         Some(Prepared::TooManyMessages) => {
             Err(Error::bad_request("The request holds too many messages to be remembered. Send fewer."))
         }
-        None => Ok((MemoryStatus::Degraded, 0, (0..beginning.messages.len()).map(Item::Keep).collect())),
+        None => Ok((MemoryStatus::Degraded, 0, kept(beginning.messages.len()), Injection::default())),
     }
+}
+
+/// The items that leave so many messages as they are.
+fn kept(messages: usize) -> Vec<Item> {
+    (0..messages).map(Item::Keep).collect()
 }

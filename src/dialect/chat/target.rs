@@ -6,7 +6,8 @@
 use serde_json::{Map, Value, json};
 
 use super::server::{
-    call_id, is_legal_name, legal_name, max_tokens_field, takes_file_urls, takes_stream_options,
+    call_id, is_legal_name, legal_name, max_tokens_field, takes_cache_hints, takes_file_urls,
+    takes_stream_options,
 };
 use super::write::{To, is_cache_hint, media_of_result, write_content, write_elements};
 use crate::error::Error;
@@ -206,7 +207,11 @@ fn write_messages(request: &Request, target: &Origin) -> Result<Vec<Value>, Erro
                     parts.iter().filter(|part| matches!(part.kind, PartKind::Text(_))).collect();
                 let to = To { target, native: false, anew: true };
                 if !parts.is_empty() {
-                    out.push(json!({"role": "system", "content": write_content(&parts, to)}));
+                    let content = match glued(&parts, target) {
+                        Some(text) => text.into(),
+                        None => write_content(&parts, to),
+                    };
+                    out.push(json!({"role": "system", "content": content}));
                 }
             }
             Entry::Message { message, place } => {
@@ -235,6 +240,19 @@ fn write_messages(request: &Request, target: &Origin) -> Result<Vec<Value>, Erro
         mend(message, &target.provider);
     }
     Ok(out)
+}
+
+/// Several texts of an instruction as one: every server takes a text there, and not every one takes parts. `None` where
+/// parts are taken and may carry cache hints.
+fn glued(parts: &[&Part], target: &Origin) -> Option<String> {
+    let texts: Vec<&str> = parts
+        .iter()
+        .filter_map(|part| match &part.kind {
+            PartKind::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    (!takes_cache_hints(&target.provider)).then(|| texts.join("\n\n"))
 }
 
 fn show(out: &mut Vec<Value>, shown: &mut Vec<Value>) {
