@@ -557,7 +557,9 @@ fn play(way: Way, full: bool) -> Played {
         let mut begun = None;
         sent.push(way.written(&text, &all(), |messages| {
             let request = thread.request(&messages);
-            let Prepared::Ready { items, .. } = thread::prepare(&thread.store, &request).unwrap() else {
+            let Prepared::Ready { items, .. } =
+                thread::prepare(&thread.store, &request, support::around(&thread.settings)).unwrap()
+            else {
                 panic!("not ready")
             };
             begun = Some((request, items.clone()));

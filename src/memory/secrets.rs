@@ -1,4 +1,0 @@
-//! stub
-pub fn mask(text: &str) -> std::borrow::Cow<'_, str> {
-    text.into()
-}
