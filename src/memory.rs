@@ -9,4 +9,5 @@ pub mod note;
 pub mod public;
 pub mod reconcile;
 pub mod schema;
+pub mod secrets;
 pub mod store;
