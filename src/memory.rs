@@ -5,9 +5,13 @@
 pub mod address;
 pub mod context;
 pub mod database;
+pub mod degenerate;
+pub mod fault;
 pub mod note;
+pub mod observer;
 pub mod public;
 pub mod reconcile;
 pub mod schema;
 pub mod secrets;
 pub mod store;
+pub mod transcript;

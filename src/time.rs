@@ -2,7 +2,7 @@
 //!
 //! Invariant: inside, a time is Unix milliseconds; only here does it become text, or come from it.
 
-use chrono::{DateTime, SecondsFormat};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta};
 
 /// ISO 8601 in UTC with milliseconds, from Unix milliseconds.
 pub fn iso(ms: u64) -> String {
@@ -13,6 +13,14 @@ pub fn iso(ms: u64) -> String {
 /// Unix milliseconds, from RFC 3339; `None` for anything else, and before 1970.
 pub fn from_rfc3339(text: &str) -> Option<u64> {
     u64::try_from(DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis()).ok()
+}
+
+/// Date and time on the clocks of a place, from Unix milliseconds. `zone` gives the place's minutes east of UTC at such an
+/// instant.
+pub fn local(ms: u64, zone: &dyn Fn(u64) -> i32) -> NaiveDateTime {
+    let utc = DateTime::from_timestamp_millis(i64::try_from(ms).unwrap_or(i64::MAX)).unwrap_or_default();
+    let utc = utc.naive_utc();
+    utc.checked_add_signed(TimeDelta::minutes(zone(ms).into())).unwrap_or(utc)
 }
 
 #[cfg(test)]
