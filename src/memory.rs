@@ -3,6 +3,7 @@
 //! Invariant: everything here is synchronous over a [`database::Database`]; nothing calls a model or a network.
 
 pub mod address;
+pub mod anchors;
 pub mod context;
 pub mod database;
 pub mod degenerate;
@@ -11,6 +12,7 @@ pub mod note;
 pub mod observer;
 pub mod public;
 pub mod reconcile;
+pub mod reflector;
 pub mod schema;
 pub mod secrets;
 pub mod store;
