@@ -4,6 +4,7 @@
 
 pub mod activation;
 pub mod address;
+pub mod anchors;
 pub mod asking;
 pub mod branch;
 pub mod cache_lifetime;

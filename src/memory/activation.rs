@@ -9,6 +9,7 @@ use super::plan::{Kept, kept};
 use super::profile::Fact;
 use super::reflector;
 use super::render;
+use super::secrets;
 use super::settings::Settings;
 use super::state::State;
 use super::store::{Kind, NewNote, NoteStatus, Segment, SegmentState, Store};
@@ -16,6 +17,7 @@ use crate::memory::address::Scope;
 use crate::resource::News;
 use crate::time::Zone;
 use crate::tokens;
+use crate::turn::Stop;
 
 /// What may happen to a thread's prompt now.
 pub struct Moment<'a> {
@@ -118,27 +120,41 @@ fn rewrite_log<D: Database>(
     mut segment: Segment,
 ) -> Result<bool, D::Error> {
     let active = store.notes(NoteStatus::Active)?;
-    let edits = segment.script.take().and_then(|script| reflector::from_stored(&script)).unwrap_or_default();
+    let edits = reflector::read(segment.script.take().as_deref(), Some(&Stop::End)).unwrap_or_default();
     let outcome = reflector::apply(&edits, &active);
-    let changes = !(outcome.drop.is_empty() && outcome.replace.is_empty());
-    segment.state = if changes { SegmentState::Active } else { SegmentState::Failed };
+    segment.state = if outcome.is_change() { SegmentState::Active } else { SegmentState::Failed };
     segment.activated_at = Some(moment.now);
     store.save_segment(&segment)?;
-    if !changes {
+    if !outcome.is_change() {
         return Ok(false);
     }
     for (id, by) in &outcome.drop {
         store.mark_notes(&[*id], NoteStatus::Dropped, *by)?;
     }
+    let mut replaced = Vec::new();
     for replacement in outcome.replace {
-        let note = Note { segment: segment.id, ..replacement.note };
-        let tokens = tokens::of_text(&note.text);
+        let new = replacement.note;
+        let note = Note {
+            id: 0,
+            segment: segment.id,
+            parent: new.parent,
+            priority: new.priority,
+            speaker: new.speaker,
+            said_at: new.said_at,
+            refers: new.refers,
+            key: new.key,
+            text: secrets::mask(&new.text).into_owned(),
+            sources: new.sources,
+        };
+        let tokens = tokens::of_text(&render::line(&note, moment.zone));
         let new = NewNote { note, status: NoteStatus::Active, tokens, created_at: moment.now };
         let id = store.add_note(&new)?;
         store.mark_notes(&replacement.ids, NoteStatus::Superseded, Some(id))?;
-        for old in &replacement.ids {
-            store.adopt(*old, id)?;
-        }
+        replaced.extend(replacement.ids.into_iter().map(|old| (old, id)));
+    }
+    // Only now are all of them there: a detail may have been replaced as well as its note.
+    for (old, new) in replaced {
+        store.adopt(old, new)?;
     }
     render_anew(store, segment.id, moment.zone)?;
     tell_resource(store, moment, &store.notes(NoteStatus::Active)?)?;

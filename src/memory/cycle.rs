@@ -35,8 +35,6 @@ const LEASE_MARGIN_MS: u64 = 30_000;
 const RETRY_MS: u64 = 1_000;
 /// The highest pressure on a reflector.
 const MAX_LEVEL: u8 = 4;
-/// A rewrite has to save at least one part in so many.
-const WORTHWHILE: u64 = 20;
 
 /// One question to a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -301,7 +299,7 @@ impl<D: Database> Desk<'_, D> {
             }
             (Heard::Answer { text, stop }, Kind::Reflect) => {
                 match reflector::read(text.as_deref(), stop.as_ref()) {
-                    Ok(edits) => self.edit(state, segment, edits),
+                    Ok(edits) => self.edit(state, segment, text.as_deref().unwrap_or_default(), &edits),
                     Err(fault) => self.faulty(state, segment, Kind::Reflect, said(&fault), is_last, jitter),
                 }
             }
@@ -462,31 +460,32 @@ impl<D: Database> Desk<'_, D> {
         &self,
         state: &mut State,
         mut segment: Segment,
-        edits: Vec<reflector::Edit>,
+        script: &str,
+        edits: &[reflector::Edit],
     ) -> Result<Verdict, D::Error> {
         let active = self.store.notes(NoteStatus::Active)?;
-        let outcome = reflector::apply(&edits, &active);
-        let (before, after) = outcome.tokens(&active);
-        if after + before / WORTHWHILE > before {
-            state.latch.succeeded();
-            if segment.level < MAX_LEVEL {
-                segment.level += 1;
-                segment.attempt = 0;
-                segment.state = SegmentState::Planned;
-                segment.not_before = self.now;
-                self.store.save_segment(&segment)?;
-                return Ok(Verdict::Retry("no smaller".to_owned()));
-            }
-            segment.state = SegmentState::Failed;
-            segment.error = Some("no smaller".to_owned());
-            state.incompressible_at = grown(before);
-            self.store.save_segment(&segment)?;
-            return Ok(Verdict::GivenUp("no smaller".to_owned()));
+        let outcome = reflector::apply(edits, &active);
+        if outcome.is_smaller(&active) {
+            let count = outcome.drop.len() + outcome.replace.len();
+            segment.script = Some(script.to_owned());
+            self.ready(state, segment)?;
+            return Ok(Verdict::Ready(count));
         }
-        let count = outcome.drop.len() + outcome.replace.len();
-        segment.script = Some(reflector::to_stored(&edits));
-        self.ready(state, segment)?;
-        Ok(Verdict::Ready(count))
+        state.latch.succeeded();
+        segment.error = Some("no smaller".to_owned());
+        let verdict = if segment.level < MAX_LEVEL {
+            segment.level += 1;
+            segment.attempt = 0;
+            segment.state = SegmentState::Planned;
+            segment.not_before = self.now;
+            Verdict::Retry("no smaller".to_owned())
+        } else {
+            segment.state = SegmentState::Failed;
+            state.incompressible_at = grown(segment.tokens);
+            Verdict::GivenUp("no smaller".to_owned())
+        };
+        self.store.save_segment(&segment)?;
+        Ok(verdict)
     }
 }
 
