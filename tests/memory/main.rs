@@ -15,6 +15,7 @@ mod support;
 mod failures;
 mod histories;
 mod prompts;
+mod reflection;
 mod simulator;
 mod triggers;
 mod world;

@@ -3,7 +3,7 @@
 use memory_gateway::memory::cycle::{Heard, Job, Reply, Verdict};
 use memory_gateway::memory::note::Note;
 use memory_gateway::memory::settings::Settings;
-use memory_gateway::memory::store::{NoteStatus, Segment, SegmentState, TurnStatus};
+use memory_gateway::memory::store::{Kind, NoteStatus, Segment, SegmentState, TurnStatus};
 use memory_gateway::protocol::{Prepare, Prepared};
 use memory_gateway::thread;
 use memory_gateway::turn::{Message, Stop, Usage};
@@ -94,7 +94,10 @@ impl World {
     /// Runs one job with an observer that does its work; false when none was due.
     pub fn work(&mut self) -> bool {
         let Some(job) = self.take() else { return false };
-        let heard = answered(&observe(&job));
+        let heard = match job.kind {
+            Kind::Observe => answered(&observe(&job)),
+            Kind::Reflect => answered("NOTHING TO CHANGE\nEND"),
+        };
         self.settle(&job, heard);
         true
     }
@@ -109,13 +112,14 @@ impl World {
                 None => return,
             }
         }
-        panic!("the jobs have no end");
+        let open = [SegmentState::Planned, SegmentState::Running].map(|state| self.segments(state));
+        panic!("the jobs have no end at {}, due {:?}: {open:?}", self.thread.now, self.due());
     }
 
     /// When the object would wake up for a job.
     pub fn due(&self) -> Option<u64> {
         let Thread { store, settings, .. } = &self.thread;
-        // Nothing else is waited for: the index has been told, no turn is pending for long.
+        // Nothing else is waited for: index and resource have been told, no turn is pending for long.
         let states = [SegmentState::Planned, SegmentState::Running];
         let open = states.iter().any(|state| !store.segments(*state).unwrap().is_empty());
         if !open {
@@ -123,6 +127,7 @@ impl World {
         }
         let told = store.thread().unwrap().unwrap().updated_at;
         thread::index_told(store, told, told, true).unwrap();
+        store.posted(i64::MAX).unwrap();
         thread::next_alarm(store, self.thread.now, u64::MAX / 4, around(settings)).unwrap()
     }
 
