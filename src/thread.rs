@@ -118,6 +118,7 @@ fn add<D: Database>(
         created_at: at,
         tokens: tokens::of_message(message),
         superseded_by: turn.superseded_by,
+        covered: false,
         message: message.clone(),
     })?;
     turn.messages += 1;

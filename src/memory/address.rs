@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::api::percent_decoded;
 use crate::error::Error;
 use crate::headers::Headers;
@@ -27,9 +29,11 @@ pub enum Mode {
 }
 
 /// How far memory reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// The thread alone.
+    #[default]
     Thread,
     /// What is known of the owner from other threads, too.
     Resource,
