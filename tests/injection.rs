@@ -455,6 +455,14 @@ fn only_anthropics_models_are_marked_at_openrouter_and_only_in_texts() {
         )
         .replace(r#""content":"1""#, r#""content":[{"type":"text","text":"1","cache_control":{"type":"ephemeral"}}]"#)
     );
+    // Two rounds of calls: no text has come since the question, and one mark stands for both requests.
+    let call = json!({"role": "assistant", "content": null, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
+    let result = json!({"role": "tool", "tool_call_id": "c", "content": "r"});
+    let rounds = json!({"messages": [{"role": "user", "content": "1"}, call, result, call, result]});
+    let mut expected = rounds["messages"].clone();
+    expected[0]["content"] = json!([{"type": "text", "text": "1", "cache_control": hint()}]);
+    let told = OPENROUTER.told_json(&rounds, &notes());
+    assert_eq!(told["messages"].as_array().unwrap()[1..], *expected.as_array().unwrap());
     let other = Way { model: "qwen/qwen3.5", ..OPENROUTER };
     assert_eq!(
         other.told(text, &injection),

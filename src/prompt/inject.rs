@@ -13,7 +13,7 @@ use crate::request::{Entry, Request};
 use crate::turn::Part;
 
 /// What parts texts that become one.
-pub const BETWEEN: &str = "\n\n";
+const BETWEEN: &str = "\n\n";
 
 /// Puts the texts into a request that is to be written in another dialect.
 pub fn inject(request: &mut Request, injection: &Injection) {
