@@ -2,12 +2,15 @@
 //!
 //! Invariant: a value that cannot be used is an error that names the variable; nothing is silently replaced.
 
+mod memory;
+
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::keys::Secret;
+use crate::memory::settings::Settings;
 use crate::providers::rows::{ROWS, Row};
 use crate::providers::{Endpoint, KeyHeader, Provider};
 
@@ -42,6 +45,8 @@ pub struct Config {
     pub responses_ttl_ms: u64,
     /// `CORS_ORIGINS`: the browser origins let in; `*` for all; empty switches CORS off.
     pub cors_origins: Vec<String>,
+    /// `OBSERVER_MODEL`, `MEMORY_OBSERVE_TOKENS` and their like: how threads are remembered.
+    pub memory: Settings,
 }
 
 /// One entry of the `PROVIDERS` variable, which is a JSON object of name to entry.
@@ -112,6 +117,7 @@ impl Config {
             cors_origins: set("CORS_ORIGINS")
                 .map(|list| list.split(',').map(|origin| origin.trim().to_owned()).collect())
                 .unwrap_or_default(),
+            memory: memory::settings(&set, &number)?,
             providers,
         })
     }
@@ -311,6 +317,12 @@ mod tests {
             ("MAX_BODY_BYTES", "0"),
             ("RESPONSES_TTL_DAYS", "0"),
             ("RESPONSES_TTL_DAYS", "36501"),
+            ("OBSERVER_MODEL", "gemini-2.5-flash"),
+            ("REFLECTOR_MODEL", "google/"),
+            ("MEMORY_OBSERVE_TOKENS", "many"),
+            ("MEMORY_IDLE_ACTIVATION", "yes"),
+            ("MEMORY_SCOPE", "user"),
+            ("MEMORY_TIME_ZONE", "Europe Berlin"),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert_eq!((error.status(), error.message().contains(name)), (500, true), "{name}={value}");

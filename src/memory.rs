@@ -22,6 +22,7 @@ pub mod plan;
 pub mod profile;
 pub mod public;
 pub mod reconcile;
+pub mod record;
 pub mod reflector;
 pub mod render;
 pub mod schema;

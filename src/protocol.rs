@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::memory::address::Scope;
 use crate::memory::context::Item;
+use crate::memory::record::Record;
 use crate::memory::settings::Overrides;
 use crate::memory::store::TurnStatus;
 use crate::turn::{Message, Stop, Usage};
@@ -17,6 +18,12 @@ pub const PREPARE: &str = "/v1/prepare";
 pub const COMMIT: &str = "/v1/commit";
 /// `POST`: [`ReadMessages`] to [`Messages`].
 pub const MESSAGES: &str = "/v1/messages";
+/// `POST`: [`ReadObservations`] to [`Observations`].
+pub const OBSERVATIONS: &str = "/v1/observations";
+/// `POST`: [`Configure`] to [`Observations`].
+pub const CONFIGURE: &str = "/v1/configure";
+/// `POST`: [`Delete`] to [`Deleted`].
+pub const DELETE: &str = "/v1/delete";
 
 /// Whose thread is meant. The object answers only to the pair that it was created for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,6 +188,60 @@ pub enum Messages {
         messages: Vec<PublicMessage>,
         /// How many there are in all.
         total: u64,
+    },
+    /// There is no such thread.
+    NotFound,
+}
+
+/// Asks for what a thread has noted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadObservations {
+    /// Whose thread.
+    pub key: ThreadKey,
+}
+
+/// Sets what a thread's memory does otherwise than its project's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configure {
+    /// Whose thread.
+    pub key: ThreadKey,
+    /// What is set; what is not stays as it was.
+    pub overrides: Overrides,
+}
+
+/// The answer to [`ReadObservations`] and [`Configure`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Observations {
+    /// How the thread's memory stands.
+    Record(Box<Record>),
+    /// There is no such thread.
+    NotFound,
+}
+
+/// Asks for a thread to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delete {
+    /// Whose thread.
+    pub key: ThreadKey,
+}
+
+/// The answer to [`Delete`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deleted {
+    /// It is gone.
+    Deleted {
+        /// When, in Unix milliseconds.
+        deleted_at: u64,
+        /// Its owner.
+        resource: String,
+        /// How many messages it had.
+        messages: u64,
+        /// How many notes were made of them.
+        notes: u64,
+        /// How many jobs were waiting or under way.
+        jobs: u64,
     },
     /// There is no such thread.
     NotFound,

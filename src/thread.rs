@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 use crate::memory::activation::{Moment, activate};
 use crate::memory::address::Scope;
 use crate::memory::branch;
@@ -14,20 +16,28 @@ use crate::memory::database::Database;
 use crate::memory::gap;
 use crate::memory::injection::injection;
 use crate::memory::reconcile::{Alignment, Place, reconcile};
+use crate::memory::record;
 use crate::memory::settings::Settings;
 use crate::memory::state::State;
 use crate::memory::store::{
     MAX_MESSAGES_PER_TURN, Store, StoredMessage, Thread, Turn, TurnStatus, first_seq,
 };
 use crate::protocol::{
-    Commit, Committed, Injection, Messages, Prepare, Prepared, PublicMessage, ReadMessages, ThreadKey,
+    Commit, Committed, Configure, Delete, Deleted, Injection, Messages, Observations, Prepare, Prepared,
+    PublicMessage, ReadMessages, ReadObservations, ThreadKey,
 };
+use crate::resource::News;
 use crate::time::{Zone, Zones};
 use crate::tokens;
 use crate::turn::{Message, chain_hash};
 
 /// The index across threads hears of a thread at most this often, in milliseconds.
 pub const INDEX_INTERVAL_MS: u64 = 60_000;
+
+/// How much the resource's object is told at once.
+const MAX_NEWS: u32 = 20;
+/// How long to wait when it could not be told, in milliseconds.
+const NEWS_RETRY_MS: u64 = 30_000;
 
 /// How many covered messages in front of a client's window are looked at, beside two for each answer that it begins with.
 const BEFORE_WINDOW: usize = 16;
@@ -377,6 +387,112 @@ pub fn messages<D: Database>(store: &Store<D>, request: &ReadMessages) -> Result
         })
         .collect();
     Ok(Messages::Page { messages, total })
+}
+
+/// How the thread's memory stands.
+pub fn observations<D: Database>(
+    store: &Store<D>,
+    request: &ReadObservations,
+    now: u64,
+    around: Surroundings<'_>,
+) -> Result<Observations, D::Error> {
+    let Some(thread) = store.thread()?.filter(|thread| owns(thread, &request.key)) else {
+        return Ok(Observations::NotFound);
+    };
+    let state = store.state()?;
+    let record = record::record(store, thread, &state, &around.settings(&state), now)?;
+    Ok(Observations::Record(Box::new(record)))
+}
+
+/// Sets what the thread's memory does otherwise than its project's.
+pub fn configure<D: Database>(
+    store: &Store<D>,
+    request: &Configure,
+    now: u64,
+    around: Surroundings<'_>,
+) -> Result<Observations, D::Error> {
+    if store.thread()?.is_none_or(|thread| !owns(&thread, &request.key)) {
+        return Ok(Observations::NotFound);
+    }
+    let mut state = store.state()?;
+    state.overrides = std::mem::take(&mut state.overrides).with(&request.overrides);
+    store.save_state(&state)?;
+    plan(store, &state, now, around)?;
+    observations(store, &ReadObservations { key: request.key.clone() }, now, around)
+}
+
+/// Deletes all that the thread holds; a mark stays, which keeps what began before from coming back.
+pub fn delete<D: Database>(store: &Store<D>, request: &Delete, now: u64) -> Result<Deleted, D::Error> {
+    let Some(thread) = store.thread()?.filter(|thread| owns(thread, &request.key)) else {
+        return Ok(Deleted::NotFound);
+    };
+    let counts = store.counts()?;
+    store.empty()?;
+    store.bury(now)?;
+    Ok(Deleted::Deleted {
+        deleted_at: now,
+        resource: thread.resource,
+        messages: counts.messages,
+        notes: counts.notes,
+        jobs: counts.jobs,
+    })
+}
+
+/// What the resource's object is to hear.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Post {
+    /// The thread that tells it.
+    pub thread: Thread,
+    /// What is told, oldest first.
+    pub news: Vec<News>,
+    /// The last of it, for [`news_told`].
+    until: i64,
+}
+
+/// What the resource's object is to hear now, if it is time.
+pub fn news<D: Database>(store: &Store<D>, now: u64) -> Result<Option<Post>, D::Error> {
+    let waiting = store.outbox(MAX_NEWS)?;
+    let (Some(thread), Some((until, _))) = (store.thread()?, waiting.last()) else { return Ok(None) };
+    let until = *until;
+    if store.state()?.news_retry_at > now {
+        return Ok(None);
+    }
+    Ok(Some(Post { thread, until, news: waiting.into_iter().filter_map(|(_, news)| news).collect() }))
+}
+
+/// It was told, or could not be: then it is tried again in a while.
+pub fn news_told<D: Database>(
+    store: &Store<D>,
+    post: &Post,
+    now: u64,
+    succeeded: bool,
+) -> Result<(), D::Error> {
+    let mut state = store.state()?;
+    state.news_retry_at = if succeeded { 0 } else { now + NEWS_RETRY_MS };
+    store.save_state(&state)?;
+    if succeeded { store.posted(post.until) } else { Ok(()) }
+}
+
+/// A cycle in the form of the log: ids, counts and outcomes, no word of what was said.
+pub fn cycle_event(job: &Job, reply: &Reply, verdict: &Verdict, took_ms: u64) -> Value {
+    let (outcome, detail) = verdict.words();
+    json!({
+        "cycle": job.cycle,
+        "operation": job.kind.as_str(),
+        "project": job.thread.project,
+        "thread": job.thread.id,
+        "segment": job.segment,
+        "messages": job.messages,
+        "seq_from": job.range.0,
+        "seq_to": job.range.1,
+        "provider": reply.provider,
+        "model": reply.model,
+        "tokens_in": reply.usage.input,
+        "tokens_out": reply.usage.output,
+        "outcome": outcome,
+        "detail": detail,
+        "took_ms": took_ms,
+    })
 }
 
 fn owns(thread: &Thread, key: &ThreadKey) -> bool {

@@ -91,13 +91,17 @@ fn scope(headers: Headers<'_>) -> Result<Option<Scope>, Error> {
     }
 }
 
+/// True for what can be the IANA name of a time zone; whether there is one, the platform's calendar knows.
+pub fn is_zone_name(name: &str) -> bool {
+    name.len() <= MAX_ZONE_BYTES
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte))
+}
+
 fn time_zone(headers: Headers<'_>) -> Result<Option<String>, Error> {
     let Some(name) = headers.get("x-timezone").map(str::trim).filter(|name| !name.is_empty()) else {
         return Ok(None);
     };
-    let is_legal = name.len() <= MAX_ZONE_BYTES
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte));
-    if !is_legal {
+    if !is_zone_name(name) {
         return Err(Error::invalid(
             "x-timezone",
             "x-timezone must be the IANA name of a time zone, such as Europe/Berlin.",

@@ -47,6 +47,10 @@ pub struct Job {
     pub segment: i64,
     /// Whose thread.
     pub thread: Thread,
+    /// The first and the last place of the conversation that it is about; zeros for a rewrite of the log.
+    pub range: (i64, i64),
+    /// How many messages, or notes, it is about.
+    pub messages: usize,
     /// The texts.
     pub asked: Asked,
     /// The models to ask, in order: the next one only where there is no way to the one before.
@@ -103,6 +107,21 @@ pub enum Verdict {
     Waiting(String),
     /// A rewrite was given up until the log has grown.
     GivenUp(String),
+}
+
+impl Verdict {
+    /// One word for the log, and what more there is to say.
+    pub fn words(&self) -> (&'static str, Option<String>) {
+        match self {
+            Verdict::Late => ("late", None),
+            Verdict::Ready(count) => ("ready", Some(count.to_string())),
+            Verdict::Retry(why) => ("retry", Some(why.clone())),
+            Verdict::Split(why) => ("split", Some(why.clone())),
+            Verdict::Skipped(why) => ("skipped", Some(why.clone())),
+            Verdict::Waiting(why) => ("waiting", Some(why.clone())),
+            Verdict::GivenUp(why) => ("given_up", Some(why.clone())),
+        }
+    }
 }
 
 /// What a cycle works with.
@@ -198,11 +217,15 @@ impl<D: Database> Desk<'_, D> {
         segment.attempt += 1;
         segment.lease_until = Some(self.now + deadline_ms + LEASE_MARGIN_MS);
         self.store.save_segment(&segment)?;
-        let (asked, model) = match segment.kind {
-            Kind::Observe => (self.ask_observer(segment.id)?, &self.settings.observer_model),
+        let (asked, messages, model) = match segment.kind {
+            Kind::Observe => {
+                let messages = self.standing(segment.id)?;
+                (self.ask_observer(&messages)?, messages.len(), &self.settings.observer_model)
+            }
             Kind::Reflect => {
                 let active = self.store.notes(NoteStatus::Active)?;
-                (reflector::ask(&active, segment.level, self.zone), &self.settings.reflector_model)
+                let asked = reflector::ask(&active, segment.level, self.zone);
+                (asked, active.len(), &self.settings.reflector_model)
             }
         };
         // Where the deployment has no way to the chosen model, the one that the thread itself talks to can take notes.
@@ -216,6 +239,8 @@ impl<D: Database> Desk<'_, D> {
             kind: segment.kind,
             segment: segment.id,
             thread: thread.clone(),
+            range: (segment.seq_from, segment.seq_to),
+            messages,
             asked,
             models,
             answer_tokens: self.settings.answer_tokens,
@@ -223,8 +248,7 @@ impl<D: Database> Desk<'_, D> {
         }))
     }
 
-    fn ask_observer(&self, segment: i64) -> Result<Asked, D::Error> {
-        let messages: Vec<StoredMessage> = self.standing(segment)?;
+    fn ask_observer(&self, messages: &[StoredMessage]) -> Result<Asked, D::Error> {
         let masked: Vec<Message> = messages.iter().map(|stored| without_secrets(&stored.message)).collect();
         let said: Vec<Said<'_>> = messages
             .iter()

@@ -1,17 +1,124 @@
-//! Stored messages in the form of the memory API.
+//! What is stored, in the form of the memory API.
 //!
 //! Invariant: every part of a message has a form here; what is no text is described by its type and reference.
 
 use serde_json::{Value, json};
 
+use super::record::Record;
+use super::settings::Overrides;
+use crate::error::Error;
 use crate::protocol::PublicMessage;
 use crate::time::iso;
 use crate::turn::{Media, Part, PartKind, Source};
+
+/// More tokens than any model's window holds.
+const MAX_TOKENS: u64 = 10_000_000;
 
 /// `{messages, total}`.
 pub fn messages(thread: &str, messages: Vec<PublicMessage>, total: u64) -> Value {
     let messages: Vec<Value> = messages.iter().map(|message| public(thread, message)).collect();
     json!({ "messages": messages, "total": total })
+}
+
+/// The log's lines, without the block that they stand in; `None` without a note.
+pub fn observations(record: &Record) -> Value {
+    json!({ "observations": lines(record) })
+}
+
+fn lines(record: &Record) -> Option<String> {
+    let log = record.log.as_ref()?;
+    let lines: Vec<&str> = log
+        .lines()
+        .skip_while(|line| !line.starts_with("## "))
+        .take_while(|line| !line.starts_with("</"))
+        .collect();
+    Some(lines.join("\n"))
+}
+
+/// `{record}`; the record is null while nothing is noted and nothing under way.
+pub fn record(record: &Record) -> Value {
+    let Record { is_observing, is_reflecting, .. } = *record;
+    let is_untouched = record.notes + record.buffered_notes == 0
+        && record.last_observed_at.is_none()
+        && !is_observing
+        && record.failures == 0;
+    if is_untouched {
+        return json!({ "record": null });
+    }
+    let origin = match (record.reflections, record.last_observed_at) {
+        (0, None) => "initial",
+        (0, Some(_)) => "observation",
+        _ => "reflection",
+    };
+    json!({ "record": {
+        "id": record.thread,
+        "scope": record.scope,
+        "threadId": record.thread,
+        "resourceId": record.resource,
+        "createdAt": iso(record.created_at),
+        "updatedAt": iso(record.updated_at),
+        "lastObservedAt": record.last_observed_at.map(iso),
+        "originType": origin,
+        "generationCount": record.reflections,
+        "activeObservations": lines(record),
+        "totalTokensObserved": record.tokens_observed,
+        "observationTokenCount": record.note_tokens,
+        "pendingMessageTokens": record.raw_tokens,
+        "isObserving": is_observing && record.is_over_observe,
+        "isReflecting": is_reflecting && record.is_over_swap,
+        "isBufferingObservation": is_observing && !record.is_over_observe,
+        "isBufferingReflection": is_reflecting && !record.is_over_swap,
+        "bufferedNotes": record.buffered_notes,
+        "notTaken": record.junk,
+        "failures": record.failures,
+        "pausedUntil": record.paused_until.map(iso),
+        "config": config_of(record),
+    } })
+}
+
+/// `{config}`.
+pub fn config(record: &Record) -> Value {
+    json!({ "config": config_of(record) })
+}
+
+fn config_of(record: &Record) -> Value {
+    json!({
+        "observation": { "messageTokens": record.thresholds.0, "model": record.models.0 },
+        "reflection": { "observationTokens": record.thresholds.1, "model": record.models.1 },
+        "scope": record.scope,
+    })
+}
+
+/// Reads a configuration: `{messageTokens?, observationTokens?}` or `{observation: {messageTokens}, reflection:
+/// {observationTokens}}`. Errors: 400 that names the field.
+pub fn read_config(body: &[u8]) -> Result<Overrides, Error> {
+    let body: Value = serde_json::from_slice(body)
+        .map_err(|error| Error::bad_request(format!("The body is not valid JSON: {error}.")))?;
+    let number = |flat: &str, group: &str| {
+        let nested = format!("/{group}/{flat}");
+        match body.get(flat).or_else(|| body.pointer(&nested)) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => {
+                value.as_u64().filter(|number| (2..=MAX_TOKENS).contains(number)).map(Some).ok_or_else(|| {
+                    Error::invalid(flat, format!("{flat} must be a whole number from 2 to {MAX_TOKENS}."))
+                })
+            }
+        }
+    };
+    let observe_tokens = number("messageTokens", "observation")?;
+    let swap_tokens = number("observationTokens", "reflection")?;
+    if observe_tokens.is_none() && swap_tokens.is_none() {
+        return Err(Error::invalid("messageTokens", "Give messageTokens, observationTokens or both."));
+    }
+    Ok(Overrides { observe_tokens, swap_tokens, ..Overrides::default() })
+}
+
+/// `{ok, receipt}` of a deleted thread.
+pub fn receipt(thread: &str, deleted_at: u64, counts: Value) -> Value {
+    json!({
+        "ok": true,
+        "receipt": { "id": thread, "scope": "thread", "counts": counts, "deletedAt": iso(deleted_at) },
+    })
 }
 
 fn public(thread: &str, stored: &PublicMessage) -> Value {

@@ -100,6 +100,37 @@ pub struct Overrides {
     pub time_zone: Option<String>,
 }
 
+impl Overrides {
+    /// These, and what `newer` says beside or otherwise.
+    #[must_use]
+    pub fn with(self, newer: &Overrides) -> Self {
+        let Overrides {
+            observe_tokens,
+            buffer_tokens,
+            keep_tokens,
+            reflect_tokens,
+            swap_tokens,
+            idle_activation,
+            observer_model,
+            reflector_model,
+            scope,
+            time_zone,
+        } = newer.clone();
+        Overrides {
+            observe_tokens: observe_tokens.or(self.observe_tokens),
+            buffer_tokens: buffer_tokens.or(self.buffer_tokens),
+            keep_tokens: keep_tokens.or(self.keep_tokens),
+            reflect_tokens: reflect_tokens.or(self.reflect_tokens),
+            swap_tokens: swap_tokens.or(self.swap_tokens),
+            idle_activation: idle_activation.or(self.idle_activation),
+            observer_model: observer_model.or(self.observer_model),
+            reflector_model: reflector_model.or(self.reflector_model),
+            scope: scope.or(self.scope),
+            time_zone: time_zone.or(self.time_zone),
+        }
+    }
+}
+
 impl Settings {
     /// The settings with what `overrides` says.
     #[must_use]

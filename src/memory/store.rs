@@ -190,6 +190,17 @@ pub struct Turn {
     pub stop: Option<Stop>,
 }
 
+/// How much there is of what a deletion takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages, replaced ones included.
+    pub messages: u64,
+    /// Notes, whatever became of them.
+    pub notes: u64,
+    /// Jobs that wait or are under way.
+    pub jobs: u64,
+}
+
 /// Storage of one thread.
 #[derive(Debug)]
 pub struct Store<D>(D);
@@ -282,6 +293,29 @@ impl<D: Database> Store<D> {
         self.0
             .query("INSERT OR REPLACE INTO tombstone (one, deleted_at) VALUES (1, ?1)", &[deleted_at.into()])
             .map(drop)
+    }
+
+    /// How much there is of what a deletion takes.
+    pub fn counts(&self) -> Result<Counts, D::Error> {
+        let rows = self.0.query(
+            "SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM notes),
+                 (SELECT count(*) FROM segments WHERE state IN ('planned', 'running'))",
+            &[],
+        )?;
+        Ok(rows.first().map_or(Counts::default(), |row| Counts {
+            messages: row.unsigned(0),
+            notes: row.unsigned(1),
+            jobs: row.unsigned(2),
+        }))
+    }
+
+    /// Deletes every row but the mark of a deletion.
+    pub fn empty(&self) -> Result<(), D::Error> {
+        self.0.run(
+            "DELETE FROM message_rest; DELETE FROM messages; DELETE FROM notes; DELETE FROM render;
+             DELETE FROM segments; DELETE FROM gaps; DELETE FROM outbox; DELETE FROM state; DELETE FROM turns;
+             DELETE FROM thread;",
+        )
     }
 
     /// A turn by its id.

@@ -10,14 +10,18 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
-use super::border::now;
+use super::border::{now, random_bytes, random_id, zones};
+use super::resource_client::ResourceClient;
 use super::sql_database::SqlDatabase;
 use super::transaction::transaction;
-use super::{d1_index, gateway_worker, log};
-use crate::config::PENDING_TURN_TTL_MS;
+use super::{d1_index, gateway_worker, log, model_call};
+use crate::config::{Config, PENDING_TURN_TTL_MS};
+use crate::memory::settings::Settings;
 use crate::memory::store::Store;
-use crate::protocol::{COMMIT, MESSAGES, Messages, PREPARE};
-use crate::thread;
+use crate::protocol::{
+    COMMIT, CONFIGURE, DELETE, Deleted, MESSAGES, Messages, OBSERVATIONS, Observations, PREPARE,
+};
+use crate::thread::{self, Surroundings};
 
 /// One thread of one project.
 #[durable_object]
@@ -27,14 +31,21 @@ pub struct ThreadObject {
     store: RefCell<Option<Rc<Store<SqlDatabase>>>>,
     /// When the alarm that is set will ring; setting it costs a written row.
     alarm_at: Cell<Option<u64>>,
-    pending_turn_ttl_ms: u64,
+    config: Option<Rc<Config>>,
+    defaults: Settings,
 }
 
 impl DurableObject for ThreadObject {
     fn new(state: State, env: Env) -> Self {
-        let pending_turn_ttl_ms =
-            gateway_worker::config(&env).map_or(PENDING_TURN_TTL_MS, |config| config.pending_turn_ttl_ms);
-        ThreadObject { state, env, store: RefCell::new(None), alarm_at: Cell::new(None), pending_turn_ttl_ms }
+        let config = gateway_worker::config(&env).ok();
+        ThreadObject {
+            state,
+            env,
+            store: RefCell::new(None),
+            alarm_at: Cell::new(None),
+            config,
+            defaults: Settings::default(),
+        }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
@@ -42,14 +53,25 @@ impl DurableObject for ThreadObject {
         super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
         let path = request.path();
         let body = request.bytes().await?;
+        let changes = matches!(path.as_str(), PREPARE | COMMIT | CONFIGURE);
         let answer = match path.as_str() {
-            PREPARE => self.run(&body, thread::prepare),
-            COMMIT => self.run(&body, thread::commit),
-            MESSAGES if !self.exists()? => Response::from_bytes(serde_json::to_vec(&Messages::NotFound)?),
+            PREPARE => self.run(&body, |store, asked| thread::prepare(store, asked, self.around())),
+            COMMIT => self.run(&body, |store, asked| thread::commit(store, asked, self.around())),
+            MESSAGES if !self.exists()? => answer(&Messages::NotFound),
             MESSAGES => self.run(&body, thread::messages),
+            OBSERVATIONS if !self.exists()? => answer(&Observations::NotFound),
+            OBSERVATIONS => {
+                self.run(&body, |store, asked| thread::observations(store, asked, now(), self.around()))
+            }
+            CONFIGURE if !self.exists()? => answer(&Observations::NotFound),
+            CONFIGURE => {
+                self.run(&body, |store, asked| thread::configure(store, asked, now(), self.around()))
+            }
+            DELETE if !self.exists()? => answer(&Deleted::NotFound),
+            DELETE => self.delete(&body).await,
             _ => return Response::error("unknown message", 404),
         }?;
-        if path != MESSAGES {
+        if changes {
             self.keep_alarm().await?;
         }
         Ok(answer)
@@ -57,9 +79,12 @@ impl DurableObject for ThreadObject {
 
     async fn alarm(&self) -> worker::Result<Response> {
         self.alarm_at.set(None);
+        if !self.exists()? {
+            return Response::empty();
+        }
         let store = self.store()?;
-        let lost =
-            transaction(&self.state, || thread::close_lost_turns(&*store, now(), self.pending_turn_ttl_ms))?;
+        let ttl = self.pending_turn_ttl_ms();
+        let lost = transaction(&self.state, || thread::close_lost_turns(&*store, now(), ttl, self.around()))?;
         for turn in lost {
             log::event("turn_closed_as_lost", json!({ "turn": turn }));
         }
@@ -72,12 +97,73 @@ impl DurableObject for ThreadObject {
             }
             transaction(&self.state, || thread::index_told(&*store, known.updated_at, now(), told.is_ok()))?;
         }
+        self.tell_resource(&store).await?;
+        self.do_a_job(&store).await?;
         self.keep_alarm().await?;
         Response::empty()
     }
 }
 
+fn answer(message: &impl Serialize) -> worker::Result<Response> {
+    Response::from_bytes(serde_json::to_vec(message)?)
+}
+
 impl ThreadObject {
+    fn around(&self) -> Surroundings<'_> {
+        let settings = self.config.as_ref().map_or(&self.defaults, |config| &config.memory);
+        Surroundings { settings, zones: &zones }
+    }
+
+    fn pending_turn_ttl_ms(&self) -> u64 {
+        self.config.as_ref().map_or(PENDING_TURN_TTL_MS, |config| config.pending_turn_ttl_ms)
+    }
+
+    /// Tells the resource's object what it is to hear.
+    async fn tell_resource(&self, store: &Store<SqlDatabase>) -> worker::Result<()> {
+        let Some(news) = thread::news(store, now())? else { return Ok(()) };
+        let resource = ResourceClient::of_thread(self.env.clone(), &news.thread);
+        let told = resource.tell(&news).await;
+        if let Err(error) = &told {
+            log::event("resource_untold", json!({ "error": error.to_string() }));
+        }
+        transaction(&self.state, || thread::news_told(store, &news, now(), told.is_ok()))
+    }
+
+    /// Does the next job of memory whose time has come: one at a time, so that the alarm stays far below its limit.
+    async fn do_a_job(&self, store: &Store<SqlDatabase>) -> worker::Result<()> {
+        let Some(config) = &self.config else { return Ok(()) };
+        let cycle = random_id("cyc_");
+        let Some(job) = transaction(&self.state, || thread::take_job(store, now(), &cycle, self.around()))?
+        else {
+            return Ok(());
+        };
+        let began = now();
+        let call = model_call::ask(config, &job).await;
+        let jitter = u64::from_le_bytes(random_bytes());
+        let verdict = transaction(&self.state, || {
+            thread::settle_job(store, now(), &cycle, &call.reply, jitter, self.around())
+        })?;
+        log::event("memory_cycle", thread::cycle_event(&job, &call.reply, &verdict, now() - began));
+        Ok(())
+    }
+
+    /// Deletes the thread: the whole database goes, and a mark stays that keeps late messages from bringing it back.
+    async fn delete(&self, body: &[u8]) -> worker::Result<Response> {
+        let asked = serde_json::from_slice(body)?;
+        let store = self.store()?;
+        let deleted = transaction(&self.state, || thread::delete(&*store, &asked, now()))?;
+        if let Deleted::Deleted { deleted_at, .. } = &deleted {
+            self.store.replace(None);
+            drop(store);
+            // Deleting rows leaves their bytes in the file until they are written over.
+            self.state.storage().delete_all().await?;
+            self.alarm_at.set(None);
+            let store = self.store()?;
+            transaction(&self.state, || store.bury(*deleted_at))?;
+        }
+        answer(&deleted)
+    }
+
     /// True when something was ever stored. Looking must not make an empty database, which would be kept and billed.
     fn exists(&self) -> worker::Result<bool> {
         if self.store.borrow().is_none()
@@ -106,14 +192,15 @@ impl ThreadObject {
         let message: Q = serde_json::from_slice(body)?;
         let store = self.store()?;
         let answer = transaction(&self.state, || work(&store, &message))?;
-        Response::from_bytes(serde_json::to_vec(&answer)?)
+        self::answer(&answer)
     }
 
     /// Sets the alarm, unless one that rings early enough is set.
     async fn keep_alarm(&self) -> worker::Result<()> {
         let now = now();
         let store = self.store()?;
-        let Some(due) = thread::next_alarm(&*store, now, self.pending_turn_ttl_ms)? else { return Ok(()) };
+        let due = thread::next_alarm(&*store, now, self.pending_turn_ttl_ms(), self.around())?;
+        let Some(due) = due else { return Ok(()) };
         if self.alarm_at.get().is_none_or(|set| set > due) {
             let offset = i64::try_from(due.saturating_sub(now)).unwrap_or(i64::MAX);
             self.state.storage().set_alarm(offset).await?;
