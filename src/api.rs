@@ -41,6 +41,26 @@ pub enum Endpoint {
         /// The thread's id, decoded.
         thread: String,
     },
+    /// `GET /v1/memory/threads/{id}/observations`.
+    Observations {
+        /// The thread's id, decoded.
+        thread: String,
+    },
+    /// `GET /v1/memory/threads/{id}/observations/record`.
+    ObservationRecord {
+        /// The thread's id, decoded.
+        thread: String,
+    },
+    /// `PATCH /v1/memory/threads/{id}/observations/config`.
+    ObservationConfig {
+        /// The thread's id, decoded.
+        thread: String,
+    },
+    /// `DELETE /v1/memory/threads/{id}`.
+    DeleteThread {
+        /// The thread's id, decoded.
+        thread: String,
+    },
 }
 
 /// Finds the endpoint. Errors: 404 for an unknown path, 405 with the methods that a known one has.
@@ -64,6 +84,18 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
         ["v1", "models", id @ ..] => (Endpoint::Model { id: percent_decoded(&id.join("/")) }, READ),
         ["v1", "memory", "threads", thread, "messages"] => {
             (Endpoint::ThreadMessages { thread: percent_decoded(thread) }, READ)
+        }
+        ["v1", "memory", "threads", thread, "observations"] => {
+            (Endpoint::Observations { thread: percent_decoded(thread) }, READ)
+        }
+        ["v1", "memory", "threads", thread, "observations", "record"] => {
+            (Endpoint::ObservationRecord { thread: percent_decoded(thread) }, READ)
+        }
+        ["v1", "memory", "threads", thread, "observations", "config"] => {
+            (Endpoint::ObservationConfig { thread: percent_decoded(thread) }, PATCH)
+        }
+        ["v1", "memory", "threads", thread] => {
+            (Endpoint::DeleteThread { thread: percent_decoded(thread) }, DELETE)
         }
         _ => {
             return Err(Error::not_found(format!(
@@ -92,6 +124,8 @@ pub fn dialect_of(path: &str) -> Option<Dialect> {
 const READ: &[&str] = &["GET", "HEAD"];
 const READ_AND_DELETE: &[&str] = &["GET", "HEAD", "DELETE"];
 const WRITE: &[&str] = &["POST"];
+const PATCH: &[&str] = &["PATCH"];
+const DELETE: &[&str] = &["DELETE"];
 
 /// The text behind percent-encoding; a text that is not valid as such stays as it is.
 pub fn percent_decoded(text: &str) -> String {

@@ -13,6 +13,7 @@ mod gateway_worker;
 mod inference;
 mod log;
 mod memory_api;
+mod model_call;
 mod models_api;
 mod pump;
 mod report;

@@ -122,6 +122,10 @@ async fn serve(incoming: Incoming, context: &Context) -> Result<web_sys::Respons
         Endpoint::DeleteResponse { id } => responses_api::delete(&incoming, &id).await,
         Endpoint::ResponseInputItems { id } => responses_api::input_items(&incoming, id).await,
         Endpoint::ThreadMessages { thread } => memory_api::thread_messages(&incoming, thread).await,
+        Endpoint::Observations { thread } => memory_api::observations(&incoming, thread).await,
+        Endpoint::ObservationRecord { thread } => memory_api::record(&incoming, thread).await,
+        Endpoint::ObservationConfig { thread } => memory_api::configure(&incoming, thread).await,
+        Endpoint::DeleteThread { thread } => memory_api::delete_thread(&incoming, thread).await,
     }
 }
 

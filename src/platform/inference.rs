@@ -87,7 +87,7 @@ pub async fn serve(
 }
 
 /// Reads the whole body. Errors: 413 over the limit.
-async fn read_body(
+pub async fn read_body(
     request: &web_sys::Request,
     headers: Headers<'_>,
     limit: usize,
