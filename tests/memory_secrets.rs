@@ -74,6 +74,7 @@ fn a_key_is_known_by_its_issuers_form_and_leaves_its_kind_and_last_characters() 
             ("(", ")."),
             ("KEY=", "\nNEXT=1"),
             (r#"{"a":"x\n"#, r#"\n"}"#),
+            ("?q=a%3D", "%26b"),
             ("é", "é"),
         ] {
             assert_eq!(mask(&format!("{before}{secret}{behind}")), format!("{before}{masked}{behind}"));
@@ -282,18 +283,14 @@ fn the_work_grows_with_the_length_whatever_the_text() {
     ] {
         let time = |count: usize| {
             let text = piece.repeat(count / piece.len());
-            (0..3)
-                .map(|_| {
-                    let start = Instant::now();
-                    let _ = mask(&text);
-                    start.elapsed()
-                })
-                .min()
-                .unwrap()
+            let start = Instant::now();
+            let _ = mask(&text);
+            start.elapsed()
         };
-        let (small, large) = (time(8_000), time(128_000));
-        // Sixteen times the text: sixteen times the work and noise, where the square would be 256 times.
-        assert!(large < small * 80 + std::time::Duration::from_millis(20), "{piece}: {small:?}, {large:?}");
+        // Sixteen times the text: sixteen times the work and noise, where the square would be 256 times. The machine may be
+        // busy with something else for a while.
+        let is_in_proportion = (0..5).any(|_| time(512_000) < time(32_000) * 80);
+        assert!(is_in_proportion, "{piece}: {:?}, {:?}", time(32_000), time(512_000));
     }
 }
 
