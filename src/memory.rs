@@ -4,16 +4,23 @@
 
 pub mod address;
 pub mod anchors;
+pub mod cache_lifetime;
 pub mod context;
 pub mod database;
 pub mod degenerate;
 pub mod fault;
+pub mod gap;
 pub mod note;
 pub mod observer;
+pub mod plan;
 pub mod public;
 pub mod reconcile;
 pub mod reflector;
 pub mod schema;
 pub mod secrets;
+pub mod render;
+pub mod schema;
+pub mod settings;
+pub mod state;
 pub mod store;
 pub mod transcript;
