@@ -27,6 +27,7 @@ pub mod providers;
 pub mod refusal;
 pub mod reply;
 pub mod request;
+pub mod resource;
 pub mod responses;
 pub mod route;
 pub mod seal;
