@@ -16,6 +16,7 @@ pub mod fault;
 pub mod gap;
 pub mod hygiene;
 pub mod injection;
+pub mod news;
 pub mod note;
 pub mod observer;
 pub mod plan;

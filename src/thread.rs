@@ -15,6 +15,7 @@ use crate::memory::cycle::{Desk, Job, Reply, Verdict};
 use crate::memory::database::Database;
 use crate::memory::gap;
 use crate::memory::injection::injection;
+use crate::memory::news::News;
 use crate::memory::reconcile::{Alignment, Place, reconcile};
 use crate::memory::record;
 use crate::memory::settings::Settings;
@@ -26,7 +27,6 @@ use crate::protocol::{
     Commit, Committed, Configure, Delete, Deleted, Injection, Messages, Observations, Prepare, Prepared,
     PublicMessage, ReadMessages, ReadObservations, ThreadKey,
 };
-use crate::resource::News;
 use crate::time::{Zone, Zones};
 use crate::tokens;
 use crate::turn::{Message, chain_hash};
@@ -91,7 +91,7 @@ pub fn prepare<D: Database>(
         begin_turn(store, thread, turn, request, &alignment, settings.gap_ms, &zone)?;
         if let Some(last) = alignment.branch_after {
             state.prefix_changed = true;
-            branch::cut(store, &mut state, last, &zone)?;
+            branch::cut(store, &mut state, last, request.started_at, &zone)?;
         }
         let is_idle = settings.idle_activation && state.is_forgotten(request.started_at);
         if is_idle {

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 use std::borrow::Cow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use memory_gateway::memory::secrets::mask;
 
@@ -74,6 +74,7 @@ fn a_key_is_known_by_its_issuers_form_and_leaves_its_kind_and_last_characters() 
             ("(", ")."),
             ("KEY=", "\nNEXT=1"),
             (r#"{"a":"x\n"#, r#"\n"}"#),
+            ("?q=a%3D", "%26b"),
             ("é", "é"),
         ] {
             assert_eq!(mask(&format!("{before}{secret}{behind}")), format!("{before}{masked}{behind}"));
@@ -260,6 +261,7 @@ fn the_work_grows_with_the_length_whatever_the_text() {
         "eyJaaaaaaaaaaaaaaaaaa.",
         "-----BEGIN PRIVATE KEY-----",
         "-----BEGIN PRIVATE KEY-----A: b\n",
+        "-----BEGIN PRIVATE KEY-----\nAAAAAAAAAAAAAAAA1\n",
         "://",
         "://a:b",
         "password=",
@@ -282,18 +284,14 @@ fn the_work_grows_with_the_length_whatever_the_text() {
     ] {
         let time = |count: usize| {
             let text = piece.repeat(count / piece.len());
-            (0..3)
-                .map(|_| {
-                    let start = Instant::now();
-                    let _ = mask(&text);
-                    start.elapsed()
-                })
-                .min()
-                .unwrap()
+            let start = Instant::now();
+            let _ = mask(&text);
+            start.elapsed()
         };
-        let (small, large) = (time(8_000), time(128_000));
-        // Sixteen times the text: sixteen times the work and noise, where the square would be 256 times.
-        assert!(large < small * 80 + std::time::Duration::from_millis(20), "{piece}: {small:?}, {large:?}");
+        // Sixteen times the text: sixteen times the work and noise, where the square would be 256 times. The machine may be
+        // busy with something else for a while.
+        let is_in_proportion = (0..5).any(|_| time(256_000) < time(16_000) * 80 + Duration::from_millis(50));
+        assert!(is_in_proportion, "{piece}: {:?}, {:?}", time(16_000), time(256_000));
     }
 }
 

@@ -4,9 +4,9 @@
 //! first and none before its turn; what must stay as it was said stays. Nothing is deleted.
 
 use super::database::Database;
+use super::news::{News, facts};
 use super::note::Note;
 use super::plan::{Kept, kept};
-use super::profile::Fact;
 use super::reflector;
 use super::render;
 use super::secrets;
@@ -14,7 +14,6 @@ use super::settings::Settings;
 use super::state::State;
 use super::store::{Kind, NewNote, NoteStatus, Segment, SegmentState, Store};
 use crate::memory::address::Scope;
-use crate::resource::News;
 use crate::time::Zone;
 use crate::tokens;
 use crate::turn::Stop;
@@ -179,6 +178,6 @@ fn tell_resource<D: Database>(store: &Store<D>, moment: &Moment<'_>, notes: &[No
     if moment.settings.scope != Scope::Resource {
         return Ok(());
     }
-    let facts: Vec<Fact> = notes.iter().filter_map(|note| Fact::of(note, moment.thread)).collect();
+    let facts = facts(notes, moment.thread, moment.zone);
     if facts.is_empty() { Ok(()) } else { store.post(&News::Promote(facts)) }
 }

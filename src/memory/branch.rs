@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use super::activation::render_anew;
 use super::database::Database;
+use super::news::News;
 use super::note::Note;
 use super::state::State;
 use super::store::{NoteStatus, SegmentState, Store};
-use crate::resource::News;
 use crate::time::Zone;
 
 /// Takes back what was made from messages behind `seq`; those messages are marked as replaced already.
@@ -18,6 +18,7 @@ pub fn cut<D: Database>(
     store: &Store<D>,
     state: &mut State,
     seq: i64,
+    now: u64,
     zone: Zone<'_>,
 ) -> Result<(), D::Error> {
     let mut fallen: BTreeSet<i64> = BTreeSet::new();
@@ -57,7 +58,7 @@ pub fn cut<D: Database>(
         render_anew(store, 0, zone)?;
         state.log_version += 1;
         state.prefix_changed = true;
-        store.post(&News::Forget(ids))?;
+        store.post(&News::Forget { notes: ids, at: now })?;
     }
     Ok(())
 }

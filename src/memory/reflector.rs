@@ -24,7 +24,7 @@ use super::fault::{self, Fault};
 use super::note::{Days, Note, Priority};
 use super::observer::{Asked, canonical_key};
 use super::transcript::lines;
-use crate::time;
+use crate::time::{self, Zone};
 use crate::turn::Stop;
 
 pub use application::{NewNote, Objection, Outcome, Rejected, Replacement, apply};
@@ -87,7 +87,7 @@ pub enum Edit {
 
 /// The request to condense notes, at a level of pressure from 1 to 4; other levels are the nearest of these. `zone` gives
 /// the user's minutes east of UTC at an instant in Unix milliseconds.
-pub fn ask(notes: &[Note], level: u8, zone: &dyn Fn(u64) -> i32) -> Asked {
+pub fn ask(notes: &[Note], level: u8, zone: Zone<'_>) -> Asked {
     let level = usize::from(level.max(1)).min(PRESSURE.len());
     let pressure = PRESSURE.get(level - 1).copied().unwrap_or_default();
     let mut user = String::from("<notes>\n");
@@ -104,7 +104,7 @@ pub fn ask(notes: &[Note], level: u8, zone: &dyn Fn(u64) -> i32) -> Asked {
     Asked { system: format!("{INSTRUCTIONS}\n{pressure}"), user }
 }
 
-fn write_note(out: &mut String, note: &Note, zone: &dyn Fn(u64) -> i32) -> std::fmt::Result {
+fn write_note(out: &mut String, note: &Note, zone: Zone<'_>) -> std::fmt::Result {
     let when = time::local(note.said_at, zone).format("%Y-%m-%d %H:%M");
     write!(out, "[{}] {} {} {when}", note.id, note.priority.letter(), note.speaker.as_str())?;
     if let Some(days) = note.refers {

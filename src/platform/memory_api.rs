@@ -99,7 +99,8 @@ fn told(
 /// `DELETE /v1/memory/threads/{id}`: the thread's object, what its resource knows from it, and its place in the index.
 pub async fn delete_thread(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
     let Asked { principal, object, key } = asked(incoming, thread).await?;
-    let deleted = object.delete(&Delete { key: key.clone() }).await.map_err(|error| unreachable(incoming, &error))?;
+    let deleted =
+        object.delete(&Delete { key: key.clone() }).await.map_err(|error| unreachable(incoming, &error))?;
     let Deleted::Deleted { deleted_at, resource, messages, notes, jobs } = deleted else {
         return Err(Error::thread_not_found());
     };

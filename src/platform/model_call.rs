@@ -77,21 +77,12 @@ async fn ask_by(mut route: Route<'_>, job: &Job) -> Call {
         };
         Usage { input, output, ..Usage::default() }
     });
-    let reply = Reply {
-        heard,
-        provider: route.provider.name.clone(),
-        model: route.model.clone(),
-        usage,
-    };
+    let reply = Reply { heard, provider: route.provider.name.clone(), model: route.model.clone(), usage };
     Call { reply, estimated: reported.is_none() && usage != Usage::default(), status }
 }
 
 /// One exchange with the provider: its status, and its answer where that can be read.
-async fn exchange(
-    route: &mut Route<'_>,
-    job: &Job,
-    deadline: u32,
-) -> Result<(u16, Option<Answer>), Error> {
+async fn exchange(route: &mut Route<'_>, job: &Job, deadline: u32) -> Result<(u16, Option<Answer>), Error> {
     let provider = route.provider;
     let mut request = asking::request(&job.asked, &route.model, job.answer_tokens);
     request.stream = provider.has(Quirk::AlwaysStreams);
@@ -111,7 +102,8 @@ async fn exchange(
         deadline,
     )
     .await?;
-    let buffer = settled(begun.answer.array_buffer()).await.map_err(|_| crate::refusal::cut_short(&provider.name))?;
+    let buffer =
+        settled(begun.answer.array_buffer()).await.map_err(|_| crate::refusal::cut_short(&provider.name))?;
     let received = Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>()).to_vec();
     let is_stream = is_event_stream(Headers::from_lines(&begun.lines));
     Ok((begun.status, read(&target, is_stream, &received)))

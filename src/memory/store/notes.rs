@@ -7,8 +7,8 @@ use chrono::NaiveDate;
 
 use super::{Store, from_json, to_json};
 use crate::memory::database::{Database, Row};
+use crate::memory::news::News;
 use crate::memory::note::{Days, Note, Priority, Speaker};
-use crate::resource::News;
 
 /// What has become of a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
