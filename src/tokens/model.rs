@@ -1,0 +1,274 @@
+//! What surrounds the text in a prompt, by the family of models: frames of messages, how tools are written out, pictures;
+//! and how the family's vocabulary compares with the one that [`super::text`] is measured with.
+//!
+//! Invariant: a model of no known family is counted as OpenAI's are; nothing here is known of any single deployment
+//! (that is [`super::calibration`]'s).
+//!
+//! Texts and frames are fitted to prompts whose counts the providers reported.
+
+use super::media;
+use super::picture::{self, Detail, Formula};
+use super::text;
+use crate::request::{Entry, Format, Request, Tool, ToolKind};
+use crate::turn::{Media, Message, Part, PartKind, Source};
+use serde_json::Value;
+
+/// How a family of models counts. Numbers are tokens unless said otherwise.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Family {
+    /// Words that a model's name has one of.
+    names: &'static [&'static str],
+    /// The vocabulary: thousandths of what a text is estimated at.
+    text: u64,
+    /// For any request.
+    request: u64,
+    /// For a message, or a system text.
+    message: u64,
+    /// For a tool call, and for its result.
+    call: u64,
+    /// For there being tools at all: the instructions that go with them.
+    tools: u64,
+    /// For each tool.
+    tool: u64,
+    /// A tool's JSON: thousandths of what it is as a text.
+    schema: u64,
+    /// For an answer that must follow a schema, and the schema's JSON in thousandths.
+    format: (u64, u64),
+    /// Pictures.
+    picture: Formula,
+    /// A page of a PDF, which most providers send as text and as a picture.
+    page: u64,
+    /// A second of sound, and of film.
+    second: (u64, u64),
+}
+
+const OPENAI: Family = Family {
+    names: &["gpt", "chatgpt"],
+    text: 1000,
+    request: 3,
+    message: 4,
+    call: 3,
+    tools: 11,
+    tool: 0,
+    schema: 570,
+    format: (1, 910),
+    picture: Formula::Tiles { base: 85, tile: 170 },
+    page: 1000,
+    second: (10, 300),
+};
+
+/// OpenAI's models that count pictures by patches; the factors are those of the guide that [`Formula`] names.
+const fn patched(names: &'static [&'static str], permille: u64) -> Family {
+    Family { names, picture: Formula::Patches { most: 1536, permille }, ..OPENAI }
+}
+
+const GPT_5: Family = Family {
+    names: &["gpt-5"],
+    request: 2,
+    tools: 5,
+    schema: 900,
+    picture: Formula::Tiles { base: 70, tile: 140 },
+    ..OPENAI
+};
+
+const CLAUDE: Family = Family {
+    names: &["claude"],
+    text: 1110,
+    request: 3,
+    message: 4,
+    call: 11,
+    tools: 470,
+    tool: 40,
+    schema: 850,
+    format: (90, 2080),
+    picture: Formula::Area { longest_edge: 1568, most: 1600 },
+    page: 2300,
+    second: (25, 300),
+};
+
+const GEMINI: Family = Family {
+    names: &["gemini", "gemma"],
+    text: 1010,
+    request: 0,
+    message: 0,
+    call: 2,
+    tools: 0,
+    tool: 4,
+    schema: 500,
+    format: (0, 0),
+    picture: Formula::Crops,
+    page: 258,
+    second: (32, 290),
+};
+
+/// In order: the first whose word a name has counts.
+const FAMILIES: &[Family] = &[
+    Family { names: &["gpt-oss"], request: 63, tools: 20, schema: 1100, format: (30, 1000), ..OPENAI },
+    Family { names: &["gpt-5-mini", "gpt-5.1-mini"], picture: Formula::Patches { most: 1536, permille: 1620 }, ..GPT_5 },
+    Family { names: &["gpt-5-nano"], picture: Formula::Patches { most: 1536, permille: 2460 }, ..GPT_5 },
+    Family {
+        names: &["gpt-5.2", "gpt-5.3", "gpt-5.4", "gpt-5.5", "gpt-5.6"],
+        picture: Formula::Patches { most: 1536, permille: 1200 },
+        ..GPT_5
+    },
+    GPT_5,
+    patched(&["gpt-4.1-mini"], 1620),
+    patched(&["gpt-4.1-nano"], 2460),
+    patched(&["o4-mini"], 1720),
+    Family { names: &["gpt-4o-mini"], picture: Formula::Tiles { base: 2833, tile: 5667 }, ..OPENAI },
+    Family { names: &["o1", "o3"], picture: Formula::Tiles { base: 75, tile: 150 }, ..OPENAI },
+    Family {
+        names: &["claude-opus-4-7", "claude-opus-4-8", "claude-opus-5", "claude-sonnet-5", "claude-fable"],
+        text: 1400,
+        picture: Formula::Area { longest_edge: 2576, most: 4784 },
+        ..CLAUDE
+    },
+    Family { names: &["claude-3", "claude-2"], text: 1130, request: 4, tools: 260, tool: 10, schema: 1650, ..CLAUDE },
+    CLAUDE,
+    Family {
+        names: &["gemini-3"],
+        picture: Formula::Fixed { low: 280, auto: 1100, high: 1100 },
+        page: 560,
+        second: (25, 100),
+        ..GEMINI
+    },
+    GEMINI,
+    OPENAI,
+];
+
+impl Family {
+    /// The family of a model, by its name with or without a provider in front.
+    pub fn of(model: &str) -> &'static Family {
+        let name = model.to_ascii_lowercase();
+        FAMILIES.iter().find(|family| family.names.iter().any(|word| name.contains(word))).unwrap_or(&OPENAI)
+    }
+
+    /// Tokens of a whole prompt: instructions, messages, tools, the schema of the answer.
+    pub fn request(&self, request: &Request) -> u64 {
+        let entries: u64 = request
+            .entries
+            .iter()
+            .map(|entry| match entry {
+                Entry::Instruction(parts) => self.message + self.parts(parts),
+                Entry::Message { message, .. } => self.message(message),
+            })
+            .sum();
+        let format = match &request.format {
+            Some(Format::JsonSchema { schema, .. }) => self.format.0 + thousandths(json(schema), self.format.1),
+            Some(Format::Text | Format::JsonObject) | None => 0,
+        };
+        self.request + entries + self.tools(&request.tools) + format
+    }
+
+    /// Tokens of a message, its frame included.
+    pub fn message(&self, message: &Message) -> u64 {
+        let name = message.name.as_deref().map_or(0, |name| 1 + self.text(name));
+        self.message + name + self.parts(&message.parts)
+    }
+
+    /// Tokens of a text.
+    pub fn text(&self, text: &str) -> u64 {
+        thousandths(text::tokens(text), self.text)
+    }
+
+    fn tools(&self, tools: &[Tool]) -> u64 {
+        if tools.is_empty() {
+            return 0;
+        }
+        let of_tool = |tool: &Tool| {
+            let text = match &tool.kind {
+                ToolKind::Function { name, description, parameters: schema, .. }
+                | ToolKind::Custom { name, description, format: schema } => {
+                    // The braces, commas and names of the fields.
+                    let frame = 12;
+                    frame
+                        + text::tokens(name)
+                        + description.as_deref().map_or(0, text::tokens)
+                        + schema.as_ref().map_or(0, json)
+                }
+                ToolKind::Server(tool) => json(tool),
+            };
+            self.tool + thousandths(text, self.schema)
+        };
+        self.tools + tools.iter().map(of_tool).sum::<u64>()
+    }
+
+    fn parts(&self, parts: &[Part]) -> u64 {
+        parts.iter().map(|part| self.part(part)).sum()
+    }
+
+    fn part(&self, part: &Part) -> u64 {
+        match &part.kind {
+            PartKind::Text(text) | PartKind::Refusal(text) => self.text(text),
+            PartKind::Image(media) => self.picture(media),
+            PartKind::Audio(media) => self.sound(media),
+            PartKind::File(media) => self.file(media),
+            PartKind::ToolCall(call) => self.call + self.text(&call.name) + self.text(&call.arguments),
+            PartKind::ToolResult(result) => self.call + self.parts(&result.content),
+            PartKind::Reasoning(reasoning) => self.text(&reasoning.text),
+            PartKind::Other(value) => thousandths(json(value), self.text),
+        }
+    }
+
+    fn picture(&self, media: &Media) -> u64 {
+        let size = match &media.source {
+            Source::Data(data) => picture::size_of(data),
+            Source::Url(_) | Source::FileId(_) => None,
+        };
+        self.picture.tokens(size.unwrap_or(picture::UNKNOWN), Detail::of(media.detail.as_deref()))
+    }
+
+    fn sound(&self, media: &Media) -> u64 {
+        let kind = media.media_type.as_deref().unwrap_or_default();
+        let seconds = match &media.source {
+            Source::Data(data) => media::seconds_of_sound(data, kind),
+            Source::Url(_) | Source::FileId(_) => media::UNKNOWN_SECONDS,
+        };
+        seconds * self.second.0
+    }
+
+    fn film(&self, media: &Media) -> u64 {
+        let seconds = match &media.source {
+            Source::Data(data) => media::seconds_of_film(data),
+            Source::Url(_) | Source::FileId(_) => media::UNKNOWN_SECONDS,
+        };
+        seconds * self.second.1
+    }
+
+    fn file(&self, media: &Media) -> u64 {
+        let kind = media.media_type.as_deref().unwrap_or_default();
+        match kind.split('/').next() {
+            Some("image") => return self.picture(media),
+            Some("audio") => return self.sound(media),
+            Some("video") => return self.film(media),
+            _ => {}
+        }
+        let Source::Data(data) = &media.source else { return media::UNKNOWN_PAGES * self.page };
+        let is_pdf = data.starts_with(PDF) || kind == "application/pdf";
+        let text = if is_pdf { None } else { media::measured(data, |text| self.text(text)) };
+        text.unwrap_or_else(|| media::pages(data) * self.page)
+    }
+}
+
+/// `%PDF-` in base64.
+const PDF: &str = "JVBERi";
+
+fn thousandths(tokens: u64, permille: u64) -> u64 {
+    (tokens.saturating_mul(permille) + 500) / 1000
+}
+
+/// Tokens of JSON as a text, without what no model reads: sealed and encoded strings.
+fn json(value: &Value) -> u64 {
+    /// No word is as long.
+    const LONGEST_WORD: usize = 256;
+    match value {
+        Value::String(text) if text.len() > LONGEST_WORD && !text.contains(char::is_whitespace) => 0,
+        // Quotation marks and a comma or a colon.
+        Value::String(text) => 2 + text::tokens(text),
+        Value::Array(items) => 1 + items.iter().map(json).sum::<u64>(),
+        Value::Object(fields) => {
+            1 + fields.iter().map(|(name, value)| 2 + text::tokens(name) + json(value)).sum::<u64>()
+        }
+        Value::Number(_) | Value::Bool(_) | Value::Null => 1 + text::tokens(&value.to_string()),
+    }
+}
