@@ -13,6 +13,7 @@ pub mod text;
 pub use calibration::Calibration;
 
 use self::model::Family;
+use crate::dialect::Dialect;
 use crate::request::Request;
 use crate::turn::{Message, Part, PartKind};
 
@@ -30,8 +31,9 @@ pub fn of_message(message: &Message) -> u64 {
 }
 
 /// Tokens of a whole prompt, as the model that it names counts: instructions, messages, tools, the schema of the answer.
-pub fn of_request(request: &Request) -> u64 {
-    Family::of(&request.model).request(request)
+/// `dialect` is the one in which the provider gets it.
+pub fn of_request(request: &Request, dialect: Dialect) -> u64 {
+    Family::of(&request.model).request(request, dialect)
 }
 
 /// True when a message carries pictures, sound or files, whose tokens are a guess where a text's are an estimate.

@@ -12,9 +12,8 @@ use memory_gateway::dialect::{Content, Dialect};
 use memory_gateway::observe::Observer;
 use memory_gateway::request::{Entry, Format, Request, ToolKind};
 use memory_gateway::tokens::{self, Calibration};
-use memory_gateway::turn::{Message, Origin, Part, PartKind};
+use memory_gateway::turn::{Message, Origin, PartKind};
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 #[derive(Deserialize)]
@@ -70,11 +69,20 @@ fn estimates_of_recorded_prompts_are_near_what_providers_counted() {
             groups.entry(group).or_default().push(numbers);
         }
         if std::env::var("SHOW_FAR").is_ok() && (numbers[1] / numbers[0]).ln().abs() > 0.4 {
-            println!("{} {key}: {} for {} ({:?})", prompt.id, prompt.estimated, prompt.reported, groups_of(prompt));
+            println!(
+                "{} {key}: {} for {} ({:?})",
+                prompt.id,
+                prompt.estimated,
+                prompt.reported,
+                groups_of(prompt)
+            );
         }
     }
     println!("{:<34} {:>7} {:>9}   {:>17}   {:>17}", "", "prompts", "tokens", "estimated", "corrected");
-    println!("{:<34} {:>7} {:>9}   {:>8} {:>8}   {:>8} {:>8}", "", "", "", "median", "total", "median", "total");
+    println!(
+        "{:<34} {:>7} {:>9}   {:>8} {:>8}   {:>8} {:>8}",
+        "", "", "", "median", "total", "median", "total"
+    );
     for (group, all) in &groups {
         let [before, after] = [errors(all, 1), errors(all, 2)];
         let reported: f64 = all.iter().map(|numbers| numbers[0]).sum();
@@ -138,7 +146,7 @@ fn prompt(exchange: Exchange) -> Option<Prompt> {
     (reported > 0 && !added).then(|| Prompt {
         id: exchange.id,
         provider: exchange.provider,
-        estimated: tokens::of_request(&request),
+        estimated: tokens::of_request(&request, dialect),
         reported,
         request,
         model,
@@ -147,13 +155,23 @@ fn prompt(exchange: Exchange) -> Option<Prompt> {
 
 /// True where the provider puts in what is not in the request: results of its own tools, stored prompts, searches.
 fn adds_to_prompts(request: &Request) -> bool {
-    let fields = ["mcp_servers", "container", "prompt", "web_search_options", "plugins"];
+    let fields = [
+        "mcp_servers",
+        "container",
+        "prompt",
+        "web_search_options",
+        "plugins",
+        "preset",
+        "transforms",
+        "cachedContent",
+        "output_config.task_budget",
+        "reasoning.mode",
+    ];
     request.tools.iter().any(|tool| matches!(tool.kind, ToolKind::Server(_)))
         || fields.iter().any(|field| request.rest.contains_key(*field))
         || ["search", "compound"].iter().any(|word| request.model.contains(word))
-        || messages(request).any(|message| {
-            message.parts.iter().any(|part| matches!(part.kind, PartKind::Other(_)))
-        })
+        || messages(request)
+            .any(|message| message.parts.iter().any(|part| matches!(part.kind, PartKind::Other(_))))
 }
 
 fn messages(request: &Request) -> impl Iterator<Item = &Message> {
@@ -177,10 +195,13 @@ fn groups_of(prompt: &Prompt) -> Vec<String> {
         () if matches!(request.format, Some(Format::JsonSchema { .. })) => "schema",
         () => "text",
     };
-    let family = ["claude", "gemini", "gpt-5", "gpt-oss", "gpt", "o1", "o3", "o4", "llama", "mistral", "qwen", "deepseek"]
-        .into_iter()
-        .find(|word| prompt.model.to_lowercase().contains(word))
-        .unwrap_or("other");
+    let family = [
+        "claude", "gemini", "gpt-5", "gpt-oss", "gpt", "o1", "o3", "o4", "llama", "mistral", "qwen",
+        "deepseek",
+    ]
+    .into_iter()
+    .find(|word| prompt.model.to_lowercase().contains(word))
+    .unwrap_or("other");
     let length = match prompt.reported {
         ..50 => "1 under 50",
         50..200 => "2 under 200",

@@ -14,6 +14,8 @@ const LARGEST: f64 = 1.0986;
 /// How far a report may be from the factor learned so far, as a logarithm, before it is cut to this: one that says twice
 /// as much counted something the estimate did not see.
 const FARTHEST: f64 = 0.3;
+/// The estimate itself counts as this many reports less one, so that a first report is not taken at its word.
+const UNCORRECTED: f64 = 2.0;
 /// A new report weighs at least this much, so that a changed tokenizer is learned in some dozen turns.
 const LEAST_WEIGHT: f64 = 0.125;
 
@@ -53,7 +55,7 @@ impl Calibration {
         // The first report has nothing to be measured against.
         let difference =
             if correction.reports == 0 { difference } else { difference.clamp(-FARTHEST, FARTHEST) };
-        let weight = (1.0 / (correction.reports as f64 + 1.0)).max(LEAST_WEIGHT);
+        let weight = (1.0 / (correction.reports as f64 + UNCORRECTED)).max(LEAST_WEIGHT);
         correction.log_ratio += difference * weight;
         correction.reports += 1;
         if self.models.len() >= MOST_MODELS {

@@ -7,23 +7,28 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 /// Padding is often left out.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+const CONFIG: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, CONFIG);
+/// Google's clients write this one.
+const BASE64_OF_URLS: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, CONFIG);
 
-/// The first bytes of a base64 text, at most `limit`; none where it is no base64.
+/// The bytes of a piece of base64 in either alphabet; none where it is no base64.
+fn bytes(letters: &[u8]) -> Vec<u8> {
+    BASE64.decode(letters).or_else(|_| BASE64_OF_URLS.decode(letters)).unwrap_or_default()
+}
+
+/// The first bytes of a base64 text, at most `limit` and some; none where it is no base64.
 pub fn decoded(base64: &str, limit: usize) -> Vec<u8> {
     let letters = base64.as_bytes();
-    let head = letters.get(..limit.div_ceil(3) * 4).unwrap_or(letters);
-    BASE64.decode(head).unwrap_or_default()
+    bytes(letters.get(..limit.div_ceil(3) * 4).unwrap_or(letters))
 }
 
 /// The last bytes of a base64 text, at most `limit` and some.
 fn decoded_end(base64: &str, limit: usize) -> Vec<u8> {
     // Cut between groups of four, counted from the start.
     let skipped = base64.len().saturating_sub(limit.div_ceil(3) * 4) / 4 * 4;
-    base64.as_bytes().get(skipped..).and_then(|end| BASE64.decode(end).ok()).unwrap_or_default()
+    bytes(base64.as_bytes().get(skipped..).unwrap_or_default())
 }
 
 /// How many bytes a base64 text stands for.
@@ -88,13 +93,13 @@ const LEAST_BYTES_A_PAGE: u64 = 100;
 /// Pages of a PDF in base64, at least one: the root of the page tree says how many there are, near one of the file's ends
 /// where a writer did not pack it.
 pub fn pages(base64: &str) -> u64 {
-    let bytes = length(base64);
+    let size = length(base64);
     let told = [decoded(base64, PDF_END), decoded_end(base64, PDF_END)]
         .iter()
         .filter_map(|part| largest_count(part))
         .max()
-        .filter(|pages| (1..=(bytes / LEAST_BYTES_A_PAGE).max(1)).contains(pages));
-    told.unwrap_or_else(|| bytes.div_ceil(BYTES_A_PAGE)).max(1)
+        .filter(|pages| (1..=(size / LEAST_BYTES_A_PAGE).max(1)).contains(pages));
+    told.unwrap_or_else(|| size.div_ceil(BYTES_A_PAGE)).max(1)
 }
 
 /// The largest number behind `/Count`: inner nodes of the page tree have smaller ones, outlines have negative ones when
@@ -109,7 +114,7 @@ fn largest_count(bytes: &[u8]) -> Option<u64> {
         let number = digits
             .iter()
             .take(9)
-            .map_while(|byte| byte.is_ascii_digit().then_some(u64::from(byte - b'0')))
+            .map_while(|byte| char::from(*byte).to_digit(10).map(u64::from))
             .reduce(|number, digit| number * 10 + digit);
         largest = largest.max(number);
     }
@@ -142,6 +147,15 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
+
+    #[test]
+    fn both_alphabets_are_read_with_padding_or_without() {
+        for base64 in ["+/+/AA==", "+/+/AA", "-_-_AA==", "-_-_AA"] {
+            assert_eq!(decoded(base64, 100), [0xfb, 0xff, 0xbf, 0], "{base64}");
+        }
+        assert_eq!(decoded("+/+/AA==", 2), [0xfb, 0xff, 0xbf]);
+        assert_eq!(decoded("no base64", 100), []);
+    }
 
     #[test]
     fn a_wav_says_its_own_rate() {

@@ -6,12 +6,14 @@
 //!
 //! Texts and frames are fitted to prompts whose counts the providers reported.
 
+use serde_json::Value;
+
 use super::media;
 use super::picture::{self, Detail, Formula};
 use super::text;
-use crate::request::{Entry, Format, Request, Tool, ToolKind};
-use crate::turn::{Media, Message, Part, PartKind, Source};
-use serde_json::Value;
+use crate::dialect::Dialect;
+use crate::request::{Effort, Entry, Format, Request, Tool, ToolKind};
+use crate::turn::{Media, Message, Part, PartKind, Reasoning, Source, ToolCall};
 
 /// How a family of models counts. Numbers are tokens unless said otherwise.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,12 +30,19 @@ pub struct Family {
     call: u64,
     /// For there being tools at all: the instructions that go with them.
     tools: u64,
+    /// For there being tools in a request of Chat Completions, on top.
+    tools_of_chat: u64,
     /// For each tool.
     tool: u64,
-    /// A tool's JSON: thousandths of what it is as a text.
-    schema: u64,
+    /// For each property of a tool's schema, beside its words.
+    property: u64,
     /// For an answer that must follow a schema, and the schema's JSON in thousandths.
     format: (u64, u64),
+    /// For being asked to think.
+    thinking: u64,
+    /// For each character of sealed reasoning that belongs to a tool call, in thousandths: what was thought for it goes
+    /// before the model again.
+    sealed: u64,
     /// Pictures.
     picture: Formula,
     /// A page of a PDF, which most providers send as text and as a picture.
@@ -47,26 +56,33 @@ const OPENAI: Family = Family {
     text: 1000,
     request: 3,
     message: 4,
-    call: 3,
-    tools: 11,
-    tool: 0,
-    schema: 570,
+    call: 4,
+    tools: 14,
+    tools_of_chat: 0,
+    tool: 6,
+    property: 6,
     format: (1, 910),
+    thinking: 0,
+    sealed: 0,
     picture: Formula::Tiles { base: 85, tile: 170 },
-    page: 1000,
+    page: 450,
     second: (10, 300),
 };
 
 /// OpenAI's models that count pictures by patches; the factors are those of the guide that [`Formula`] names.
-const fn patched(names: &'static [&'static str], permille: u64) -> Family {
-    Family { names, picture: Formula::Patches { most: 1536, permille }, ..OPENAI }
+const fn patched(names: &'static [&'static str], permille: u64, base: Family) -> Family {
+    Family { names, picture: Formula::Patches { most: 1536, permille }, ..base }
 }
 
 const GPT_5: Family = Family {
     names: &["gpt-5"],
     request: 2,
-    tools: 5,
-    schema: 900,
+    call: 5,
+    tools: 10,
+    tools_of_chat: 82,
+    tool: 8,
+    property: 8,
+    sealed: 100,
     picture: Formula::Tiles { base: 70, tile: 140 },
     ..OPENAI
 };
@@ -74,16 +90,16 @@ const GPT_5: Family = Family {
 const CLAUDE: Family = Family {
     names: &["claude"],
     text: 1110,
-    request: 3,
-    message: 4,
-    call: 11,
-    tools: 470,
-    tool: 40,
-    schema: 850,
+    call: 13,
+    tools: 450,
+    tool: 42,
+    property: 42,
     format: (90, 2080),
+    thinking: 29,
     picture: Formula::Area { longest_edge: 1568, most: 1600 },
-    page: 2300,
+    page: 2000,
     second: (25, 300),
+    ..OPENAI
 };
 
 const GEMINI: Family = Family {
@@ -93,28 +109,39 @@ const GEMINI: Family = Family {
     message: 0,
     call: 2,
     tools: 0,
-    tool: 4,
-    schema: 500,
+    tools_of_chat: 0,
+    tool: 21,
+    property: 11,
     format: (0, 0),
-    picture: Formula::Crops,
+    thinking: 0,
+    sealed: 30,
+    picture: Formula::Fixed { low: 66, auto: 258, high: 258 },
     page: 258,
     second: (32, 290),
 };
 
+/// Llama, whose template has its own instructions once there are tools.
+const LLAMA: Family =
+    Family { names: &["llama"], request: 4, message: 5, tools: 620, tool: 30, property: 15, ..OPENAI };
+
 /// In order: the first whose word a name has counts.
 const FAMILIES: &[Family] = &[
-    Family { names: &["gpt-oss"], request: 63, tools: 20, schema: 1100, format: (30, 1000), ..OPENAI },
-    Family { names: &["gpt-5-mini", "gpt-5.1-mini"], picture: Formula::Patches { most: 1536, permille: 1620 }, ..GPT_5 },
-    Family { names: &["gpt-5-nano"], picture: Formula::Patches { most: 1536, permille: 2460 }, ..GPT_5 },
     Family {
-        names: &["gpt-5.2", "gpt-5.3", "gpt-5.4", "gpt-5.5", "gpt-5.6"],
-        picture: Formula::Patches { most: 1536, permille: 1200 },
-        ..GPT_5
+        names: &["gpt-oss"],
+        request: 63,
+        tools: 20,
+        tool: 25,
+        property: 12,
+        format: (30, 1000),
+        ..OPENAI
     },
+    patched(&["gpt-5-nano", "gpt-5.4-nano"], 1500, GPT_5),
+    patched(&["gpt-5-mini", "gpt-5.1-mini", "gpt-5.4-mini"], 1200, GPT_5),
+    patched(&["gpt-5.2", "gpt-5.3", "gpt-5.4", "gpt-5.5", "gpt-5.6"], 1200, GPT_5),
     GPT_5,
-    patched(&["gpt-4.1-mini"], 1620),
-    patched(&["gpt-4.1-nano"], 2460),
-    patched(&["o4-mini"], 1720),
+    patched(&["gpt-4.1-mini"], 1620, OPENAI),
+    patched(&["gpt-4.1-nano"], 2460, OPENAI),
+    patched(&["o4-mini"], 1720, OPENAI),
     Family { names: &["gpt-4o-mini"], picture: Formula::Tiles { base: 2833, tile: 5667 }, ..OPENAI },
     Family { names: &["o1", "o3"], picture: Formula::Tiles { base: 75, tile: 150 }, ..OPENAI },
     Family {
@@ -123,16 +150,32 @@ const FAMILIES: &[Family] = &[
         picture: Formula::Area { longest_edge: 2576, most: 4784 },
         ..CLAUDE
     },
-    Family { names: &["claude-3", "claude-2"], text: 1130, request: 4, tools: 260, tool: 10, schema: 1650, ..CLAUDE },
+    Family { names: &["claude-3", "claude-2"], text: 1130, tools: 260, tool: 10, property: 55, ..CLAUDE },
     CLAUDE,
     Family {
         names: &["gemini-3"],
+        sealed: 210,
         picture: Formula::Fixed { low: 280, auto: 1100, high: 1100 },
         page: 560,
         second: (25, 100),
         ..GEMINI
     },
+    Family { names: &["gemini-2.0", "gemini-1"], tool: 1, property: 0, picture: Formula::Crops, ..GEMINI },
     GEMINI,
+    Family {
+        names: &["mistral", "mixtral", "ministral", "magistral", "pixtral", "codestral"],
+        text: 1060,
+        message: 1,
+        tools: 2,
+        tool: 34,
+        property: 12,
+        ..OPENAI
+    },
+    // The template of these says the date.
+    Family { names: &["llama-3.1", "llama-3.2", "llama-3.3", "llama3.1", "llama3.3"], request: 30, ..LLAMA },
+    LLAMA,
+    Family { names: &["qwen"], message: 5, tools: 190, tool: 30, property: 15, ..OPENAI },
+    Family { names: &["deepseek"], message: 1, tools: 260, tool: 30, property: 15, ..OPENAI },
     OPENAI,
 ];
 
@@ -143,8 +186,9 @@ impl Family {
         FAMILIES.iter().find(|family| family.names.iter().any(|word| name.contains(word))).unwrap_or(&OPENAI)
     }
 
-    /// Tokens of a whole prompt: instructions, messages, tools, the schema of the answer.
-    pub fn request(&self, request: &Request) -> u64 {
+    /// Tokens of a whole prompt: instructions, messages, tools, the schema of the answer. `dialect` is the one in which
+    /// the provider gets it.
+    pub fn request(&self, request: &Request, dialect: Dialect) -> u64 {
         let entries: u64 = request
             .entries
             .iter()
@@ -154,16 +198,23 @@ impl Family {
             })
             .sum();
         let format = match &request.format {
-            Some(Format::JsonSchema { schema, .. }) => self.format.0 + thousandths(json(schema), self.format.1),
+            Some(Format::JsonSchema { schema, .. }) => {
+                self.format.0 + thousandths(json(schema), self.format.1)
+            }
             Some(Format::Text | Format::JsonObject) | None => 0,
         };
-        self.request + entries + self.tools(&request.tools) + format
+        let thinks = request.thinking.budget.is_some_and(|budget| budget > 0)
+            || request.thinking.adaptive
+            || request.thinking.effort.is_some_and(|effort| effort > Effort::None);
+        let thinking = if thinks { self.thinking } else { 0 };
+        self.request + entries + self.tools(&request.tools, dialect) + format + thinking
     }
 
     /// Tokens of a message, its frame included.
     pub fn message(&self, message: &Message) -> u64 {
         let name = message.name.as_deref().map_or(0, |name| 1 + self.text(name));
-        self.message + name + self.parts(&message.parts)
+        let sealed = if message.tool_calls().next().is_some() { self.sealed(message) } else { 0 };
+        self.message + name + self.parts(&message.parts) + sealed
     }
 
     /// Tokens of a text.
@@ -171,26 +222,52 @@ impl Family {
         thousandths(text::tokens(text), self.text)
     }
 
-    fn tools(&self, tools: &[Tool]) -> u64 {
+    fn tools(&self, tools: &[Tool], dialect: Dialect) -> u64 {
         if tools.is_empty() {
             return 0;
         }
-        let of_tool = |tool: &Tool| {
-            let text = match &tool.kind {
-                ToolKind::Function { name, description, parameters: schema, .. }
-                | ToolKind::Custom { name, description, format: schema } => {
-                    // The braces, commas and names of the fields.
-                    let frame = 12;
-                    frame
-                        + text::tokens(name)
-                        + description.as_deref().map_or(0, text::tokens)
-                        + schema.as_ref().map_or(0, json)
-                }
-                ToolKind::Server(tool) => json(tool),
-            };
-            self.tool + thousandths(text, self.schema)
+        let of_tool = |tool: &Tool| match &tool.kind {
+            ToolKind::Function { name, description, parameters: schema, .. }
+            | ToolKind::Custom { name, description, format: schema } => {
+                self.tool
+                    + self.text(name)
+                    + description.as_deref().map_or(0, |words| self.text(words))
+                    + schema.as_ref().map_or(0, |schema| self.schema(schema))
+            }
+            ToolKind::Server(tool) => self.tool + json(tool),
         };
-        self.tools + tools.iter().map(of_tool).sum::<u64>()
+        let of_dialect = if dialect == Dialect::Chat { self.tools_of_chat } else { 0 };
+        self.tools + of_dialect + tools.iter().map(of_tool).sum::<u64>()
+    }
+
+    /// A tool's schema. Makers write it out each in their own way before a model reads it, so what is counted is what
+    /// none can leave out: names, descriptions and choices, and a price for each property.
+    fn schema(&self, schema: &Value) -> u64 {
+        match schema {
+            Value::Object(fields) => fields
+                .iter()
+                .map(|(name, value)| match (name.as_str(), value) {
+                    ("properties", Value::Object(properties)) => properties
+                        .iter()
+                        .map(|(name, value)| self.property + self.text(name) + self.schema(value))
+                        .sum(),
+                    ("description", Value::String(words)) => 2 + self.text(words),
+                    ("enum", Value::Array(choices)) => choices.iter().map(json).sum(),
+                    _ => self.schema(value),
+                })
+                .sum(),
+            Value::Array(schemas) => schemas.iter().map(|schema| self.schema(schema)).sum(),
+            _ => 0,
+        }
+    }
+
+    fn sealed(&self, message: &Message) -> u64 {
+        let of_part = |part: &Part| match &part.kind {
+            PartKind::ToolCall(ToolCall { sealed: Some(sealed), .. })
+            | PartKind::Reasoning(Reasoning { sealed: Some(sealed), .. }) => sealed.len() as u64,
+            _ => 0,
+        };
+        thousandths(message.parts.iter().map(of_part).sum(), self.sealed)
     }
 
     fn parts(&self, parts: &[Part]) -> u64 {
@@ -205,6 +282,8 @@ impl Family {
             PartKind::File(media) => self.file(media),
             PartKind::ToolCall(call) => self.call + self.text(&call.name) + self.text(&call.arguments),
             PartKind::ToolResult(result) => self.call + self.parts(&result.content),
+            // What can be read of a sealed thought is a summary, which does not go before the model.
+            PartKind::Reasoning(Reasoning { sealed: Some(_), .. }) => 0,
             PartKind::Reasoning(reasoning) => self.text(&reasoning.text),
             PartKind::Other(value) => thousandths(json(value), self.text),
         }

@@ -67,9 +67,10 @@ pub enum Formula {
         /// The most tokens.
         most: u64,
     },
-    /// Gemini 2: 258 up to 384 × 384, else 258 for each crop. <https://ai.google.dev/gemini-api/docs/tokens>
+    /// Gemini 2.0: 258 up to 384 × 384, else 258 for each crop and for the whole.
+    /// <https://ai.google.dev/gemini-api/docs/tokens>
     Crops,
-    /// Gemini 3 and others that bring every picture to one size: tokens at low, automatic and high resolution.
+    /// Gemini's newer models, which bring every picture to one size.
     /// <https://ai.google.dev/gemini-api/docs/media-resolution>
     Fixed {
         /// At low resolution.
@@ -107,7 +108,7 @@ impl Formula {
                     return 258;
                 }
                 let unit = (width.min(height) * 2 / 3).clamp(256, 768);
-                258 * width.div_ceil(unit).saturating_mul(height.div_ceil(unit)).min(MOST_CROPS)
+                258 * (1 + width.div_ceil(unit).saturating_mul(height.div_ceil(unit)).min(MOST_CROPS))
             }
             Formula::Fixed { low, auto, high } => match detail {
                 Detail::Low => low,
@@ -305,7 +306,8 @@ mod tests {
     fn crops_and_fixed_prices_are_googles() {
         let tokens = |width, height| Formula::Crops.tokens(Size { width, height }, Detail::Auto);
         assert_eq!(tokens(384, 384), 258);
-        assert_eq!(tokens(960, 540), 258 * 6);
+        assert_eq!(tokens(640, 480), 258 * 5);
+        assert_eq!(tokens(540, 360), 258 * 7);
         let fixed = Formula::Fixed { low: 280, auto: 1120, high: 1120 };
         assert_eq!(fixed.tokens(UNKNOWN, Detail::Low), 280);
         assert_eq!(fixed.tokens(UNKNOWN, Detail::Auto), 1120);

@@ -227,7 +227,8 @@ fn price_in_blob(run: &str) -> Option<Price> {
         b'A'..=b'Z' => 2,
         _ => 3,
     };
-    let changes = run.bytes().zip(run.bytes().skip(1)).filter(|(one, next)| class(*one) != class(*next)).count();
+    let changes =
+        run.bytes().zip(run.bytes().skip(1)).filter(|(one, next)| class(*one) != class(*next)).count();
     let is_hex = run.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     (changes * 10 > run.len() * 3).then_some(if is_hex { HEX } else { BASE64 })
 }
@@ -261,19 +262,21 @@ const LONGEST_FUNCTION_WORD: usize = 4;
 
 /// The commonest short words, as numbers in order: what tells a text's language at the price of a look-up.
 const ENGLISH: [u64; 35] = codes([
-    "of", "to", "in", "is", "it", "as", "on", "be", "at", "or", "by", "if", "my", "we", "the", "and", "for", "you", "was",
-    "are", "not", "can", "his", "has", "had", "but", "our", "that", "with", "this", "have", "from", "your", "what", "will",
+    "of", "to", "in", "is", "it", "as", "on", "be", "at", "or", "by", "if", "my", "we", "the", "and", "for",
+    "you", "was", "are", "not", "can", "his", "has", "had", "but", "our", "that", "with", "this", "have",
+    "from", "your", "what", "will",
 ]);
 const WELL_KNOWN: [u64; 62] = codes([
-    "de", "la", "el", "en", "le", "et", "du", "un", "es", "di", "il", "um", "na", "al", "au", "se", "ao", "os", "zu", "em",
-    "do", "su", "que", "les", "des", "une", "der", "die", "das", "und", "ist", "den", "von", "ein", "che", "per", "non",
-    "los", "las", "por", "con", "del", "uma", "mit", "auf", "aus", "dem", "qui", "sur", "het", "van", "een", "mas", "com",
-    "est", "pas", "eine", "sich", "para", "dans", "pour", "mais",
+    "de", "la", "el", "en", "le", "et", "du", "un", "es", "di", "il", "um", "na", "al", "au", "se", "ao",
+    "os", "zu", "em", "do", "su", "que", "les", "des", "une", "der", "die", "das", "und", "ist", "den",
+    "von", "ein", "che", "per", "non", "los", "las", "por", "con", "del", "uma", "mit", "auf", "aus", "dem",
+    "qui", "sur", "het", "van", "een", "mas", "com", "est", "pas", "eine", "sich", "para", "dans", "pour",
+    "mais",
 ]);
 const LITTLE_KNOWN: [u64; 44] = codes([
-    "og", "er", "ja", "az", "ve", "bu", "da", "si", "cu", "je", "ed", "jak", "co", "ne", "ho", "ku", "ya", "wa", "af", "ei",
-    "ir", "za", "od", "att", "som", "det", "och", "bir", "dan", "nie", "kwa", "har", "til", "kad", "oraz", "jest", "hogy",
-    "yang", "itu", "ini", "bez", "nem", "egy", "tak",
+    "og", "er", "ja", "az", "ve", "bu", "da", "si", "cu", "je", "ed", "jak", "co", "ne", "ho", "ku", "ya",
+    "wa", "af", "ei", "ir", "za", "od", "att", "som", "det", "och", "bir", "dan", "nie", "kwa", "har", "til",
+    "kad", "oraz", "jest", "hogy", "yang", "itu", "ini", "bez", "nem", "egy", "tak",
 ]);
 
 /// Words as [`price_of_word`] writes them into a number, sorted.
