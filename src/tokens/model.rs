@@ -61,7 +61,7 @@ const OPENAI: Family = Family {
     tools_of_chat: 0,
     tool: 6,
     property: 6,
-    format: (1, 910),
+    format: (10, 890),
     thinking: 0,
     sealed: 0,
     picture: Formula::Tiles { base: 85, tile: 170 },
@@ -71,7 +71,7 @@ const OPENAI: Family = Family {
 
 /// OpenAI's models that count pictures by patches; the factors are those of the guide that [`Formula`] names.
 const fn patched(names: &'static [&'static str], permille: u64, base: Family) -> Family {
-    Family { names, picture: Formula::Patches { most: 1536, permille }, ..base }
+    Family { names, picture: Formula::Patches { side: 32, most: 1536, permille }, ..base }
 }
 
 const GPT_5: Family = Family {
@@ -124,6 +124,17 @@ const GEMINI: Family = Family {
 const LLAMA: Family =
     Family { names: &["llama"], request: 4, message: 5, tools: 620, tool: 30, property: 15, ..OPENAI };
 
+const MISTRAL: Family = Family {
+    names: &["mistral", "mixtral", "ministral", "magistral", "codestral", "devstral"],
+    text: 1060,
+    message: 1,
+    tools: 2,
+    tool: 34,
+    property: 12,
+    picture: Formula::Patches { side: 28, most: 3025, permille: 1000 },
+    ..OPENAI
+};
+
 /// In order: the first whose word a name has counts.
 const FAMILIES: &[Family] = &[
     Family {
@@ -163,18 +174,23 @@ const FAMILIES: &[Family] = &[
     Family { names: &["gemini-2.0", "gemini-1"], tool: 1, property: 0, picture: Formula::Crops, ..GEMINI },
     GEMINI,
     Family {
-        names: &["mistral", "mixtral", "ministral", "magistral", "pixtral", "codestral"],
-        text: 1060,
-        message: 1,
-        tools: 2,
-        tool: 34,
-        property: 12,
-        ..OPENAI
+        names: &["pixtral"],
+        picture: Formula::Patches { side: 16, most: 4096, permille: 1030 },
+        ..MISTRAL
     },
+    MISTRAL,
     // The template of these says the date.
     Family { names: &["llama-3.1", "llama-3.2", "llama-3.3", "llama3.1", "llama3.3"], request: 30, ..LLAMA },
     LLAMA,
-    Family { names: &["qwen"], message: 5, tools: 190, tool: 30, property: 15, ..OPENAI },
+    Family {
+        names: &["qwen"],
+        picture: Formula::Patches { side: 28, most: 1280, permille: 1000 },
+        message: 5,
+        tools: 190,
+        tool: 30,
+        property: 15,
+        ..OPENAI
+    },
     Family { names: &["deepseek"], message: 1, tools: 260, tool: 30, property: 15, ..OPENAI },
     OPENAI,
 ];
@@ -342,12 +358,12 @@ fn json(value: &Value) -> u64 {
     const LONGEST_WORD: usize = 256;
     match value {
         Value::String(text) if text.len() > LONGEST_WORD && !text.contains(char::is_whitespace) => 0,
-        // Quotation marks and a comma or a colon.
-        Value::String(text) => 2 + text::tokens(text),
+        // Quotation marks are merged with the signs beside them.
+        Value::String(text) => 1 + text::tokens(text),
         Value::Array(items) => 1 + items.iter().map(json).sum::<u64>(),
         Value::Object(fields) => {
-            1 + fields.iter().map(|(name, value)| 2 + text::tokens(name) + json(value)).sum::<u64>()
+            1 + fields.iter().map(|(name, value)| 1 + text::tokens(name) + json(value)).sum::<u64>()
         }
-        Value::Number(_) | Value::Bool(_) | Value::Null => 1 + text::tokens(&value.to_string()),
+        Value::Number(_) | Value::Bool(_) | Value::Null => text::tokens(&value.to_string()),
     }
 }

@@ -52,9 +52,11 @@ pub enum Formula {
         /// For each square.
         tile: u64,
     },
-    /// OpenAI's newer models: squares of 32 pixels, made fewer by shrinking the picture, times a factor (in
-    /// thousandths). Same source.
+    /// OpenAI's newer models and many open ones: squares of so many pixels, made fewer by shrinking the picture, times a
+    /// factor (in thousandths). Same source; <https://docs.mistral.ai/capabilities/vision>
     Patches {
+        /// A square's side in pixels.
+        side: u64,
         /// The most patches.
         most: u64,
         /// Tokens a thousand patches.
@@ -94,10 +96,10 @@ impl Formula {
                 let scaled = |edge: u64| if short > 768 { edge * 768 / short } else { edge };
                 base + tile * scaled(fitted.width).div_ceil(512) * scaled(fitted.height).div_ceil(512)
             }
-            Formula::Patches { most, permille } => {
-                // At low detail the picture is brought to 512 pixels, which is 256 patches.
+            Formula::Patches { side, most, permille } => {
+                // At low detail OpenAI brings the picture to 512 pixels, which is 256 patches of theirs.
                 let most = if detail == Detail::Low { most.min(256) } else { most };
-                patches(Size { width, height }, most) * permille / 1000
+                patches(Size { width, height }, side, most) * permille / 1000
             }
             Formula::Area { longest_edge, most } => {
                 let fitted = fit(Size { width, height }, longest_edge);
@@ -119,14 +121,14 @@ impl Formula {
     }
 }
 
-/// Squares of 32 pixels that cover a picture. One with more than `most` is shrunk to that many, and then until one of its
+/// Squares that cover a picture. One with more than `most` is shrunk to that many, and then until one of its
 /// sides is whole squares.
-fn patches(size: Size, most: u64) -> u64 {
-    let all = size.width.div_ceil(32).saturating_mul(size.height.div_ceil(32));
+fn patches(size: Size, side: u64, most: u64) -> u64 {
+    let all = size.width.div_ceil(side).saturating_mul(size.height.div_ceil(side));
     if all <= most {
         return all;
     }
-    let (width, height) = (size.width as f64 / 32.0, size.height as f64 / 32.0);
+    let (width, height) = (size.width as f64 / side as f64, size.height as f64 / side as f64);
     let shrunk = (most as f64 / (width * height)).sqrt();
     let (across, down) = (width * shrunk, height * shrunk);
     let whole = (across.floor() / across).min(down.floor() / down);
@@ -286,7 +288,7 @@ mod tests {
 
     #[test]
     fn patches_are_counted_as_in_openais_examples() {
-        let formula = Formula::Patches { most: 1536, permille: 1000 };
+        let formula = Formula::Patches { side: 32, most: 1536, permille: 1000 };
         assert_eq!(formula.tokens(Size { width: 1024, height: 1024 }, Detail::Auto), 1024);
         assert_eq!(formula.tokens(Size { width: 1800, height: 2400 }, Detail::High), 1452);
         assert_eq!(formula.tokens(Size { width: 1024, height: 1024 }, Detail::Low), 256);
@@ -318,7 +320,7 @@ mod tests {
         let size = Size { width: u64::from(u32::MAX), height: u64::from(u32::MAX) };
         for formula in [
             Formula::Tiles { base: 85, tile: 170 },
-            Formula::Patches { most: 1536, permille: 2460 },
+            Formula::Patches { side: 32, most: 1536, permille: 2460 },
             Formula::Area { longest_edge: 1568, most: 1600 },
             Formula::Crops,
         ] {

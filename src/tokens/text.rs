@@ -38,6 +38,8 @@ const SPACE_BEFORE_DIGITS: Price = 659;
 const LINE_END: Price = 1418;
 const LINE_END_AFTER_SIGN: Price = 1157;
 const INDENTATION: Price = 678;
+/// Each character of white space with a line's end in it, past the eighth.
+const BLANK: Price = 30;
 /// A run of spaces, and each one past the second.
 const SPACES: (Price, Price) = (2067, 60);
 /// A comma, a full stop, any other single sign of ASCII.
@@ -47,7 +49,7 @@ const SIGN: Price = 490;
 /// Several signs together, as in code, and each past the second.
 const SIGNS: (Price, Price) = (796, 189);
 /// One sign over and over (a ruled line), and each of them.
-const RULE: (Price, Price) = (600, 6);
+const RULE: (Price, Price) = (600, 20);
 /// A character of base64, and of hexadecimal.
 const BASE64: Price = 685;
 const HEX: Price = 573;
@@ -192,7 +194,8 @@ fn price_of_space(space: &str, before: Before) -> (Price, Before) {
     };
     let line_end = if before == Before::Sign { LINE_END_AFTER_SIGN } else { LINE_END };
     let indented = space.len() - end > 2;
-    (line_end + if indented { INDENTATION } else { 0 }, Before::LineEnd)
+    let blank = BLANK * space.len().saturating_sub(8) as u64;
+    (line_end + if indented { INDENTATION } else { 0 } + blank, Before::LineEnd)
 }
 
 fn price_of_signs(signs: &str) -> Price {
