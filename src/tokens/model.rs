@@ -367,3 +367,169 @@ fn json(value: &Value) -> u64 {
         Value::Number(_) | Value::Bool(_) | Value::Null => text::tokens(&value.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::json;
+
+    use super::*;
+    use crate::turn::{Role, ToolResult};
+
+    fn request(model: &str, parts: Vec<Part>) -> Request {
+        let message = Message::new(Role::User, parts);
+        Request {
+            model: model.to_owned(),
+            entries: vec![Entry::Message { message, place: None }],
+            ..Request::default()
+        }
+    }
+
+    fn count(request: &Request) -> u64 {
+        Family::of(&request.model).request(request, Dialect::Chat)
+    }
+
+    fn media(bytes: &[u8], kind: &str) -> Media {
+        Media {
+            source: Source::Data(STANDARD.encode(bytes)),
+            media_type: Some(kind.to_owned()),
+            name: None,
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn a_model_is_known_by_its_name_wherever_it_is_served() {
+        for (model, like) in [
+            ("anthropic/claude-sonnet-4.5", "claude-haiku-4-5"),
+            ("us.anthropic.claude-3-5-sonnet-20241022-v2:0", "claude-3-opus-20240229"),
+            ("openai/GPT-4o-mini", "gpt-4o-mini-2024-07-18"),
+            ("google/gemini-2.5-flash", "models/gemini-2.5-pro"),
+            ("@cf/meta/llama-3.3-70b-instruct-fp8-fast", "llama-3.3-70b-versatile"),
+            ("somebody/unheard-of", "gpt-4o"),
+        ] {
+            assert!(
+                std::ptr::eq(Family::of(model), Family::of(like)) || Family::of(model) == Family::of(like)
+            );
+        }
+        assert_ne!(Family::of("claude-opus-5"), Family::of("claude-opus-4-5"));
+        assert_ne!(Family::of("gpt-5-mini"), Family::of("gpt-5"));
+    }
+
+    #[test]
+    fn frames_are_the_makers() {
+        // As the providers count this prompt: 14, 13, 14.
+        let words = "What is the capital of France?";
+        for (model, counted) in [("gpt-4o", 14), ("gpt-5", 13), ("claude-sonnet-4-5", 14)] {
+            let estimated = count(&request(model, vec![Part::text(words)]));
+            assert!(estimated.abs_diff(counted) <= 1, "{model}: {estimated}");
+        }
+    }
+
+    #[test]
+    fn thinking_and_tools_bring_instructions_with_them_at_anthropic() {
+        let plain = request("claude-sonnet-4-5", vec![Part::text("hi")]);
+        let mut thinks = plain.clone();
+        thinks.thinking.budget = Some(1024);
+        assert_eq!(count(&thinks), count(&plain) + 29);
+        thinks.thinking.budget = Some(0);
+        assert_eq!(count(&thinks), count(&plain));
+        let mut uses = plain.clone();
+        uses.tools.push(tool(&json!({"type": "object", "properties": {}})));
+        assert!((450..550).contains(&(count(&uses) - count(&plain))));
+    }
+
+    fn tool(parameters: &Value) -> Tool {
+        let kind = ToolKind::Function {
+            name: "get_weather".into(),
+            description: Some("Tells the weather of a place.".into()),
+            parameters: Some(parameters.clone()),
+            strict: None,
+        };
+        Tool { kind, extra: serde_json::Map::new() }
+    }
+
+    #[test]
+    fn a_schema_costs_by_what_it_says_at_any_depth() {
+        let mut request = request("gpt-4o", vec![]);
+        let mut last = 0;
+        for parameters in [
+            json!({"type": "object", "properties": {}}),
+            json!({"type": "object", "properties": {"place": {"type": "string"}}}),
+            json!({"type": "object", "properties": {"place": {"type": "string", "description": "A town."}}}),
+            json!({"type": "object", "properties": {"places": {"type": "array", "items": {"type": "object",
+                "properties": {"name": {"type": "string", "description": "A town."}}}}}}),
+            json!({"type": "object", "properties": {"places": {"type": "array", "items": {"anyOf": [{"type": "object",
+                "properties": {"name": {"type": "string", "description": "A town.", "enum": ["Bern", "Turin"]}}}]}}}}),
+        ] {
+            request.tools = vec![tool(&parameters)];
+            assert!(count(&request) > last, "{parameters}");
+            last = count(&request);
+        }
+    }
+
+    #[test]
+    fn pictures_sound_and_files_cost_by_their_size_and_not_by_their_bytes() {
+        let png =
+            [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x02\x80\0\0\x01\xe0".as_slice(), &[7; 500_000]].concat();
+        let picture = PartKind::Image(media(&png, "image/png"));
+        // 640 × 480, as the providers count it.
+        for (model, tokens) in [
+            ("gpt-4o", 425),
+            ("gpt-4o-mini", 14_167),
+            ("gpt-5", 350),
+            ("gpt-5-mini", 360),
+            ("gpt-5-nano", 450),
+            ("o4-mini", 516),
+            ("claude-haiku-4-5", 410),
+            ("gemini-2.0-flash", 1290),
+            ("gemini-2.5-flash", 258),
+        ] {
+            let alone = count(&request(model, vec![]));
+            assert_eq!(count(&request(model, vec![picture.clone().into()])) - alone, tokens, "{model}");
+        }
+        let gpt = |kind: PartKind| count(&request("gpt-4o", vec![kind.into()])) - 7;
+        assert_eq!(gpt(PartKind::File(media(&png, "image/png"))), 425, "a picture among the files");
+        assert_eq!(gpt(PartKind::Audio(media(&[1; 80_000], "mp3"))), 50);
+        assert_eq!(gpt(PartKind::File(media(&[1; 80_000], "audio/mp3"))), 50);
+        assert_eq!(gpt(PartKind::File(media(b"%PDF-1.4 /Count 3 and so on", "application/pdf"))), 450);
+        assert_eq!(gpt(PartKind::File(media(b"some plain words in a file", "text/plain"))), 6);
+        assert_eq!(gpt(PartKind::File(media(&[1; 300_000], "video/mp4"))), 600);
+        let address = Source::Url("https://example.com/a.pdf".into());
+        let elsewhere = Media { source: address, media_type: None, name: None, detail: None };
+        assert_eq!(gpt(PartKind::File(elsewhere.clone())), 3 * 450);
+        assert_eq!(gpt(PartKind::Image(elsewhere.clone())), 765, "as one of 1024 × 768");
+        assert_eq!(gpt(PartKind::Audio(elsewhere)), 300);
+    }
+
+    #[test]
+    fn sealed_thoughts_count_where_they_go_before_the_model_again() {
+        let sealed = Some("s".repeat(1000));
+        let call = ToolCall { name: "f".into(), arguments: "{}".into(), sealed, ..ToolCall::default() };
+        let open = ToolCall { sealed: None, ..call.clone() };
+        let added = |model: &str| {
+            let count = |call: &ToolCall| {
+                Family::of(model)
+                    .message(&Message::new(Role::Assistant, vec![PartKind::ToolCall(call.clone()).into()]))
+            };
+            count(&call) - count(&open)
+        };
+        assert_eq!(added("gemini-3-pro"), 210);
+        assert_eq!(added("gpt-5"), 100);
+        assert_eq!(added("claude-sonnet-4-5"), 0);
+    }
+
+    #[test]
+    fn results_count_what_is_in_them_and_encoded_strings_nothing() {
+        let message = |content| {
+            let result =
+                ToolResult { call_id: "c".into(), content: vec![content], custom: false, is_error: false };
+            OPENAI.message(&Message::new(Role::Tool, vec![PartKind::ToolResult(result).into()]))
+        };
+        assert_eq!(message(Part::text("It rains.")), 4 + 4 + 2);
+        let step = |text: String| message(PartKind::Other(json!({"type": "step", "content": text})).into());
+        assert_eq!(step("x".repeat(100_000)), step(String::new()) - 1);
+        assert!(step("so many words ".repeat(100)) > 300);
+    }
+}

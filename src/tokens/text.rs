@@ -89,7 +89,8 @@ fn price(text: &str) -> Price {
     while let Some(first) = rest.chars().next() {
         let at = text.len() - rest.len();
         if at >= no_blob_until && is_of_blobs(first) {
-            let (run, after) = leading(rest, is_of_blobs);
+            let end = rest.bytes().position(|byte| !is_of_blobs(char::from(byte))).unwrap_or(rest.len());
+            let (run, after) = rest.split_at(end);
             if let Some(each) = price_in_blob(run) {
                 price += each * run.len() as u64;
                 (rest, before) = (after, Before::Other);
@@ -98,9 +99,10 @@ fn price(text: &str) -> Price {
             no_blob_until = at + run.len();
         }
         let (run, after, this) = if script::is_latin(first) {
-            let (word, after) = rest.split_at(end_of_word(rest));
-            price += price_of_word(word, &mut language);
-            (word, after, Before::Other)
+            let word = Word::at_start_of(rest);
+            price += word.price(&mut language);
+            let (run, after) = rest.split_at(word.bytes);
+            (run, after, Before::Other)
         } else if first.is_ascii_digit() {
             let (digits, after) = leading(rest, |char| char.is_ascii_digit());
             price += digits.len().div_ceil(3) as u64 * DIGITS;
@@ -135,53 +137,70 @@ fn is_sign(char: char) -> bool {
     char.is_ascii() && !char.is_ascii_alphanumeric() && !char.is_whitespace()
 }
 
-/// Where the word ends that a text begins with: before what is no Latin letter, and where a capital follows a small one
-/// (`camelCase`).
-fn end_of_word(text: &str) -> usize {
-    let mut after_small = false;
-    for (at, char) in text.char_indices() {
-        if !script::is_latin(char) || (after_small && char.is_uppercase()) {
-            return at;
-        }
-        after_small = char.is_lowercase();
-    }
-    text.len()
+/// A run of Latin letters, up to where a capital follows a small one (`camelCase`).
+#[derive(Default)]
+struct Word {
+    bytes: usize,
+    letters: usize,
+    /// Small letters, letters of Latin-1, letters from further up.
+    small: usize,
+    latin_1: u64,
+    extended: u64,
+    begins_with_capital: bool,
+    /// The last letters, in small ones: one byte each, as [`codes`] writes them.
+    code: u64,
 }
 
-fn price_of_word(word: &str, language: &mut Language) -> Price {
-    let (mut letters, mut small, mut latin_1, mut extended) = (0_usize, 0_usize, 0, 0);
-    let mut code = 0_u64;
-    for char in word.chars() {
-        letters += 1;
-        small += usize::from(char.is_lowercase());
-        match char {
-            '\0'..='\x7f' => code = (code << 8) | u64::from(char.to_ascii_lowercase() as u8),
-            '\u{80}'..='\u{ff}' => latin_1 += 1,
-            _ => extended += 1,
+impl Word {
+    fn at_start_of(text: &str) -> Self {
+        let mut word = Word::default();
+        let mut after_small = false;
+        for char in text.chars() {
+            if !script::is_latin(char) {
+                break;
+            }
+            let small = if char.is_ascii() { char.is_ascii_lowercase() } else { char.is_lowercase() };
+            let capital = !small && (char.is_ascii() || char.is_uppercase());
+            if after_small && capital {
+                break;
+            }
+            match char {
+                '\0'..='\x7f' => word.code = (word.code << 8) | u64::from(char.to_ascii_lowercase() as u8),
+                '\u{80}'..='\u{ff}' => word.latin_1 += 1,
+                _ => word.extended += 1,
+            }
+            word.begins_with_capital |= capital && word.letters == 0;
+            word.letters += 1;
+            word.bytes += char.len_utf8();
+            word.small += usize::from(small);
+            after_small = small;
         }
+        word
     }
-    let marks = latin_1 * MARKED.0 + extended * MARKED.1;
-    match (extended, latin_1) {
-        (0, 0) if (2..=LONGEST_FUNCTION_WORD).contains(&letters) => language.note_function_word(code),
-        (0, 0) => {}
-        (0, _) => language.well_known += 1,
-        _ => language.little_known += 2,
+
+    fn price(&self, language: &mut Language) -> Price {
+        let marks = self.latin_1 * MARKED.0 + self.extended * MARKED.1;
+        match (self.extended, self.latin_1) {
+            (0, 0) => language.note_word(self),
+            (0, _) => language.well_known += 1,
+            _ => language.little_known += 2,
+        }
+        if self.letters <= 1 {
+            return LETTER + marks;
+        }
+        let past_two = self.letters as u64 - 2;
+        if self.small == 0 {
+            return CAPITALS.0 + CAPITALS.1 * past_two + marks;
+        }
+        language.words += 1;
+        language.letters_past_two += past_two;
+        let longer: Price = LETTER_OF_LONGER
+            .iter()
+            .map(|(from, to, each)| self.letters.min(*to).saturating_sub(*from) as u64 * each)
+            .sum();
+        let capital = if self.begins_with_capital && self.letters > 3 { CAPITAL } else { 0 };
+        WORD + longer + capital + marks
     }
-    if letters == 1 {
-        return LETTER + marks;
-    }
-    let past_two = letters as u64 - 2;
-    if small == 0 {
-        return CAPITALS.0 + CAPITALS.1 * past_two + marks;
-    }
-    language.words += 1;
-    language.letters_past_two += past_two;
-    let longer: Price = LETTER_OF_LONGER
-        .iter()
-        .map(|(from, to, each)| letters.min(*to).saturating_sub(*from) as u64 * each)
-        .sum();
-    let capital = letters > 3 && word.starts_with(char::is_uppercase);
-    WORD + longer + if capital { CAPITAL } else { 0 } + marks
 }
 
 fn price_of_space(space: &str, before: Before) -> (Price, Before) {
@@ -218,31 +237,46 @@ fn is_of_blobs(char: char) -> bool {
     char.is_ascii_alphanumeric() || matches!(char, '+' | '/' | '=' | '_' | '-')
 }
 
-/// What each character of a run costs if the run is encoded bytes and no words: letters of both cases, digits and signs
-/// follow each other without order.
+/// What each character of a run costs if the run is encoded bytes and no words: letters of both cases and digits follow
+/// each other without order.
 fn price_in_blob(run: &str) -> Option<Price> {
     if run.len() < SHORTEST_BLOB || !run.bytes().any(|byte| byte.is_ascii_digit()) {
         return None;
     }
     let class = |byte: u8| match byte {
-        b'0'..=b'9' => 0,
-        b'a'..=b'z' => 1,
-        b'A'..=b'Z' => 2,
-        _ => 3,
+        b'0'..=b'9' => Some(0),
+        b'a'..=b'z' => Some(1),
+        b'A'..=b'Z' => Some(2),
+        // Between signs there may be words (paths, names).
+        _ => None,
     };
-    let changes =
-        run.bytes().zip(run.bytes().skip(1)).filter(|(one, next)| class(*one) != class(*next)).count();
+    let changes = run
+        .bytes()
+        .map(class)
+        .zip(run.bytes().map(class).skip(1))
+        .filter(|(one, next)| one.is_some() && next.is_some() && one != next)
+        .count();
     let is_hex = run.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    (changes * 10 > run.len() * 3).then_some(if is_hex { HEX } else { BASE64 })
+    // Hexadecimal digits alone spell hardly any words.
+    if is_hex && changes * 8 > run.len() {
+        Some(HEX)
+    } else if changes * 10 > run.len() * 3 {
+        Some(BASE64)
+    } else {
+        None
+    }
 }
 
 impl Language {
-    fn note_function_word(&mut self, code: u64) {
-        if ENGLISH.binary_search(&code).is_ok() {
+    fn note_word(&mut self, word: &Word) {
+        if !(2..=LONGEST_FUNCTION_WORD).contains(&word.letters) {
+            return;
+        }
+        if ENGLISH.binary_search(&word.code).is_ok() {
             self.english += 2;
-        } else if WELL_KNOWN.binary_search(&code).is_ok() {
+        } else if WELL_KNOWN.binary_search(&word.code).is_ok() {
             self.well_known += 2;
-        } else if LITTLE_KNOWN.binary_search(&code).is_ok() {
+        } else if LITTLE_KNOWN.binary_search(&word.code).is_ok() {
             self.little_known += 2;
         }
     }
@@ -282,7 +316,8 @@ const LITTLE_KNOWN: [u64; 44] = codes([
     "kad", "oraz", "jest", "hogy", "yang", "itu", "ini", "bez", "nem", "egy", "tak",
 ]);
 
-/// Words as [`price_of_word`] writes them into a number, sorted.
+/// Words as [`Word::code`] has them, sorted.
+#[expect(clippy::indexing_slicing, reason = "only constants are made with it: the compiler would report it")]
 const fn codes<const N: usize>(words: [&str; N]) -> [u64; N] {
     let mut out = [0; N];
     let mut word = 0;
@@ -303,4 +338,62 @@ const fn codes<const N: usize>(words: [&str; N]) -> [u64; N] {
         word += 1;
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_end_where_tokenizers_cut_them() {
+        for (text, end) in
+            [("word next", 4), ("camelCase", 5), ("HTTPServer", 10), ("naïve.", 6), ("snake_case", 5)]
+        {
+            assert_eq!(Word::at_start_of(text).bytes, end, "{text}");
+        }
+    }
+
+    #[test]
+    fn encoded_bytes_are_told_from_words() {
+        for run in ["iVBORw0KGgoAAAANSUhEUgAAAMgAAADICAYAAACtWK6e", "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"] {
+            assert_eq!(price_in_blob(run), Some(BASE64), "{run}");
+        }
+        for run in ["9b74c9897bac770ffc029102a200c5de", "123e4567-e89b-12d3-a456-426614174000"] {
+            assert_eq!(price_in_blob(run), Some(HEX), "{run}");
+        }
+        for run in [
+            "usr/local/lib/python3/dist-packages",
+            "a_rather_long_name_with_underscores_2",
+            "getElementsByTagNameAndReturnThem",
+            "--------------------------------",
+            "12345678901234567890123456789012",
+            "aB3dE5gH",
+        ] {
+            assert_eq!(price_in_blob(run), None, "{run}");
+        }
+    }
+
+    #[test]
+    fn function_words_tell_the_language() {
+        let language = |text: &str| {
+            let mut language = Language::default();
+            for word in text.split(' ') {
+                Word::at_start_of(word).price(&mut language);
+            }
+            (language.english, language.well_known, language.little_known)
+        };
+        assert_eq!(language("The cat and the dog"), (6, 0, 0));
+        assert_eq!(language("der Hund und die Katze"), (0, 6, 0));
+        assert_eq!(language("perché è così"), (0, 3, 0), "by marked letters");
+        assert_eq!(language("kot nie jest psem"), (0, 0, 4));
+        assert_eq!(language("zażółć"), (0, 0, 2), "by marked letters");
+    }
+
+    #[test]
+    fn the_lists_share_no_word() {
+        let all = [ENGLISH.as_slice(), &WELL_KNOWN, &LITTLE_KNOWN].concat();
+        for (at, code) in all.iter().enumerate() {
+            assert!(!all.iter().skip(at + 1).any(|other| other == code), "{:?}", code.to_be_bytes());
+        }
+    }
 }
