@@ -229,7 +229,7 @@ fn write(
         id: state.map_or_else(|| random_id("") + &random_id(""), ResponseState::frame_id),
         model,
         created_at: now(),
-        input_estimate: tokens::of_text(&text).max(1),
+        input_estimate: tokens::of_request(&request, target.dialect).max(1),
         stream_usage,
         echo: if plan.client == Dialect::Responses { responses::echo(body) } else { Default::default() },
         origin: target,
