@@ -84,9 +84,10 @@ pub enum Prepared {
         /// The resource's profile belongs in front of it, and the thread does not have it yet.
         #[serde(default)]
         wants_profile: bool,
-        /// Estimated tokens of all messages and texts of the prompt.
+        /// Estimated tokens of all messages and texts of the prompt; `None` where pictures, sound or files are among them,
+        /// whose price is a guess.
         #[serde(default)]
-        prompt_tokens: u64,
+        prompt_tokens: Option<u64>,
     },
     /// The thread belongs to another resource.
     NotFound,
@@ -273,7 +274,7 @@ mod tests {
             remembered: 0,
             injection: Injection::default(),
             wants_profile: false,
-            prompt_tokens: 0,
+            prompt_tokens: None,
         };
         assert_eq!(serde_json::from_str::<Prepared>(old).unwrap(), ready);
         assert_eq!(serde_json::from_str::<Injection>(r#"{"later":1}"#).unwrap(), Injection::default());

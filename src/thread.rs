@@ -117,7 +117,7 @@ pub fn prepare<D: Database>(
             remembered: 0,
             injection: Injection::default(),
             wants_profile: false,
-            prompt_tokens: request.messages.iter().map(tokens::of_message).sum(),
+            prompt_tokens: None,
         });
     }
     let conversation = if exists { conversation(store, turn, request, &alignment)? } else { Vec::new() };
@@ -137,7 +137,7 @@ pub fn prepare<D: Database>(
     let told: u64 = injection.texts().map(tokens::of_text).sum();
     Ok(Prepared::Ready {
         tokens: added_tokens(&items) + told,
-        prompt_tokens: shown_tokens(&items, &request.messages) + told,
+        prompt_tokens: shown_tokens(&items, &request.messages).map(|shown| shown + told),
         remembered: remembered + injection.stable.len(),
         wants_profile: settings.scope == Scope::Resource && state.profile.is_none(),
         items,

@@ -49,7 +49,7 @@ pub fn activate<D: Database>(
     {
         changed |= rewrite_log(store, state, moment, rewrite.clone())?;
     }
-    let raw = store.raw_extent()?.tokens;
+    let raw = state.corrected(store.raw_extent()?.tokens);
     if moment.is_idle || raw >= settings.observe_tokens {
         let kept = kept(&store.raw_places()?, settings.keep_tokens, settings.observe_tokens / 2);
         for segment in store.segments_in_order()? {

@@ -168,9 +168,13 @@ pub fn added_tokens(items: &[Item]) -> u64 {
         .sum()
 }
 
-/// Estimated tokens of all that the items show.
-pub fn shown_tokens(items: &[Item], incoming: &[Message]) -> u64 {
-    items.iter().filter_map(|item| of(item, incoming)).map(tokens::of_message).sum()
+/// Estimated tokens of all that the items show; `None` where pictures, sound or files are among it.
+pub fn shown_tokens(items: &[Item], incoming: &[Message]) -> Option<u64> {
+    items
+        .iter()
+        .filter_map(|item| of(item, incoming))
+        .map(|message| (!tokens::holds_media(message)).then(|| tokens::of_message(message)))
+        .sum()
 }
 
 /// A stored message as a model can take it: an answer that was cut short loses the calls whose arguments are torn, and

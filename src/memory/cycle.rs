@@ -139,9 +139,9 @@ pub struct Desk<'a, D> {
 impl<D: Database> Desk<'_, D> {
     /// Plans what there is to do: claims messages for observers, and a rewrite once the log is long.
     pub fn plan(&self, state: &State) -> Result<(), D::Error> {
-        let raw = self.store.raw_extent()?.tokens;
+        let raw = state.corrected(self.store.raw_extent()?.tokens);
         let at_least = self.settings.buffer_at(raw);
-        if self.store.unclaimed_extent()?.tokens >= at_least {
+        if state.corrected(self.store.unclaimed_extent()?.tokens) >= at_least {
             // A turn that is still being answered has more to come.
             let until = self.store.first_pending()?.map_or(i64::MAX, first_seq);
             self.claim_messages(self.store.unclaimed(until, MAX_PLANNED)?, at_least)?;

@@ -75,7 +75,7 @@ pub fn record<D: Database>(
             .any(|segment| segment.kind == kind && segment.lease_until.is_some_and(|until| until > now))
     };
     let notes = store.note_extent(NoteStatus::Active)?;
-    let raw_tokens = store.raw_extent()?.tokens;
+    let raw_tokens = state.corrected(store.raw_extent()?.tokens);
     Ok(Record {
         thread: thread.id,
         resource: thread.resource,

@@ -10,6 +10,7 @@ use super::cache_lifetime::Lifetime;
 use super::settings::{Overrides, Settings};
 use super::store::{Turn, TurnStatus};
 use crate::protocol::{Commit, Prepare};
+use crate::tokens::Calibration;
 
 /// After so many failed cycles in a row the observer is left alone for a while.
 const LATCH_AFTER: u32 = 3;
@@ -38,6 +39,8 @@ pub struct State {
     pub prefix_changed: bool,
     /// How long providers keep this thread's prompts in their caches.
     pub lifetime: Option<Lifetime>,
+    /// How our estimates of tokens stand to what providers count.
+    pub calibration: Calibration,
     /// Keeps a failing observer from being asked without end.
     pub latch: Latch,
     /// The scope that the last request asked for.
@@ -119,6 +122,11 @@ impl State {
         self.project.clone_from(&request.project);
     }
 
+    /// An estimate as the provider of the last answer would probably count it.
+    pub fn corrected(&self, tokens: u64) -> u64 {
+        self.model.as_deref().map_or(tokens, |model| self.calibration.corrected(model, tokens))
+    }
+
     /// True when the provider no longer has the last prompt in its cache.
     pub fn is_forgotten(&self, now: u64) -> bool {
         match (self.last_active_at, self.lifetime) {
@@ -144,6 +152,9 @@ impl State {
             }
             (Some(_), ..) if same_model => {}
             (lifetime, ..) => *lifetime = Some(Lifetime::of(&end.provider, &end.model)),
+        }
+        if let (Some(estimated), Some(usage)) = (end.prompt_tokens, end.usage) {
+            self.calibration.learn(&end.model, estimated, usage.input);
         }
         self.last_active_at = Some(end.finished_at.max(self.last_active_at.unwrap_or_default()));
         self.last_input = end.usage.map_or(0, |usage| usage.input);
