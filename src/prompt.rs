@@ -20,6 +20,7 @@ use crate::dialect::{Content, Conversation, Dialect, Unit};
 use crate::memory::context::Item;
 use crate::protocol::Injection;
 use crate::request::Entry;
+use crate::tokens;
 use crate::turn::{Message, Part, PartKind};
 
 /// Who a prompt is for.
@@ -130,6 +131,27 @@ fn count_leading(conversation: &Conversation<'_>) -> usize {
 fn as_sent(raw: &RawValue) -> String {
     let text = raw.get();
     if text.starts_with('"') { format!("{{\"role\":\"user\",\"content\":{text}}}") } else { text.to_owned() }
+}
+
+/// Estimated tokens of what a request says beside its messages: its instructions, wherever they stand, and its tools.
+pub fn outside_tokens(conversation: &Conversation<'_>, body: &Body<'_>) -> u64 {
+    let inside: u64 = conversation
+        .units
+        .iter()
+        .filter_map(|unit| match &unit.content {
+            Content::Instruction(parts) => Some(parts),
+            Content::Message(_) => None,
+        })
+        .flatten()
+        .map(|part| match &part.kind {
+            PartKind::Text(text) => tokens::of_text(text),
+            _ => 0,
+        })
+        .sum();
+    let fields = ["system", "instructions", "tools", "functions", "response_format", "text"];
+    let beside: u64 =
+        fields.into_iter().filter_map(|field| body.raw(field)).map(|raw| tokens::of_text(raw.get())).sum();
+    inside + beside
 }
 
 /// How many messages a request holds, system texts left out.

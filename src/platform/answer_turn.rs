@@ -7,10 +7,11 @@ use futures::channel::oneshot;
 use js_sys::Uint8Array;
 use serde_json::{Value, json};
 
-use super::border::{now, random_id};
+use super::border::{now, random_id, zone_offset};
 use super::delivery::Delivery;
 use super::inference::Inference;
 use super::report::Report;
+use super::resource_client::ResourceClient;
 use super::response_state::ResponseState;
 use super::thread_client::ThreadClient;
 use super::{log, upstream};
@@ -21,6 +22,7 @@ use crate::frame::Frame;
 use crate::headers::Headers;
 use crate::memory::address::{Address, Mode};
 use crate::memory::context::Item;
+use crate::memory::settings::Overrides;
 use crate::memory::store::TurnStatus;
 use crate::plan::{Plan, ask_for_usage};
 use crate::prompt::{self, Target};
@@ -265,6 +267,11 @@ async fn remember(
     conversation: &Conversation<'_>,
 ) -> Result<Remembered, Error> {
     let headers = inference.incoming.headers();
+    if let Some(zone) = &address.time_zone
+        && zone_offset(zone, now()).is_none()
+    {
+        return Err(unknown_zone(zone));
+    }
     let thread = inference.thread(&address.thread);
     let beginning = Prepare {
         key: ThreadKey {
@@ -278,40 +285,86 @@ async fn remember(
         inject: address.mode != Mode::Write && !plan.client.continues_upstream(body),
         // The official SDKs count their own retries.
         repeated: headers.get("x-stainless-retry-count").is_some_and(|count| count != "0"),
+        scope: address.scope,
+        time_zone: address.time_zone.clone(),
+        project: Overrides::default(),
         messages: prompt::messages(conversation),
     };
     let asked_at = now();
-    let (status, tokens, items, injection) =
-        begin(&thread, &beginning, inference.incoming.config.memory_deadline_ms).await?;
-    if status == MemoryStatus::Degraded {
+    let deadline = inference.incoming.config.memory_deadline_ms;
+    let mut told = begin(&thread, &beginning, deadline).await?;
+    if told.status == MemoryStatus::Degraded {
         log::event(
             "memory_degraded",
             json!({ "request_id": inference.incoming.request_id, "turn": beginning.turn }),
         );
     }
-    let report = Report::new(thread, beginning, &route.provider.name, &route.model);
+    let mut profile = None;
+    if told.wants_profile {
+        let resource =
+            ResourceClient::new(inference.incoming.env.clone(), &inference.principal, &address.resource);
+        let left = u64::from(deadline).saturating_sub(now() - asked_at);
+        profile = resource.profile(u32::try_from(left).unwrap_or(deadline)).await;
+        told.add_profile(profile.as_deref());
+    }
+    let outside = prompt::outside_tokens(conversation, body);
+    let report = Report::new(thread, beginning, &route.provider.name, &route.model)
+        .with_prompt(profile, told.prompt_tokens.map(|tokens| tokens + outside));
+    let Told { status, tokens, items, injection, .. } = told;
     Ok(Remembered { status, tokens, items, injection, report, took_ms: now() - asked_at })
 }
 
-async fn begin(
-    thread: &ThreadClient,
-    beginning: &Prepare,
-    deadline_ms: u32,
-) -> Result<(MemoryStatus, u64, Vec<Item>, Injection), Error> {
+fn unknown_zone(zone: &str) -> Error {
+    Error::invalid(
+        "x-timezone",
+        format!("x-timezone is `{zone}`, which is no time zone. Give an IANA name such as Europe/Berlin."),
+    )
+}
+
+/// What the thread's object has to say to a turn.
+struct Told {
+    status: MemoryStatus,
+    tokens: u64,
+    items: Vec<Item>,
+    injection: Injection,
+    wants_profile: bool,
+    prompt_tokens: Option<u64>,
+}
+
+impl Told {
+    /// Puts the resource's profile in front.
+    fn add_profile(&mut self, text: Option<&str>) {
+        let Some(text) = text.filter(|text| !text.is_empty()) else { return };
+        let cost = tokens::of_text(text);
+        self.tokens += cost;
+        self.prompt_tokens = self.prompt_tokens.map(|tokens| tokens + cost);
+        self.injection.stable.insert(0, text.to_owned());
+        self.status = MemoryStatus::Hit;
+    }
+}
+
+async fn begin(thread: &ThreadClient, beginning: &Prepare, deadline_ms: u32) -> Result<Told, Error> {
     match thread.prepare(beginning, deadline_ms).await {
-        Some(Prepared::Ready { items, tokens, remembered, injection }) => {
+        Some(Prepared::Ready { items, tokens, remembered, injection, wants_profile, prompt_tokens }) => {
             let status = match (beginning.inject, remembered) {
                 (false, _) => MemoryStatus::Off,
                 (true, 0) => MemoryStatus::Empty,
                 (true, _) => MemoryStatus::Hit,
             };
-            Ok((status, tokens, items, injection))
+            Ok(Told { status, tokens, items, injection, wants_profile, prompt_tokens })
         }
-        Some(Prepared::NotFound) => Err(Error::thread_not_found()),
+        Some(Prepared::NotFound | Prepared::Deleted) => Err(Error::thread_not_found()),
         Some(Prepared::TooManyMessages) => {
             Err(Error::bad_request("The request holds too many messages to be remembered. Send fewer."))
         }
-        None => Ok((MemoryStatus::Degraded, 0, kept(beginning.messages.len()), Injection::default())),
+        None => Ok(Told {
+            status: MemoryStatus::Degraded,
+            tokens: 0,
+            items: kept(beginning.messages.len()),
+            injection: Injection::default(),
+            wants_profile: false,
+            prompt_tokens: None,
+        }),
     }
 }
 

@@ -33,6 +33,8 @@ impl Report {
             stop: None,
             provider: provider.to_owned(),
             model: model.to_owned(),
+            profile: None,
+            prompt_tokens: None,
         };
         Report { thread, beginning, commit }
     }
@@ -40,6 +42,13 @@ impl Report {
     /// True when the turn is stored at all.
     pub fn stores(&self) -> bool {
         self.beginning.store
+    }
+
+    /// What the model was shown: the resource's profile, where the thread wanted it, and our estimate of all of it.
+    pub fn with_prompt(mut self, profile: Option<String>, tokens: Option<u64>) -> Self {
+        self.commit.profile = profile;
+        self.commit.prompt_tokens = tokens;
+        self
     }
 
     /// The turn ended like this.

@@ -14,6 +14,7 @@ mod support;
 
 mod failures;
 mod histories;
+mod hygiene;
 mod prompts;
 mod reflection;
 mod simulator;
