@@ -16,6 +16,8 @@ mod memory_api;
 mod models_api;
 mod pump;
 mod report;
+mod resource_client;
+mod resource_object;
 mod response_client;
 mod response_object;
 mod response_state;
