@@ -89,6 +89,11 @@ impl Principal {
         format!("thread:v1:{}", hex(&digest(&[&self.project, thread])))
     }
 
+    /// The name of the object that holds the profile of a resource.
+    pub fn resource_object_name(&self, resource: &str) -> String {
+        format!("resource:v1:{}", hex(&digest(&[&self.project, resource])))
+    }
+
     /// The name of the object that holds a chain of responses.
     pub fn response_object_name(&self, chain: &ChainId) -> String {
         format!("responses:v1:{}", hex(&digest(&[&self.project, chain.as_str()])))
@@ -133,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_pairs_of_project_and_thread_share_an_object() {
+    fn no_two_pairs_of_project_and_thread_or_resource_share_an_object() {
         let name = |project: &str, thread: &str| {
             Principal { project: project.into(), key_id: String::new() }.thread_object_name(thread)
         };
@@ -144,6 +149,14 @@ mod tests {
         assert_eq!(
             name("a", "t"),
             "thread:v1:475bfd2558b3cf6c5c1b575db62be901fab096f6fc566456070ef708c604558f"
+        );
+        let of_resource = |project: &str, resource: &str| {
+            Principal { project: project.into(), key_id: String::new() }.resource_object_name(resource)
+        };
+        assert_ne!(of_resource("a", "bc"), of_resource("ab", "c"));
+        assert_eq!(
+            of_resource("a", "t"),
+            "resource:v1:475bfd2558b3cf6c5c1b575db62be901fab096f6fc566456070ef708c604558f"
         );
     }
 }

@@ -17,6 +17,8 @@ mod model_call;
 mod models_api;
 mod pump;
 mod report;
+mod resource_client;
+mod resource_object;
 mod response_client;
 mod response_object;
 mod response_state;

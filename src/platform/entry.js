@@ -4,6 +4,7 @@
 // It leans on two internals of `worker` 0.8.7 (`__worker_init_state`, the text "Critical error"); tests hold both.
 import { DurableObject } from "cloudflare:workers";
 import Gateway, {
+  ResourceObject as RustResourceObject,
   ResponseObject as RustResponseObject,
   ThreadObject as RustThreadObject,
 } from "memory-gateway-wasm";
@@ -91,4 +92,5 @@ const guardedObject = (Rust) =>
   };
 
 export class ThreadObject extends guardedObject(RustThreadObject) {}
+export class ResourceObject extends guardedObject(RustResourceObject) {}
 export class ResponseObject extends guardedObject(RustResponseObject) {}
