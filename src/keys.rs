@@ -89,11 +89,6 @@ impl Principal {
         format!("thread:v1:{}", hex(&digest(&[&self.project, thread])))
     }
 
-    /// The name of the object that holds the profile of a resource.
-    pub fn resource_object_name(&self, resource: &str) -> String {
-        format!("resource:v1:{}", hex(&digest(&[&self.project, resource])))
-    }
-
     /// The name of the object that holds a chain of responses.
     pub fn response_object_name(&self, chain: &ChainId) -> String {
         format!("responses:v1:{}", hex(&digest(&[&self.project, chain.as_str()])))
@@ -108,6 +103,11 @@ pub fn digest(fields: &[&str]) -> [u8; 32] {
         digest.update(field.as_bytes());
     }
     digest.finalize().into()
+}
+
+/// The name of the object that holds the profile of a project's resource.
+pub fn resource_object_name(project: &str, resource: &str) -> String {
+    format!("resource:v1:{}", hex(&digest(&[project, resource])))
 }
 
 #[cfg(test)]
@@ -150,12 +150,9 @@ mod tests {
             name("a", "t"),
             "thread:v1:475bfd2558b3cf6c5c1b575db62be901fab096f6fc566456070ef708c604558f"
         );
-        let of_resource = |project: &str, resource: &str| {
-            Principal { project: project.into(), key_id: String::new() }.resource_object_name(resource)
-        };
-        assert_ne!(of_resource("a", "bc"), of_resource("ab", "c"));
+        assert_ne!(resource_object_name("a", "bc"), resource_object_name("ab", "c"));
         assert_eq!(
-            of_resource("a", "t"),
+            resource_object_name("a", "t"),
             "resource:v1:475bfd2558b3cf6c5c1b575db62be901fab096f6fc566456070ef708c604558f"
         );
     }

@@ -489,6 +489,8 @@ pub fn cycle_event(job: &Job, reply: &Reply, verdict: &Verdict, took_ms: u64) ->
         "model": reply.model,
         "tokens_in": reply.usage.input,
         "tokens_out": reply.usage.output,
+        "estimated": reply.estimated,
+        "status": reply.status,
         "outcome": outcome,
         "detail": detail,
         "took_ms": took_ms,

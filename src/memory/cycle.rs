@@ -88,6 +88,10 @@ pub struct Reply {
     pub model: String,
     /// Token counts as reported, or estimated.
     pub usage: Usage,
+    /// True where the provider gave no counts.
+    pub estimated: bool,
+    /// The provider's status; `None` where it gave none.
+    pub status: Option<u16>,
 }
 
 /// What was made of a reply, for the log.

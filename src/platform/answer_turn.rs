@@ -301,10 +301,14 @@ async fn remember(
     }
     let mut profile = None;
     if told.wants_profile {
-        let resource =
-            ResourceClient::new(inference.incoming.env.clone(), &inference.principal, &address.resource);
+        let resource = ResourceClient::new(
+            inference.incoming.env.clone(),
+            &inference.principal.project,
+            &address.resource,
+        );
         let left = u64::from(deadline).saturating_sub(now() - asked_at);
-        profile = resource.profile(u32::try_from(left).unwrap_or(deadline)).await;
+        let known = resource.profile(u32::try_from(left).unwrap_or(deadline)).await;
+        profile = known.map(|profile| profile.text.unwrap_or_default());
         told.add_profile(profile.as_deref());
     }
     let outside = prompt::outside_tokens(conversation, body);

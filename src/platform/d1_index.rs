@@ -43,7 +43,7 @@ pub async fn record(env: &Env, thread: &Thread) -> worker::Result<()> {
 /// Takes a deleted thread out of the index, and its resource once it has no other.
 pub async fn remove(env: &Env, project: &str, thread: &str) -> worker::Result<()> {
     let database = env.d1("DB")?;
-    let (project, thread) = (D1Type::Text(project), D1Type::Text(thread));
+    let key = [D1Type::Text(project), D1Type::Text(thread)];
     database
         .batch(vec![
             database
@@ -52,10 +52,10 @@ pub async fn remove(env: &Env, project: &str, thread: &str) -> worker::Result<()
                      AND id = (SELECT resource_id FROM threads WHERE project_id = ?1 AND id = ?2)
                      AND (SELECT count(*) FROM threads WHERE project_id = ?1 AND resource_id = resources.id) = 1",
                 )
-                .bind_refs(&[project, thread])?,
+                .bind_refs(&key)?,
             database
                 .prepare("DELETE FROM threads WHERE project_id = ?1 AND id = ?2")
-                .bind_refs(&[project, thread])?,
+                .bind_refs(&key)?,
         ])
         .await?;
     Ok(())

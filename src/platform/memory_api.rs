@@ -12,7 +12,6 @@ use super::thread_client::ThreadClient;
 use super::{d1_index, log};
 use crate::api::{Page, query_parameter};
 use crate::error::{Error, Kind};
-use crate::keys::Principal;
 use crate::memory::address::check_id;
 use crate::memory::public;
 use crate::memory::record::Record;
@@ -22,7 +21,6 @@ use crate::protocol::{
 
 /// A thread that a caller asks for.
 struct Asked {
-    principal: Principal,
     object: ThreadClient,
     key: ThreadKey,
 }
@@ -36,13 +34,13 @@ async fn asked(incoming: &Incoming, thread: String) -> Result<Asked, Error> {
         check_id("resourceId", resource)?;
     }
     let object = ThreadClient::new(incoming.env.clone(), &principal, &thread);
-    let key = ThreadKey { project: principal.project.clone(), thread, resource };
-    Ok(Asked { principal, object, key })
+    let key = ThreadKey { project: principal.project, thread, resource };
+    Ok(Asked { object, key })
 }
 
 /// `GET /v1/memory/threads/{id}/messages`.
 pub async fn thread_messages(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
-    let Asked { object, key, .. } = asked(incoming, thread).await?;
+    let Asked { object, key } = asked(incoming, thread).await?;
     let page = Page::read(incoming.query())?;
     let asked = ReadMessages { key, limit: page.limit, offset: page.offset, descending: page.descending };
     match object.messages(&asked).await {
@@ -70,14 +68,14 @@ async fn read(
     thread: String,
     body: fn(&Record) -> Value,
 ) -> Result<web_sys::Response, Error> {
-    let Asked { object, key, .. } = asked(incoming, thread).await?;
+    let Asked { object, key } = asked(incoming, thread).await?;
     let observations = object.observations(&ReadObservations { key }).await;
     told(incoming, observations, body)
 }
 
 /// `PATCH /v1/memory/threads/{id}/observations/config`.
 pub async fn configure(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
-    let Asked { object, key, .. } = asked(incoming, thread).await?;
+    let Asked { object, key } = asked(incoming, thread).await?;
     let body = read_body(&incoming.request, incoming.headers(), incoming.config.max_body_bytes).await?;
     let overrides = public::read_config(&body.to_vec())?;
     let observations = object.configure(&Configure { key, overrides }).await;
@@ -98,18 +96,18 @@ fn told(
 
 /// `DELETE /v1/memory/threads/{id}`: the thread's object, what its resource knows from it, and its place in the index.
 pub async fn delete_thread(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
-    let Asked { principal, object, key } = asked(incoming, thread).await?;
+    let Asked { object, key } = asked(incoming, thread).await?;
     let deleted =
         object.delete(&Delete { key: key.clone() }).await.map_err(|error| unreachable(incoming, &error))?;
     let Deleted::Deleted { deleted_at, resource, messages, notes, jobs } = deleted else {
         return Err(Error::thread_not_found());
     };
-    let profile = ResourceClient::new(incoming.env.clone(), &principal, &resource);
-    let facts = profile.forget_thread(&key.thread).await.map_err(|error| unreachable(incoming, &error))?;
+    let profile = ResourceClient::new(incoming.env.clone(), &key.project, &resource);
+    profile.forget(&key.thread, None, deleted_at).await.map_err(|error| unreachable(incoming, &error))?;
     d1_index::remove(&incoming.env, &key.project, &key.thread)
         .await
         .map_err(|error| unreachable(incoming, &error))?;
-    let counts = json!({ "messages": messages, "notes": notes, "jobs": jobs, "facts": facts });
+    let counts = json!({ "messages": messages, "notes": notes, "jobs": jobs });
     json_answer(incoming, &public::receipt(&key.thread, deleted_at, counts))
 }
 

@@ -23,18 +23,8 @@ use crate::tokens;
 use crate::translate;
 use crate::turn::{Answer, Origin, Usage};
 
-/// A reply, and whether its token counts are the provider's own.
-pub struct Call {
-    /// What came of it.
-    pub reply: Reply,
-    /// True where the provider gave no counts.
-    pub estimated: bool,
-    /// The provider's status; `None` where it gave none.
-    pub status: Option<u16>,
-}
-
 /// Asks the first of the job's models that there is a way to.
-pub async fn ask(config: &Config, job: &Job) -> Call {
+pub async fn ask(config: &Config, job: &Job) -> Reply {
     let mut reason = String::from("no model is named");
     for model in &job.models {
         match route(config, Operation::Answer(Dialect::Chat), model, None) {
@@ -45,19 +35,17 @@ pub async fn ask(config: &Config, job: &Job) -> Call {
     }
     let model = job.models.first().cloned().unwrap_or_default();
     let (provider, model) = model.split_once('/').unwrap_or(("", &model));
-    Call {
-        reply: Reply {
-            heard: Heard::Unreachable(reason),
-            provider: provider.to_owned(),
-            model: model.to_owned(),
-            usage: Usage::default(),
-        },
+    Reply {
+        heard: Heard::Unreachable(reason),
+        provider: provider.to_owned(),
+        model: model.to_owned(),
+        usage: Usage::default(),
         estimated: false,
         status: None,
     }
 }
 
-async fn ask_by(mut route: Route<'_>, job: &Job) -> Call {
+async fn ask_by(mut route: Route<'_>, job: &Job) -> Reply {
     let deadline = u32::try_from(job.deadline_ms).unwrap_or(u32::MAX);
     let answered = within(deadline, exchange(&mut route, job, deadline)).await;
     let (status, answer, heard) = match answered {
@@ -77,8 +65,14 @@ async fn ask_by(mut route: Route<'_>, job: &Job) -> Call {
         };
         Usage { input, output, ..Usage::default() }
     });
-    let reply = Reply { heard, provider: route.provider.name.clone(), model: route.model.clone(), usage };
-    Call { reply, estimated: reported.is_none() && usage != Usage::default(), status }
+    Reply {
+        heard,
+        provider: route.provider.name.clone(),
+        model: route.model.clone(),
+        usage,
+        estimated: reported.is_none() && usage != Usage::default(),
+        status,
+    }
 }
 
 /// One exchange with the provider: its status, and its answer where that can be read.

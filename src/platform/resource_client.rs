@@ -1,7 +1,6 @@
 //! The conversation with a resource's object, for the Worker and for the objects of its threads.
 //!
 //! Invariant: a stub that failed is not used again, and a message that failed is only sent again because it may be.
-#![allow(dead_code)] // Each side uses its part of it.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,10 +8,10 @@ use wasm_bindgen::JsValue;
 use worker::{Env, Method, Request, RequestInit};
 
 use super::border::within;
-use crate::keys::Principal;
+use crate::keys::resource_object_name;
 use crate::memory::profile::Fact;
 use crate::resource::protocol::{
-    DELETE, Delete, Done, FORGET, Forget, PROFILE, PROMOTE, Profile, Promote, ReadProfile, ResourceKey,
+    Done, FORGET, Forget, PROFILE, PROMOTE, Profile, Promote, ReadProfile, ResourceKey,
 };
 
 /// A resource's object, seen from outside.
@@ -21,15 +20,13 @@ pub struct ResourceClient {
     env: Env,
     object: String,
     key: ResourceKey,
-    /// Makes the object misbehave, where the build allows it.
-    pub fault: Option<String>,
 }
 
 impl ResourceClient {
-    /// The object of a principal's resource.
-    pub fn new(env: Env, principal: &Principal, resource: &str) -> Self {
-        let key = ResourceKey { project: principal.project.clone(), resource: resource.to_owned() };
-        ResourceClient { env, object: principal.resource_object_name(resource), key, fault: None }
+    /// The object of a project's resource. The project is the caller's, or that of the thread that asks.
+    pub fn new(env: Env, project: &str, resource: &str) -> Self {
+        let key = ResourceKey { project: project.to_owned(), resource: resource.to_owned() };
+        ResourceClient { env, object: resource_object_name(project, resource), key }
     }
 
     /// The profile. `None` when the object did not answer within `deadline_ms`, or failed twice: a turn goes on without it.
@@ -49,11 +46,6 @@ impl ResourceClient {
         self.send(FORGET, &ask).await
     }
 
-    /// Deletes all that is known about the resource; `at` is when the client asked for it, in Unix milliseconds.
-    pub async fn delete(&self, at: u64) -> worker::Result<Done> {
-        self.send(DELETE, &Delete { key: self.key.clone(), at }).await
-    }
-
     /// Asks the object, once more if it fails.
     async fn send<Q: Serialize, A: DeserializeOwned>(&self, path: &str, ask: &Q) -> worker::Result<A> {
         match self.call(path, ask).await {
@@ -66,9 +58,6 @@ impl ResourceClient {
         let mut init = RequestInit::new();
         init.with_method(Method::Post).with_body(Some(JsValue::from_str(&serde_json::to_string(ask)?)));
         let message = Request::new_with_init(&format!("https://resource{path}"), &init)?;
-        if let Some(fault) = &self.fault {
-            message.headers().set("x-fault", fault)?;
-        }
         let stub = self.env.durable_object("RESOURCE")?.get_by_name(&self.object)?;
         let mut answer = stub.fetch_with_request(message).await?;
         if answer.status_code() != 200 {

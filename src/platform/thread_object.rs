@@ -16,6 +16,7 @@ use super::sql_database::SqlDatabase;
 use super::transaction::transaction;
 use super::{d1_index, gateway_worker, log, model_call};
 use crate::config::{Config, PENDING_TURN_TTL_MS};
+use crate::memory::news::News;
 use crate::memory::settings::Settings;
 use crate::memory::store::Store;
 use crate::protocol::{
@@ -120,13 +121,22 @@ impl ThreadObject {
 
     /// Tells the resource's object what it is to hear.
     async fn tell_resource(&self, store: &Store<SqlDatabase>) -> worker::Result<()> {
-        let Some(news) = thread::news(store, now())? else { return Ok(()) };
-        let resource = ResourceClient::of_thread(self.env.clone(), &news.thread);
-        let told = resource.tell(&news).await;
-        if let Err(error) = &told {
-            log::event("resource_untold", json!({ "error": error.to_string() }));
+        let Some(post) = thread::news(store, now())? else { return Ok(()) };
+        let resource = ResourceClient::new(self.env.clone(), &post.thread.project, &post.thread.resource);
+        let mut told = Ok(());
+        for news in &post.news {
+            told = match news {
+                News::Promote(facts) => resource.promote(facts.clone()).await.map(drop),
+                News::Forget { notes, at } => {
+                    resource.forget(&post.thread.id, Some(notes.clone()), *at).await.map(drop)
+                }
+            };
+            if let Err(error) = &told {
+                log::event("resource_untold", json!({ "error": error.to_string() }));
+                break;
+            }
         }
-        transaction(&self.state, || thread::news_told(store, &news, now(), told.is_ok()))
+        transaction(&self.state, || thread::news_told(store, &post, now(), told.is_ok()))
     }
 
     /// Does the next job of memory whose time has come: one at a time, so that the alarm stays far below its limit.
@@ -138,12 +148,12 @@ impl ThreadObject {
             return Ok(());
         };
         let began = now();
-        let call = model_call::ask(config, &job).await;
+        let reply = model_call::ask(config, &job).await;
         let jitter = u64::from_le_bytes(random_bytes());
         let verdict = transaction(&self.state, || {
-            thread::settle_job(store, now(), &cycle, &call.reply, jitter, self.around())
+            thread::settle_job(store, now(), &cycle, &reply, jitter, self.around())
         })?;
-        log::event("memory_cycle", thread::cycle_event(&job, &call.reply, &verdict, now() - began));
+        log::event("memory_cycle", thread::cycle_event(&job, &reply, &verdict, now() - began));
         Ok(())
     }
 

@@ -106,16 +106,17 @@ fn an_edit_while_an_observer_is_at_work_makes_its_answer_late() {
 fn a_turn_that_is_prepared_twice_is_shown_the_same() {
     let mut world = World::new(small());
     for at in 0..15 {
-        world.turn(&[question(at)], answer(at));
-        world.quiet();
-        let request = world.thread.request(&[user(&format!("a question that is asked twice {at}"))]);
+        let request = world.thread.request(&[question(at)]);
         let first = world.begin(&request);
         assert_eq!(world.begin(&request), first, "turn {at}");
-        world.thread.end(
-            &request,
-            memory_gateway::memory::store::TurnStatus::Complete,
-            Some(assistant("ok")),
-        );
-        break;
+        world.thread.end(&request, TurnStatus::Complete, Some(answer(at)));
+        world.quiet();
     }
+    assert_eq!(world.thread.stored().len(), 30);
+    // An edit, too: what it replaces is gone the first time and the second.
+    let mut edited = history(5);
+    edited.push(user("something else"));
+    let request = world.thread.request(&edited);
+    let first = world.begin(&request);
+    assert_eq!(world.begin(&request), first);
 }

@@ -86,7 +86,8 @@ impl World {
 
     pub fn settle(&mut self, job: &Job, heard: Heard) -> Verdict {
         let usage = Usage { input: 100, output: 10, ..Usage::default() };
-        let reply = Reply { heard, provider: "google".into(), model: "observer".into(), usage };
+        let (provider, model) = ("google".into(), "observer".into());
+        let reply = Reply { heard, provider, model, usage, estimated: false, status: Some(200) };
         let Thread { store, now, settings, .. } = &self.thread;
         thread::settle_job(store, *now, &job.cycle, &reply, 7, around(settings)).unwrap()
     }
