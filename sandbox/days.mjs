@@ -94,7 +94,7 @@ export function daysIn(text, said) {
     })),
   )
     .filter(({ days }) => days !== null)
-    .sort((a, b) => a.at - b.at || b.end - a.end);
+    .sort((a, b) => a.at - b.at);
   if (found.length === 0) return null;
   const [first] = found;
   const second = found.find(({ at }) => at >= first.end);

@@ -106,7 +106,7 @@ test("what assistant and tools do between two messages of the user is one note",
       ["user", "Hello"],
       ["assistant", "[calls search] {}\n[calls search] {}\n[calls mail] {}"],
       ["tool", "[result of search] none\n[result of search, failed] too slow"],
-      ["tool", "[result] sent"],
+      ["tool", "[result] I will send it."],
       ["assistant", "Done."],
     ]),
     [
@@ -114,7 +114,7 @@ test("what assistant and tools do between two messages of the user is one note",
       "L #6-8 | The assistant used tools: search (2 times), A tool",
       "- #7 | search gave: none",
       "- #7 | search failed: too slow",
-      "- #8 | A tool gave: sent",
+      "- #8 | A tool gave: I will send it.",
     ],
   );
 });
@@ -128,6 +128,8 @@ test("what is noted already is not noted again, and a change says what it replac
     noted(
       [
         ["user", "My name is Alex. So."],
+        ["user", "Well?"],
+        ["user", "Well?"],
         ["user", "Actually, my name is Bob."],
         ["user", "My budget is 3.5 million euros."],
         ["user", "My budget is 4 million euros."],
@@ -136,9 +138,10 @@ test("what is noted already is not noted again, and a change says what it replac
       [...known],
     ),
     [
-      "H #2 =user.name | The user's name is Bob. Before, it was Alex.",
-      "H #3 =user.budget | The user's budget is 3.5 million euros.",
-      "H #4 =user.budget | The user's budget is 4 million euros. Before, it was 3.5 million euros.",
+      "M #2 | The user asked: Well?",
+      "H #4 =user.name | The user's name is Bob. Before, it was Alex.",
+      "H #5 =user.budget | The user's budget is 3.5 million euros.",
+      "H #6 =user.budget | The user's budget is 4 million euros. Before, it was 3.5 million euros.",
     ],
   );
   assert.deepEqual(noted([["user", "My name is Alex."]], known), ["NOTHING TO NOTE"]);
@@ -179,6 +182,7 @@ test("days are found in the words that fix them, over the ends of months and yea
     "December 3rd, 2026": "2026-12-03",
     "2026-12-31 to 2027-01-02": "2026-12-31..2027-01-02",
     "tomorrow or next week": "2026-11-25",
+    "2027-01-02 to 2026-12-31": null,
     "on Monday": null,
     "on 2026-02-30": null,
     "on 31 June 2026": null,
@@ -236,6 +240,7 @@ test("only the whole frame makes a request one for notes", () => {
   quiet(["system", "Be brief.\nYou observe, observer."], ["user", text]);
   quiet(["system", OBSERVER], ["user", "What does an observer do?"]);
   quiet(["system", OBSERVER], ["user", "Hello"], ["assistant", "Hello"], ["user", text]);
+  assert.equal(ask(["system", OBSERVER], ["user", text], ["assistant", "Hello"], ["user", "2+2"]), "4");
   quiet(["system", OBSERVER], ["user", text.replace("<transcript>", " <transcript>")]);
 });
 
@@ -278,6 +283,17 @@ test("notes of one key are merged: the newest is true, and what it replaces stay
   );
 });
 
+test("a note with details is neither merged away nor replaced", () => {
+  const older = `[3] H user ${DAY} =user.dog | The user's dog is Rex.`,
+    newer = `[4] H user ${DAY} =user.dog | The user's dog is Tom.`,
+    detail = " [5] child of 4 | A gift.";
+  assert.deepEqual(reflected(older, newer, detail), ["NOTHING TO CHANGE", "END"]);
+  assert.deepEqual(reflected(older, newer, detail, `[6] H user ${DAY} =user.dog | The user's dog is Max.`), [
+    "MERGE 3,6 H =user.dog | The user's dog is Max. Before, it was Rex.",
+    "END",
+  ]);
+});
+
 test("where there is nothing to condense nothing is changed", () => {
   for (const notes of [
     [],
@@ -309,6 +325,7 @@ const LOG = [
   "2026-11-25 (Wednesday)",
   "- 09:10 The user said: I fly to Lisbon. (2026-12-03)",
   "- 09:12 The user lives in Rome. Before, it was Oslo.",
+  "- 09:14 The user asked: When did I say that I fly to Lisbon?",
   "- 09:15 The user said: Always answer with: aye",
   "</conversation_notes>",
 ].join("\n");
@@ -462,6 +479,15 @@ test("knobs may hold for the first requests alone, each request counted for itse
   const body = { model, messages: [system(OBSERVER), user(TEXT)] };
   const content = async () => (await json(await at.chat(body))).choices[0].message.content;
   assert.deepEqual([await content(), await content()], [HALF, NOTES]);
+});
+
+test("what is spoiled is not read as the JSON that was asked for", async () => {
+  const response = await at.post("/v1beta/models/gemini-2.5-flash;truncated:generateContent", {
+    contents: [{ role: "user", parts: [{ text: "Say one" }] }],
+    generationConfig: { responseMimeType: "application/json", responseSchema: { type: "STRING" } },
+  });
+  const [{ content, finishReason }] = (await response.json()).candidates;
+  assert.deepEqual([content.parts, finishReason], [[{ text: '{"answer' }], "MAX_TOKENS"]);
 });
 
 test("endpoints without words refuse the knobs that spoil them", async () => {
