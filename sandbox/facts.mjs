@@ -1,8 +1,8 @@
 // Owns: what the conversation states about the user, and the questions about it.
-// Invariant: a fact is only ever taken from the text of a user or system turn; of two statements the later wins. When
-// something was said is known from notes alone.
+// Invariant: a fact is only ever taken from the text of a user or system turn, and not from notes on what others said; of
+// two statements the later wins. When something was said is known from notes alone.
 
-import { notesIn } from "./notes.mjs";
+import { notesIn, withoutOthers } from "./notes.mjs";
 
 // Every repetition below is bounded, so a pattern costs at most a constant for each place it could start at.
 const NAME = String.raw`(\p{Lu}[\p{L}\p{M}'’-]{0,40}(?: \p{Lu}[\p{L}\p{M}'’-]{1,40}){0,3})`;
@@ -53,9 +53,8 @@ export function factsIn(turns) {
   const facts = new Map();
   for (const { role, text } of turns) {
     if (role !== "user" && role !== "system") continue;
-    const found = PATTERNS.flatMap((pattern) => matchesOf(pattern, ends(text), role)).sort(
-      (a, b) => a.at - b.at,
-    );
+    const said = role === "system" ? withoutOthers(ends(text)) : ends(text);
+    const found = PATTERNS.flatMap((pattern) => matchesOf(pattern, said, role)).sort((a, b) => a.at - b.at);
     for (const { topic, value, weak } of found) {
       if (weak && facts.get(topic)?.weak === false) continue;
       facts.set(topic, { value, weak: weak === true });

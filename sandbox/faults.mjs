@@ -13,10 +13,12 @@ const SPOILERS = {
   truncated: ({ text }) => ({ text: firstHalf(text), cut: true }),
   unfinished: ({ text }) => ({ text: firstHalf(text) }),
   filtered: ({ text }) => ({ text: firstHalf(text), filtered: true }),
-  malformed: ({ text }, lines) => ({ text: "Of course! Here is what I found:\n".repeat(lines) + text }),
+  malformed: ({ text }, lines) => ({ text: prose(lines) + text }),
   degenerate: ({ text }) => ({ text: `${text.split("\n", 1)}\n`.repeat(DEGENERATE_LINES), cut: true }),
 };
 
+const prose = (lines) =>
+  Array.from({ length: lines }, (_, n) => `Here is part ${n + 1} of what you asked for:\n`).join("");
 const firstHalf = (text) => [...text].slice(0, text.length / 2).join("");
 
 const KNOBS = [

@@ -4,18 +4,21 @@
 
 import { invalid } from "./conversation.mjs";
 
+const SECTIONS = ["notes", "transcript"];
+
 /**
- * The lines of the user's text, if these turns are a request to `worker` ("observer", "reflector"): one system text that
- * names it in its first line, and one text of the user with a section `tag`. Otherwise null.
+ * The lines of the user's text, if these turns are a request for the work of `worker`: one system text that speaks of it
+ * (or of notes) in its first line, and one text of the user that begins with a section and ends with the section `last`.
+ * Otherwise null.
  */
-export function workFor(worker, tag, turns) {
+export function workFor(worker, last, turns) {
   const system = turns.filter(({ role }) => role === "system"),
     asked = turns.filter(({ role }) => role !== "system");
   if (system.length !== 1 || asked.length !== 1 || asked[0].role !== "user") return null;
   const [title] = system[0].text.split("\n", 1);
-  if (!new RegExp(String.raw`\b${worker}\b`, "i").test(title)) return null;
-  const lines = asked[0].text.split("\n");
-  return lines.includes(`<${tag}>`) ? lines : null;
+  if (!new RegExp(String.raw`\b(?:${worker}|notes)\b`, "i").test(title)) return null;
+  const lines = asked[0].text.trimEnd().split("\n");
+  return SECTIONS.includes(/^<(.*)>$/.exec(lines[0])?.[1]) && lines.at(-1) === `</${last}>` ? lines : null;
 }
 
 /** The lines between `<tag>` and `</tag>`, which stand in lines of their own; none where there is no such section. */
@@ -55,12 +58,16 @@ export function replacedIn(whole) {
 export const withoutNotes = (text) =>
   text.replace(/<(conversation_(?:profile|notes|now))>[\s\S]*?<\/\1>/g, "");
 
-/** The notes in system texts, `{ day, time, text }`: lines "- 14:03 …" below a line that names their day. */
+/** A system text without what its notes say that others than the user said, details included. */
+export const withoutOthers = (text) =>
+  text.replace(/^- \d{2}:\d{2} \((?:assistant|from a tool)\) .*(?:\n  - .*)*/gm, "");
+
+/** What the user said by the notes in system texts, `{ day, time, text }`: lines "- 14:03 …" below one that names a day. */
 export function* notesIn(turns) {
   for (const { role, text } of turns) {
     if (role !== "system") continue;
     let day = null;
-    for (const line of text.split("\n")) {
+    for (const line of withoutOthers(text).split("\n")) {
       const note = /^ *- (\d{2}:\d{2}) (.+)$/.exec(line);
       if (note && day) yield { day, time: note[1], text: note[2] };
       else if (!note) day = /\b\d{4}-\d{2}-\d{2}\b/.exec(line)?.[0] ?? day;
