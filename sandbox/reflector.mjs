@@ -16,7 +16,7 @@ export function reflect({ turns }) {
 }
 
 const NOTE =
-  /^\[(\d+)\] ([HML]) (?:user|assistant|tool) (\d{4}-\d{2}-\d{2} \d{2}:\d{2})((?: [@=]\S+)*) \| (.+)$/;
+  /^\[(\d+)\] ([HML]) (user|assistant|tool) (\d{4}-\d{2}-\d{2} \d{2}:\d{2})((?: [@=]\S+)*) \| (.+)$/;
 const CHILD = /^ \[(\d+)\] child of (\d+) \| (.+)$/;
 
 /** Notes `{ id, priority, at, days, key, text, children: [text] }`. */
@@ -37,7 +37,7 @@ function readNotes(lines) {
       parent.children.push(child[3]);
       continue;
     }
-    const [, , priority, at, marks, text] = note;
+    const [, , priority, speaker, at, marks, text] = note;
     const mark = (sign) => new RegExp(` ${sign}(\\S+)`).exec(marks)?.[1];
     const [from, to = from] = mark("@")?.split("..") ?? [];
     notes.push({
@@ -45,8 +45,8 @@ function readNotes(lines) {
       priority,
       at,
       days: from && { from, to },
-      // A fact has its topic for a key, whether or not it is told with one.
-      key: mark("=") ?? (priority === "H" ? topicOf(text) : undefined),
+      // A fact of the user's has its topic for a key, whether or not it is told with one.
+      key: mark("=") ?? (priority === "H" && speaker === "user" ? topicOf(text) : undefined),
       text,
       children: [],
     });
@@ -81,7 +81,22 @@ function condense(notes) {
   const priority = ["H", "M", "L"].find((letter) => merged.some((note) => note.priority === letter));
   const key = newest.key.includes(".") ? newest.key : undefined;
   const ids = merged.map(({ id }) => id).sort((a, b) => a - b);
-  return [`MERGE ${ids.join(",")} ${priority}${attributes({ days: newest.days, key })} | ${latest(merged)}`];
+  return [
+    `MERGE ${ids.join(",")} ${priority}${attributes({ days: spanned(merged), key })} | ${latest(merged)}`,
+  ];
+}
+
+/** From the first to the last day that any of the notes refers to. */
+function spanned(notes) {
+  const days = notes.flatMap(({ days }) => days ?? []);
+  if (days.length === 0) return undefined;
+  return {
+    from: days.map(({ from }) => from).sort()[0],
+    to: days
+      .map(({ to }) => to)
+      .sort()
+      .at(-1),
+  };
 }
 
 function latest(notes) {

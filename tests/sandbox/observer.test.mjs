@@ -273,13 +273,14 @@ test("notes of one key are merged: the newest is true, and what it replaces stay
     reflected(
       `[3] H user ${DAY} =user.budget | The user's budget is 3.5 million.`,
       `[4] H user ${DAY} | The user lives in Oslo.`,
-      `[5] M user ${DAY} @2026-12-03 =user.budget | The user's budget is 4 million. Before, it was 3.5 million.`,
+      `[5] M user ${DAY} @2026-12-10 =user.budget | The user's budget is 4 million. Before, it was 3.5 million.`,
       `[6] H user 2026-11-25 00:00 @2026-12-03..2026-12-04 =user.budget | The user's budget is 5 million.`,
       `[7] H user 2026-11-25 00:00 | The user lives in Rome.`,
       `[8] M user 2026-11-25 00:00 | The user said: I live in Rome.`,
+      `[9] H tool 2026-11-25 00:00 | The user lives in Bonn.`,
     ),
     [
-      "MERGE 3,5,6 H @2026-12-03..2026-12-04 =user.budget | The user's budget is 5 million. Before, it was 4 million; 3.5 million.",
+      "MERGE 3,5,6 H @2026-12-03..2026-12-10 =user.budget | The user's budget is 5 million. Before, it was 4 million; 3.5 million.",
       "MERGE 4,7 H | The user lives in Rome. Before, it was Oslo.",
       "END",
     ],
