@@ -4,8 +4,8 @@
 import { createServer } from "node:http";
 
 /**
- * Plays Google's native API at `url`, in front of a sandbox. `asked` holds `{ at, text, left }` for each request: when it
- * came, the user's text, whether the client left before it was answered.
+ * Plays Google at `url`, in front of a sandbox. `asked` holds `{ text, answered, left }` for each request: the user's text,
+ * whether it was answered, and whether the client left before.
  */
 export async function startNotesModel(sandbox) {
   const asked = [],
@@ -14,21 +14,22 @@ export async function startNotesModel(sandbox) {
   const server = createServer(async (req, res) => {
     const raw = await wholeOf(req);
     const text = textOf(raw);
-    const entry = { at: performance.now(), text, left: false };
+    const entry = { text, answered: false, left: false };
     asked.push(entry);
     const gone = new AbortController();
     res.on("close", () => {
+      entry.answered = res.writableFinished;
       entry.left = !res.writableFinished;
       gone.abort();
     });
     await of(held, text)?.opened;
     if (gone.signal.aborted) return;
     const spoiled = of(knobs, text);
-    const path = spoiled ? req.url.replace(/(\/models\/[^/:?]+)/, `$1;${spoiled}`) : req.url;
+    const asking = spoiled ? withKnobs(req.url, raw, spoiled) : { path: req.url, body: raw };
     const { host: _, connection: __, "content-length": ___, ...headers } = req.headers;
-    const options = { method: req.method, headers, signal: gone.signal, ...(raw && { body: raw }) };
+    const options = { method: req.method, headers, signal: gone.signal, body: asking.body };
     try {
-      const answer = await fetch(sandbox.url + path, options);
+      const answer = await fetch(sandbox.url + asking.path, options);
       const bytes = Buffer.from(await answer.arrayBuffer());
       res.writeHead(answer.status, { "content-type": answer.headers.get("content-type") ?? "" }).end(bytes);
     } catch (error) {
@@ -68,13 +69,18 @@ async function wholeOf(req) {
   return Buffer.concat(parts).toString("utf8");
 }
 
-/** The user's text in a request of Google's native API; "" in any other. */
+// Google names the model in the path, or in the body as OpenAI does.
+
+const withKnobs = (path, raw, knobs) => {
+  const body = JSON.parse(raw);
+  return body.model === undefined
+    ? { path: path.replace(/(\/models\/[^/:?]+)/, `$1;${knobs}`), body: raw }
+    : { path, body: JSON.stringify({ ...body, model: `${body.model};${knobs}` }) };
+};
+
+/** The user's text. */
 function textOf(raw) {
-  try {
-    return JSON.parse(raw)
-      .contents.flatMap(({ parts }) => parts.map(({ text }) => text))
-      .join("\n");
-  } catch {
-    return "";
-  }
+  const { contents, messages } = JSON.parse(raw);
+  if (contents) return contents.flatMap(({ parts }) => parts.map(({ text }) => text)).join("\n");
+  return messages.find(({ role }) => role === "user").content;
 }

@@ -1,8 +1,10 @@
 // Owns: observation end to end: messages become notes by a model that is asked in the background, and leave the prompt.
-// Invariant: each test has a thread and a mark of its own in every text, by which its requests to the observer are known;
-// the observer is the sandbox's, asked as Google's by its native API, so what is noted follows from the messages alone.
+// Invariant: each test has a thread of its own and a mark in its texts, by which its requests to the observer are known;
+// the observer is the sandbox's, asked as Google's, so what is noted follows from the messages alone.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import {
   chat,
@@ -21,6 +23,9 @@ import { startNotesModel } from "./notesmodel.mjs";
 // A turn of `filler` is about 100 tokens with its answer: notes are taken every other turn, and used from the fourth on.
 const OBSERVE_TOKENS = 400;
 const MOST_TURNS = 14;
+// Work that was under way when workerd died is taken up again half a minute after its deadline.
+const DEADLINE_MS = 10_000;
+const TAKEN_UP_AGAIN_MS = DEADLINE_MS + 60_000;
 
 let sandbox, model, gateway;
 before(async () => {
@@ -31,6 +36,7 @@ before(async () => {
       ...sandboxVars(sandbox),
       GOOGLE_BASE_URL: model.url,
       MEMORY_OBSERVE_TOKENS: String(OBSERVE_TOKENS),
+      OBSERVER_DEADLINE_MS: String(DEADLINE_MS),
     },
   });
 });
@@ -129,13 +135,20 @@ const isWorking = (found) =>
 /** Waits until no observer or reflector is at work for the thread. */
 const rest = (thread) => until(async () => !isWorking(await record(thread)), "the thread is at rest");
 
+/** Waits until notes are ready, where so much is to be noted that an observer is called for. */
+const ready = (thread) =>
+  until(async () => {
+    const found = await record(thread);
+    return found === null || found.pendingMessageTokens < OBSERVE_TOKENS || found.bufferedNotes > 0;
+  }, "notes are ready");
+
 /** Goes on with a conversation until notes have taken the place of its first message; gives the number of turns. */
 async function goOnUntilNoted(thread, mark, first, options) {
   for (let n = 1; n <= MOST_TURNS; n++) {
     const text = filler(mark, n);
     assert.equal((await turn(thread, text, options)).text, echo(text).content);
     if (!lastPrompt().said.includes(first)) return n;
-    await rest(thread);
+    await ready(thread);
   }
   return assert.fail(`${first} is still in the prompt after ${MOST_TURNS} turns`);
 }
@@ -219,7 +232,7 @@ test("a client that sends its whole history is shown notes in place of what they
   do {
     assert.ok(++turns <= MOST_TURNS, "the first message is still in the prompt");
     await say(filler(mark, turns));
-    await rest(thread);
+    await ready(thread);
   } while (lastPrompt().said.includes(first));
   assert.equal(await say("What is my name?"), "Alex");
   const { said } = lastPrompt();
@@ -286,8 +299,7 @@ test("while an observer takes its time, turns are answered and messages stay", a
   await turn(thread, first);
   await goOn(thread, mark, 8);
   await until(() => model.about(mark).length > 0, "the observer is asked");
-  const before = await record(thread);
-  assert.ok(before.isObserving || before.isBufferingObservation, JSON.stringify(before));
+  assert.ok((await record(thread)).isObserving);
   assert.equal((await turn(thread, "What is my name?")).text, "Alex");
   assert.ok(lastPrompt().said.includes(first));
   assert.equal(model.about(mark).length, 1);
@@ -296,28 +308,33 @@ test("while an observer takes its time, turns are answered and messages stay", a
   await goOnUntilNoted(thread, mark, first);
 });
 
-for (const [when, release] of [
-  ["before the model's answer", false],
-  ["with the model's answer on its way", true],
-]) {
-  test(`a sudden end of workerd ${when} leaves each note once`, async () => {
-    const thread = newThread(),
-      mark = newMark();
-    const let_go = model.hold(mark);
-    const first = `My name is Alex. I keep ${mark}.`;
-    await turn(thread, first);
-    await goOn(thread, mark, 4);
-    await until(() => model.about(mark).length > 0, "the observer is asked");
-    if (release) let_go();
-    await gateway.restart();
-    let_go();
-    await until(async () => !isWorking(await record(thread)), "the work is done", 120_000);
-    await goOnUntilNoted(thread, mark, first);
+test("a sudden end of workerd before the model's answer, or with it on its way, leaves each note once", async () => {
+  const marks = [newMark(), newMark()];
+  const threads = marks.map(newThread);
+  const first = (mark) => `My name is Alex. I keep ${mark}.`;
+  const release = marks.map((mark) => model.hold(mark));
+  for (const [n, thread] of threads.entries()) {
+    await turn(thread, first(marks[n]));
+    await goOn(thread, marks[n], 4);
+    await until(() => model.about(marks[n]).length > 0, "the observer is asked");
+  }
+  release[0]();
+  await gateway.restart();
+  release[1]();
+  for (const [n, thread] of threads.entries()) {
+    const mark = marks[n];
+    await until(async () => (await record(thread)).bufferedNotes > 0, "notes are ready", TAKEN_UP_AGAIN_MS);
+    await goOn(thread, mark, 4, {}, 5);
+    await until(async () => {
+      await turn(thread, filler(mark, 9));
+      return !lastPrompt().said.includes(first(mark));
+    }, "notes are in use");
     const notes = await observations(thread);
     assert.equal(times(notes, "The user's name is Alex."), 1, notes);
-    for (const n of [1, 2]) assert.equal(times(notes, `The user said: ${filler(mark, n)}`), 1, notes);
-  });
-}
+    for (const text of [1, 2].map((turn) => filler(mark, turn)))
+      assert.equal(times(notes, `The user said: ${text}`), 1, notes);
+  }
+});
 
 // ——— Modes
 
@@ -347,8 +364,7 @@ test("a thread that is only written to is noted all the same", async () => {
     options = { headers: { "x-memory-mode": "write" } };
   await turn(thread, `My name is Alex. I keep ${mark}.`, options);
   await goOn(thread, mark, 9, options);
-  await until(() => model.about(mark).length > 0, "the observer is asked");
-  await rest(thread);
+  await until(async () => (await record(thread))?.bufferedNotes > 0, "notes are ready");
   await turn(thread, filler(mark, 10));
   assert.equal((await turn(thread, "What is my name?")).text, "Alex");
   assert.match(block("notes"), /The user's name is Alex\./);
@@ -375,7 +391,7 @@ test("over 30 turns a prompt begins with the one before, but for the turns in wh
       if (before.log) assert.ok(log.startsWith(open(before.log)), `turn ${n}`);
     }
     before = { shown, log };
-    await rest(thread);
+    await ready(thread);
   }
   assert.ok(changes >= 2 && changes <= 8, `${changes} changes`);
 });
@@ -404,6 +420,102 @@ test("what a resource said in one thread is known in another where the scope is 
   assert.equal(await ask(newThread(), `other-${mark}`, scope), "I don't know your name.");
 });
 
+// ——— Deletion
+
+test("a thread that is deleted while an observer is at work stays deleted", async () => {
+  const thread = newThread(),
+    mark = newMark();
+  const release = model.hold(mark);
+  await turn(thread, `My name is Alex. I keep ${mark}.`);
+  await goOn(thread, mark, 5);
+  await until(() => model.about(mark).length > 0, "the observer is asked");
+  const deleted = await memory(thread, "", { method: "DELETE" });
+  const { id, scope, counts } = deleted.receipt;
+  assert.deepEqual([deleted.status, deleted.ok, id, scope], [200, true, thread, "thread"]);
+  assert.equal(counts.messages, 12);
+  release();
+  await until(
+    () => model.about(mark).every(({ answered, left }) => answered || left),
+    "the observer is done",
+  );
+  for (const rest of ["/messages", "/observations", "/observations/record"])
+    assert.equal((await memory(thread, rest)).status, 404, rest);
+  assert.equal((await turn(thread, "What is my name?")).text, "I don't know your name.");
+  assert.deepEqual(lastPrompt(), { told: [], said: ["What is my name?"] });
+  assert.equal(await observations(thread), null);
+  assert.equal((await messagesOf(gateway, thread)).total, 2);
+});
+
+test("of a deleted thread nothing is left in storage, its notes included", async () => {
+  const thread = newThread(),
+    mark = newMark();
+  const first = `My name is Alex. I keep ${mark}.`;
+  await turn(thread, first);
+  await goOnUntilNoted(thread, mark, first);
+  await until(async () => (await filesWith(mark)).length > 0, "the thread is in storage");
+  assert.equal((await memory(thread, "", { method: "DELETE" })).status, 200);
+  await gateway.restart();
+  assert.equal((await memory(thread, "/messages")).status, 404);
+  assert.deepEqual(await filesWith(mark), []);
+});
+
+/** The files of the gateway's objects and databases that hold a text. */
+async function filesWith(text) {
+  const entries = await readdir(gateway.state, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  const found = await Promise.all(files.map(async (file) => (await readFile(file)).includes(text) && file));
+  return found.filter(Boolean);
+}
+
+// ——— Reflection
+
+test("a long log is written anew with the newest of what changed, and the fact is still known", async () => {
+  const reflecting = await startGateway({
+    vars: {
+      ...sandboxVars(sandbox),
+      GOOGLE_BASE_URL: model.url,
+      MEMORY_OBSERVE_TOKENS: String(OBSERVE_TOKENS),
+      MEMORY_REFLECT_TOKENS: "120",
+      MEMORY_SWAP_TOKENS: "160",
+    },
+  });
+  try {
+    const thread = newThread(),
+      mark = newMark();
+    // Long answers that nothing is noted of bring the conversation on; the same request is noted once.
+    const say = (n) =>
+      chat(reflecting, thread, `My ${mark} budget is ${n} euros. Reply with exactly 100 words.`);
+    const log = async () => {
+      const response = await fetch(`${reflecting.baseURL}/memory/threads/${thread}/observations`, {
+        headers: { authorization: `Bearer ${reflecting.key}` },
+      });
+      return (await response.json()).observations ?? "";
+    };
+    const isReflection = ({ text }) => text.includes(mark) && !text.includes("<transcript>");
+    let n = 0;
+    await until(
+      async () => {
+        await say(++n);
+        return model.asked.some(isReflection) && times(await log(), "Before, it was") === 1;
+      },
+      "the log is written anew",
+      90_000,
+    );
+    const before = await log();
+    assert.equal(times(before, `${mark} budget is`), 1, before);
+    const [, newest, replaced] = /budget is (\d+) euros\. Before, it was ([^.]*)\./.exec(before);
+    const expected = Array.from(
+      { length: Number(newest) - 1 },
+      (_, at) => `${Number(newest) - 1 - at} euros`,
+    );
+    assert.deepEqual(replaced.split("; "), expected);
+    const { text } = await chat(reflecting, thread, `What is my ${mark} budget?`);
+    assert.equal(text, `${n} euros`);
+  } finally {
+    await reflecting.stop();
+  }
+});
+
 // ——— The memory API
 
 test("the record tells of work only while there is some, and of what was noted", async () => {
@@ -416,7 +528,7 @@ test("the record tells of work only while there is some, and of what was noted",
   await goOn(thread, mark, 4);
   await until(() => model.about(mark).length > 0, "the observer is asked");
   const during = await record(thread);
-  assert.ok(during.isObserving || during.isBufferingObservation);
+  assert.notEqual(during.isObserving, during.isBufferingObservation);
   assert.deepEqual([during.isReflecting, during.isBufferingReflection], [false, false]);
   assert.equal(during.activeObservations, null);
   assert.ok(during.pendingMessageTokens > 0);
@@ -425,6 +537,7 @@ test("the record tells of work only while there is some, and of what was noted",
   await goOnUntilNoted(thread, mark, first);
   await rest(thread);
   const after = await record(thread);
+  assert.equal(after.isBufferingObservation, false);
   assert.deepEqual(
     [after.scope, after.threadId, after.resourceId, after.isObserving, after.isReflecting],
     ["thread", thread, "ann", false, false],
@@ -432,6 +545,43 @@ test("the record tells of work only while there is some, and of what was noted",
   assert.ok(after.observationTokenCount > 0 && after.totalTokensObserved > 0);
   assert.ok(!Number.isNaN(Date.parse(after.lastObservedAt)));
   assert.equal(after.activeObservations, await observations(thread));
+});
+
+test("each cycle is told in the log with its thread, cost and outcome, and without a word of the conversation", async () => {
+  const thread = newThread(),
+    mark = newMark();
+  model.spoil(mark, "status=503;first=1");
+  const first = `My name is Alex. I keep ${mark}.`;
+  await turn(thread, first);
+  await goOnUntilNoted(thread, mark, first);
+  const cycles = () =>
+    [...gateway.logs().matchAll(/\{"event":"memory_cycle".*\}/g)]
+      .map(([line]) => JSON.parse(line))
+      .filter((event) => event.thread === thread);
+  await until(() => cycles().some(({ outcome }) => outcome === "ready"), "the cycle is in the log");
+  const [failed, ready] = cycles();
+  assert.deepEqual(
+    [failed, ready].map(({ operation, project, provider, model, outcome }) => ({
+      operation,
+      project,
+      provider,
+      model,
+      outcome,
+    })),
+    ["retry", "ready"].map((outcome) => ({
+      operation: "observe",
+      project: "default",
+      provider: "google",
+      model: "gemini-2.5-flash",
+      outcome,
+    })),
+  );
+  assert.match(failed.detail, /503/);
+  assert.equal(ready.segment, failed.segment);
+  assert.notEqual(ready.cycle, failed.cycle);
+  assert.ok(ready.tokens_in > 0 && ready.tokens_out > 0 && ready.took_ms >= 0);
+  assert.deepEqual([ready.seq_from, ready.seq_to], [failed.seq_from, failed.seq_to]);
+  assert.ok(!gateway.logs().includes(mark));
 });
 
 test("observations of another project's or an unknown thread are not found", async () => {
