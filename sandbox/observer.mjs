@@ -126,7 +126,7 @@ function keyOf(topic) {
   const name = topic
     .replace(/^word:/, "remembered.")
     .normalize("NFKD")
-    .replace(/[^a-z0-9. ]/g, "")
+    .replace(/[^a-z0-9. -]/g, "")
     .trim()
     .replaceAll(" ", "_");
   return /[a-z0-9]$/.test(name) ? `user.${name}`.slice(0, 80) : undefined;
