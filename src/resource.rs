@@ -76,6 +76,8 @@ pub fn delete<D: Database>(store: &Store<D>, asked: &Delete) -> Result<Done, D::
         return Ok(Done::NotFound);
     }
     let all = Forgotten { thread: None, note: None, at: asked.at };
+    // It goes without saying from now on.
+    store.remove_forgotten(asked.at)?;
     store.remember_forgotten(&all)?;
     for fact in store.facts()?.iter().filter(|fact| is_forgotten(std::slice::from_ref(&all), fact)) {
         store.remove(&fact.thread, fact.note)?;

@@ -7,7 +7,7 @@ use memory_gateway::memory::database::{Database, Row, Value};
 use memory_gateway::memory::note::Priority;
 use memory_gateway::memory::profile::{self, Fact};
 use memory_gateway::resource::protocol::{Delete, Done, Forget, Profile, Promote, ReadProfile, ResourceKey};
-use memory_gateway::resource::store::Store;
+use memory_gateway::resource::store::{Forgotten, Store};
 use memory_gateway::resource::{self, FORGOTTEN_TTL_MS};
 use memory_gateway::tokens;
 use support::Sqlite;
@@ -243,6 +243,10 @@ fn a_deleted_resource_leaves_no_word_and_late_facts_do_not_come_back() {
     for planted in ["PLANTED-TEXT", "planted", "thread-of-alex", "alex@example.com"] {
         assert!(!dump.contains(planted), "{planted}: {dump}");
     }
+    assert_eq!(
+        object.store.forgotten().unwrap(),
+        [Forgotten { thread: None, note: None, at: START + 5 * DAY }]
+    );
     // A late deletion takes nothing that was said after it.
     object.promote(&[fact("b", 1, "user.home", 6, "Oslo")]);
     object.delete(5);

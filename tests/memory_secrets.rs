@@ -60,6 +60,9 @@ fn a_key_is_known_by_its_issuers_form_and_leaves_its_kind_and_last_characters() 
         (format!("msk_{}", mixed(43)), "gateway key"),
         (format!("gsk_{}", mixed(52)), "Groq key"),
         (format!("xai-{}", mixed(80)), "xAI key"),
+        (format!("sk_{}", hex(48)), "ElevenLabs key"),
+        (format!("fw_{}", mixed(24)), "Fireworks key"),
+        (format!("nvapi-{}-{}", mixed(30), mixed(30)), "NVIDIA key"),
         (format!("hf_{}", mixed(34)), "Hugging Face token"),
         (format!("npm_{}", mixed(36)), "npm token"),
         (format!("SG.{}.{}", mixed(22), mixed(43)), "SendGrid key"),
@@ -175,6 +178,8 @@ fn a_card_is_known_by_issuer_length_grouping_and_check_digit() {
         ("3056 930902 5904", "5904"),
         ("6011111111111117", "1117"),
         ("4222 222 222 222", "2222"),
+        ("6212345678901234569", "4569"),
+        ("5738 2910 4657 3829 109", "9109"),
     ] {
         for (before, behind) in [("", ""), ("card ", " 12/27 123"), ("(", ")"), ("pay 3 with ", ".")] {
             assert_eq!(
@@ -201,6 +206,7 @@ fn technical_strings_stay_as_they_are() {
         "4532 1488 0343 6468, 4242 4242-4242 4242, 0.4242424242424242, id_4242424242424242",
         "0000 0000 0000 0000, 4444444444444444, 42424242424242424242",
         "2026-11-24T14:03:00.000Z, 2026-11-24 14:03, 24.11.2026, +49 170 1234567, (555) 010-9999, +4242424242424242",
+        "https://maps.example.com/?cid=5738291046573829109, post 501234567890123451, 4573829104657382918",
         "IBAN DE89 3704 0044 0532 0130 00",
         "items[0] → items[1], a[i][j], x = y[0]; { \"a\": [1, 2] }",
         "sk-fading-circle-container-large, sk-spinner-1, sk-your-api-key-goes-here, sk-..., sk-xxxxxxxxxxxxxxxxxxxxxxxx",

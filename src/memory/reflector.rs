@@ -85,7 +85,7 @@ pub enum Edit {
     },
 }
 
-/// The request to condense notes, at a level of pressure from 1 to 4; other levels are the nearest of these. `zone` gives
+/// The request to condense notes, given in the order in which they are to be read, at a level of pressure from 1 to 4; other levels are the nearest of these. `zone` gives
 /// the user's minutes east of UTC at an instant in Unix milliseconds.
 pub fn ask(notes: &[Note], level: u8, zone: Zone<'_>) -> Asked {
     let level = usize::from(level.max(1)).min(PRESSURE.len());

@@ -3,7 +3,7 @@
 // Invariant: `stop()` leaves neither a process nor a file; a test that dies leaves no process either.
 import { cpSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { digest } from "../../scripts/digest.mjs";
 import { startGatewayProcess } from "../../scripts/gateway-process.mjs";
@@ -27,13 +27,13 @@ const KEYS = [
 /**
  * Starts a gateway. `build`: "release", or "faults" with fault injection. `state`: a folder to keep and to
  * use again; without it the storage is temporary. `keys`: the first two are given back as `key` and
- * `otherKey`.
+ * `otherKey`. `main`: a module to run in the place of the Worker's own.
  */
-export async function startGateway({ vars = {}, build = "release", state, keys = KEYS } = {}) {
+export async function startGateway({ vars = {}, build = "release", state, keys = KEYS, main } = {}) {
   const folder = state ?? mkdtempSync(join(tmpdir(), "memory-gateway-"));
   if (!existsSync(storageOf(folder))) cpSync(await template(keys), folder, { recursive: true });
   const port = await freePort();
-  const config = testConfig(build);
+  const config = testConfig(build, main);
   // Generous: a test machine with every core busy must not look like a thread store that is down.
   const allVars = { MEMORY_DEADLINE_MS: "5000", ...vars };
   let text = "";
@@ -93,8 +93,10 @@ async function template(keys) {
  * wrangler.toml without its build command, so that a test runs what was built, whatever is saved meanwhile;
  * and with the wanted build, because wrangler dev takes `--alias` without a word and ignores it.
  */
-function testConfig(build) {
-  return configVariant(`test-${build}`, [
+function testConfig(build, main) {
+  const name = main ? `test-${build}-${basename(main, ".js")}` : `test-${build}`;
+  return configVariant(name, [
+    ...(main ? [['main = "src/platform/entry.js"', `main = "${main}"`]] : []),
     ["./build/release/index.js", `./build/${build}/index.js`],
     ['command = "node scripts/build.mjs"', 'command = ""'],
     ['watch_dir = ["src", "Cargo.toml", "Cargo.lock"]', "watch_dir = []"],
