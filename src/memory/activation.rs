@@ -131,8 +131,8 @@ fn rewrite_log<D: Database>(
         store.mark_notes(&[*id], NoteStatus::Dropped, *by)?;
     }
     let mut replaced = Vec::new();
-    for replacement in outcome.replace {
-        let new = replacement.note;
+    for replacement in &outcome.replace {
+        let new = replacement.note.clone();
         let note = Note {
             id: 0,
             segment: segment.id,
@@ -149,13 +149,18 @@ fn rewrite_log<D: Database>(
         let new = NewNote { note, status: NoteStatus::Active, tokens, created_at: moment.now };
         let id = store.add_note(&new)?;
         store.mark_notes(&replacement.ids, NoteStatus::Superseded, Some(id))?;
-        replaced.extend(replacement.ids.into_iter().map(|old| (old, id)));
+        replaced.extend(replacement.ids.iter().map(|old| (*old, id)));
     }
     // Only now are all of them there: a detail may have been replaced as well as its note.
     for (old, new) in replaced {
         store.adopt(old, new)?;
     }
     render_anew(store, segment.id, moment.zone)?;
+    if moment.settings.scope == Scope::Resource && !outcome.drop.is_empty() {
+        // What was taken back in this thread must not live on in the profile.
+        let notes = outcome.drop.iter().map(|(id, _)| *id).collect();
+        store.post(&News::Forget { notes, at: moment.now })?;
+    }
     tell_resource(store, moment, &store.notes(NoteStatus::Active)?)?;
     state.reflections += 1;
     Ok(true)
