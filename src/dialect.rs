@@ -135,6 +135,13 @@ pub enum Growth {
     Sealed(String),
     /// The next piece of JSON text: of a call's arguments, or of the `input` of a part that is kept whole.
     Input(String),
+    /// A piece of a call's arguments, at a JSON path (`$.items[0].name`): a string goes on, any other value is whole.
+    Argument {
+        /// Where it belongs.
+        path: String,
+        /// What is new there.
+        piece: Value,
+    },
     /// A field of the part that has no word in the hub; arrays are joined, all else is replaced.
     Extra(String, Value),
 }

@@ -5,6 +5,7 @@
 //! Parts without a word in the hub (code that Google ran, its own tools) stay whole.
 
 mod answer;
+mod call_piece;
 mod config;
 mod grounding;
 mod message;

@@ -42,7 +42,7 @@ pub fn read(value: Value) -> Part {
     Part { kind, extra: without_empty(object) }
 }
 
-/// Takes a whole call. One whose arguments come in pieces stays as it is: only Vertex streams them, when asked to.
+/// Takes a whole call.
 fn take_call(object: &mut Map<String, Value>) -> Option<PartKind> {
     let call = object.get("functionCall")?.as_object()?;
     let known = |name: &String| matches!(name.as_str(), "name" | "args" | "id");
