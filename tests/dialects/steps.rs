@@ -96,6 +96,10 @@ fn input_that_is_aimed_at_words_or_thoughts_opens_no_part() {
     for block in [json!({"type": "text", "text": ""}), json!({"type": "thinking", "thinking": ""})] {
         assert_eq!(messages(&[(block, &[input("{\"q\":1}")])]), (vec![], vec![]));
     }
+    let text = json!({"type": "text", "text": "hi"});
+    let said = PartKind::Text("hi".into());
+    let expected = vec![open(0, PartKind::Text(String::new())), words(0, "hi"), close(0, said.clone())];
+    assert_eq!(messages(&[(text, &[input("{\"q\":1}")])]), (expected, vec![said]));
     let seal = json!({"type": "citations_delta", "citation": {"url": "https://a"}});
     let (steps, kept) = messages(&[(json!({"type": "thinking", "thinking": ""}), &[seal])]);
     assert_eq!((steps, kept), (vec![], vec![]));
@@ -135,6 +139,12 @@ fn a_call_without_a_name_is_told_when_its_name_is_known_and_never_without() {
 fn a_call_without_arguments_closes_with_the_ones_that_were_told() {
     let bare = json!({"index": 0, "id": "a", "function": {"name": "find"}});
     assert_eq!(chat(&[bare]).0, one_call(&["{}"]).0);
+    let item = json!({"type": "function_call", "call_id": "a", "name": "find", "arguments": ""});
+    let events = [
+        json!({"type": "response.output_item.added", "output_index": 0, "item": item}),
+        json!({"type": "response.completed", "response": {"status": "completed", "output": [item]}}),
+    ];
+    assert_eq!(told(Dialect::Responses, &events).0, one_call(&["{}"]).0);
 }
 
 #[test]
