@@ -20,7 +20,7 @@ use crate::body::Body;
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::gather::Step;
-use crate::request::{Entry, Field, Handling, Request};
+use crate::request::{Entry, Field, Handling, Request, Written};
 use crate::sse::Event;
 use crate::turn::{Answer, Message, Origin, Part, Reasoning, Stop, ToolCall, Usage};
 
@@ -261,13 +261,27 @@ impl Dialect {
 
     /// Writes a request for a provider; what the table refuses is no longer in it. Errors: 400 that names the place of a
     /// part that cannot be said.
-    pub fn write_request(self, request: &Request, provider: &str) -> Result<Value, Error> {
+    pub fn write_request(self, request: &Request, provider: &str) -> Result<Written, Error> {
         let target = Origin { dialect: self, provider: provider.to_owned() };
         match self {
             Dialect::Chat => chat::write_request(request, &target),
             Dialect::Responses => responses::write_request(request, &target),
             Dialect::Messages => messages::write_request(request, &target),
             Dialect::Google => google::write_request(request, &target),
+        }
+    }
+
+    /// True where a message can bear its participant's name.
+    pub fn names_participants(self) -> bool {
+        self == Dialect::Chat
+    }
+
+    /// True where a provider has tools that take free text.
+    pub fn has_custom_tools(self, provider: &str) -> bool {
+        match self {
+            Dialect::Chat => chat::has_custom_tools(provider),
+            Dialect::Responses => true,
+            Dialect::Messages | Dialect::Google => false,
         }
     }
 

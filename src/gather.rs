@@ -129,8 +129,10 @@ impl Gathered {
                     extend(&mut part.extra, name.clone(), value.clone());
                     self.tell_growth(at, Growth::Extra(name, value));
                 } else {
-                    // OpenRouter names the sources ahead of the first word.
-                    extend(&mut self.extra, name, value);
+                    // OpenRouter names the sources ahead of the first word. What was not said has no probability.
+                    if name != "logprobs" {
+                        extend(&mut self.extra, name, value);
+                    }
                 }
             }
             Delta::Part(part) => {
@@ -217,13 +219,10 @@ impl Gathered {
         });
         let (at, pieces) = match known {
             // Arguments that are whole take no more: what follows is an event that was sent twice.
-            Some(Call { at, extent }) if !call.custom => (*at, extent.take(&call.arguments).to_owned()),
-            Some(Call { at, .. }) => (*at, std::mem::take(&mut call.arguments)),
+            Some(Call { at, extent }) => (*at, extent.take(&call.arguments).to_owned()),
             None => {
-                let mut extent = Extent::default();
-                if !call.custom {
-                    call.arguments.truncate(extent.take(&call.arguments).len());
-                }
+                let mut extent = if call.custom { Extent::Unknown } else { Extent::default() };
+                call.arguments.truncate(extent.take(&call.arguments).len());
                 let at = self.parts.len();
                 self.calls.insert(slot, Call { at, extent });
                 (at, call.arguments.clone())
@@ -283,7 +282,7 @@ impl Gathered {
                 } else if !input.is_empty() {
                     call.arguments = input;
                 } else if whole && call.arguments.is_empty() {
-                    call.arguments = "{}".to_owned();
+                    call.arguments = call.written_arguments().to_owned();
                 }
             }
             Some(PartKind::Other(Value::Object(fields))) => {

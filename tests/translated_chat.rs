@@ -147,6 +147,7 @@ fn says_the_same(origin: &Origin, bytes: &[u8], size: usize) -> Result<(), Strin
         created_at: 0,
         input_estimate: 0,
         stream_usage: true,
+        custom_tools: Vec::new(),
         echo: serde_json::Map::new(),
         origin: origin.clone(),
     };

@@ -96,7 +96,7 @@ fn check(answer: &Answer, steps: &[Step]) -> Result<(), String> {
                     }
                     Growth::Text(more) | Growth::Input(more) => heard.words.push_str(more),
                     Growth::Sealed(seal) => heard.seal = Some(seal.clone()),
-                    Growth::Extra(..) => {}
+                    Growth::Extra(..) | Growth::Argument { .. } => {}
                 }
             }
             Step::Close { at, part } => close(&mut parts, *at, part)?,

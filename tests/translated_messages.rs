@@ -80,7 +80,8 @@ fn goes_on(provider: &str, request: &str) -> Result<(), String> {
         return Ok(());
     }
     let asked = read(request).map_err(|error| error.to_string())?;
-    let written = Dialect::Messages.write_request(&asked, "elsewhere").map_err(|error| error.to_string())?;
+    let written =
+        Dialect::Messages.write_request(&asked, "elsewhere").map_err(|error| error.to_string())?.body;
     let again = read(&written.to_string()).map_err(|error| format!("{error}: {written}"))?;
     let functions = |request: &Request| {
         let is_function = |tool: &&Tool| matches!(tool.kind, ToolKind::Function { .. });
@@ -183,7 +184,7 @@ fn grammar(steps: &[Step], answer: &Answer) -> Result<Vec<Part>, String> {
                     Growth::Text(more) => told.words.push_str(more),
                     Growth::Input(more) => told.input.push_str(more),
                     Growth::Sealed(seal) => told.seal = Some(seal.clone()),
-                    Growth::Extra(..) => {}
+                    Growth::Extra(..) | Growth::Argument { .. } => {}
                 }
             }
             Step::Close { at, part } => {
@@ -226,6 +227,7 @@ fn written_again(origin: &Origin, answer: &Answer, steps: &[Step]) -> Result<(),
         created_at: 0,
         input_estimate: 1,
         stream_usage: true,
+        custom_tools: Vec::new(),
         echo: Default::default(),
         origin: origin.clone(),
     };

@@ -94,7 +94,7 @@ fn obeyed(steps: &[Step], ending: Ending) -> Result<Vec<Part>, String> {
                 match growth {
                     Growth::Text(more) => words.push_str(more),
                     Growth::Input(more) => input.push_str(more),
-                    Growth::Sealed(_) | Growth::Extra(..) => {}
+                    Growth::Sealed(_) | Growth::Extra(..) | Growth::Argument { .. } => {}
                 }
             }
             Step::Close { at, part } => {
@@ -202,6 +202,7 @@ fn frame(dialect: Dialect, provider: &str) -> Frame {
         created_at: 1_700_000_000_123,
         input_estimate: 0,
         stream_usage: true,
+        custom_tools: Vec::new(),
         echo: Map::new(),
         origin: Origin { dialect, provider: provider.into() },
     }

@@ -71,7 +71,9 @@ impl Teller {
             && !told.input
         {
             call.arguments = call.written_arguments().to_owned();
-            self.steps.push(Step::Grow { at: number, growth: Growth::Input(call.arguments.clone()) });
+            if !call.arguments.is_empty() {
+                self.steps.push(Step::Grow { at: number, growth: Growth::Input(call.arguments.clone()) });
+            }
         }
         self.steps.push(Step::Close { at: number, part });
     }

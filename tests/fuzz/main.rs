@@ -80,7 +80,16 @@ fn origin(dialect: Dialect, provider: &str) -> Origin {
 fn frame(origin: Origin) -> Frame {
     let (id, model) = ("5eed".to_owned(), "m".to_owned());
     let (created_at, input_estimate, stream_usage) = (1_700_000_000_000, 7, true);
-    Frame { id, model, created_at, input_estimate, stream_usage, echo: Map::new(), origin }
+    Frame {
+        id,
+        model,
+        created_at,
+        input_estimate,
+        stream_usage,
+        echo: Map::new(),
+        custom_tools: Vec::new(),
+        origin,
+    }
 }
 
 /// Changes a document at some places.

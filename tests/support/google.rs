@@ -127,7 +127,7 @@ pub fn comes_back(origin: &Origin, request: &RawValue) -> Result<(), String> {
     let mut read = origin.dialect.read_request(&body, entries).map_err(|error| error.to_string())?;
     // Steers thinking only; the recordings' requests bear it in their address.
     read.model = "gemini-2.5-flash".to_owned();
-    let back = origin.dialect.write_request(&read, &origin.provider).map_err(|error| error.to_string())?;
+    let back = origin.dialect.write_request(&read, &origin.provider).map_err(|error| error.to_string())?.body;
     let sent = asked(serde_json::from_str(request.get()).unwrap());
     let back = asked(back);
     if sent == back { Ok(()) } else { Err(format!("asked {sent}, back {back}")) }

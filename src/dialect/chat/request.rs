@@ -6,9 +6,11 @@
 use serde_json::{Map, Number, Value};
 
 use crate::body::Body;
-use crate::dialect::fields::{take_object, take_string};
+use crate::dialect::fields::{take_object, take_string, without_empty};
 use crate::error::Error;
-use crate::request::{Effort, Entry, Field, Format, Request, Thinking, Tool, ToolChoice, ToolKind};
+use crate::request::{
+    Effort, Entry, Field, Format, Request, Thinking, Tool, ToolChoice, ToolKind, WebSearch,
+};
 
 /// What the fields are called here.
 pub const NAMES: &[(Field, &str)] = &[
@@ -29,6 +31,9 @@ pub const NAMES: &[(Field, &str)] = &[
     (Field::Thinking, "reasoning_effort"),
     (Field::Tools, "tools"),
     (Field::CustomTools, "tools"),
+    (Field::WebSearch, "web_search_options"),
+    (Field::SearchContextSize, "web_search_options.search_context_size"),
+    (Field::SearchLocation, "web_search_options.user_location"),
     (Field::ServerTools, "tools"),
     (Field::ToolChoice, "tool_choice"),
     (Field::AllowedTools, "tool_choice"),
@@ -213,7 +218,26 @@ impl Fields {
         let former =
             self.take("function_call").map(|value| read_choice(value, "function_call")).transpose()?;
         let choice = self.take("tool_choice").map(|value| read_choice(value, "tool_choice")).transpose()?;
+        tools.extend(self.web_search()?);
         Ok((tools, choice.or(former)))
+    }
+
+    /// A search of the web stands beside the tools here.
+    fn web_search(&mut self) -> Result<Option<Tool>, Error> {
+        const NAME: &str = "web_search_options";
+        let Some(mut options) = self.object(NAME)? else { return Ok(None) };
+        options.retain(|_, value| !value.is_null());
+        let mut search = WebSearch {
+            context_size: take_string(&mut options, "search_context_size"),
+            ..WebSearch::default()
+        };
+        if let Some(mut location) = take_object(&mut options, "user_location") {
+            let approximate = take_object(&mut location, "approximate")
+                .ok_or_else(|| wrong("web_search_options.user_location.approximate", "an object"))?;
+            search.location = Some(without_empty(approximate));
+        }
+        self.keep(NAME, options);
+        Ok(Some(Tool { kind: ToolKind::WebSearch(search), extra: Map::new() }))
     }
 
     /// How much to think, in OpenAI's words, in OpenRouter's and in Anthropic's.

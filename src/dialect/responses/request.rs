@@ -8,9 +8,11 @@ use serde_json::{Map, Number, Value};
 use super::item::{read_content, read_item};
 use crate::body::Body;
 use crate::dialect::Content;
-use crate::dialect::fields::{take_array, take_object, take_string};
+use crate::dialect::fields::{take_array, take_object, take_string, without_empty};
 use crate::error::Error;
-use crate::request::{Effort, Entry, Field, Format, Request, Thinking, Tool, ToolChoice, ToolKind};
+use crate::request::{
+    Effort, Entry, Field, Format, Request, Thinking, Tool, ToolChoice, ToolKind, WebSearch,
+};
 use crate::turn::{Origin, PartKind};
 
 /// What the fields are called here.
@@ -27,6 +29,11 @@ pub const NAMES: &[(Field, &str)] = &[
     (Field::Thinking, "reasoning"),
     (Field::Tools, "tools"),
     (Field::CustomTools, "tools"),
+    (Field::WebSearch, "tools"),
+    (Field::SearchContextSize, "tools[].search_context_size"),
+    (Field::SearchLocation, "tools[].user_location"),
+    (Field::SearchAllowedDomains, "tools[].filters.allowed_domains"),
+    (Field::SearchLimit, "max_tool_calls"),
     (Field::ServerTools, "tools"),
     (Field::ToolChoice, "tool_choice"),
     (Field::AllowedTools, "tool_choice"),
@@ -106,10 +113,15 @@ pub fn read_request(body: &Body<'_>, entries: Vec<Entry>) -> Result<Request, Err
     if fields.0.get("truncation").and_then(Value::as_str) == Some("disabled") {
         fields.0.shift_remove("truncation");
     }
+    // It counts only calls of tools that the provider runs: searches, if there are no others.
     let runs_tools = request.tools.iter().any(|tool| matches!(tool.kind, ToolKind::Server(_)));
     if !runs_tools {
-        // It counts only calls of tools that the provider runs.
-        fields.0.shift_remove("max_tool_calls");
+        let most = fields.count("max_tool_calls")?;
+        for tool in &mut request.tools {
+            if let ToolKind::WebSearch(search) = &mut tool.kind {
+                search.max_uses = most;
+            }
+        }
     }
     request.rest = fields.0;
     Ok(request)
@@ -183,6 +195,11 @@ fn read_tool(tool: Value, place: &str) -> Result<Tool, Error> {
     let Some(kind) = take_string(&mut tool, "type") else {
         return Err(wrong(&format!("{place}.type"), "a string"));
     };
+    if SEARCHES.contains(&kind.as_str())
+        && let Some(search) = read_search(&tool)
+    {
+        return Ok(Tool { kind: ToolKind::WebSearch(search), extra: Map::new() });
+    }
     if kind != "function" && kind != "custom" {
         let mut whole = Map::new();
         whole.insert("type".to_owned(), kind.into());
@@ -213,6 +230,32 @@ fn read_tool(tool: Value, place: &str) -> Result<Tool, Error> {
         ToolKind::Function { name, description, parameters, strict }
     };
     Ok(Tool { kind, extra: tool })
+}
+
+/// The names of the search of the web, older ones included.
+const SEARCHES: [&str; 4] =
+    ["web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11"];
+
+/// A search of the web; `None` for one that asks for more than other dialects know.
+fn read_search(tool: &Map<String, Value>) -> Option<WebSearch> {
+    let mut tool = without_empty(tool.clone());
+    let mut search =
+        WebSearch { context_size: take_string(&mut tool, "search_context_size"), ..WebSearch::default() };
+    if let Some(mut location) = take_object(&mut tool, "user_location") {
+        location.shift_remove("type");
+        search.location = Some(without_empty(location));
+    }
+    if let Some(mut filters) = take_object(&mut tool, "filters").map(without_empty) {
+        search.allowed_domains = serde_json::from_value(filters.shift_remove("allowed_domains")?).ok()?;
+        if !filters.is_empty() {
+            return None;
+        }
+    }
+    // Live access is the default.
+    if tool.get("external_web_access") == Some(&true.into()) {
+        tool.shift_remove("external_web_access");
+    }
+    tool.is_empty().then_some(search)
 }
 
 fn read_tool_choice(fields: &mut Fields, request: &mut Request) -> Result<(), Error> {
