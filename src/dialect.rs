@@ -116,6 +116,8 @@ pub enum Delta {
     },
     /// The whole message, which replaces what was gathered so far.
     Message(Message),
+    /// The provider's id of the answer, where a client that is told of a failure wants it.
+    Id(String),
     /// Why the model stopped.
     Stop(Stop),
     /// Token counts so far; the later ones hold where they say anything.
@@ -421,11 +423,12 @@ impl Dialect {
         }
     }
 
-    /// The bytes that tell a client of this dialect, inside a stream that has begun, that the answer is cut short.
-    pub fn write_failure(self, error: &Error) -> String {
+    /// The bytes that tell a client of this dialect, inside a stream that has begun, that the answer is cut short. `id` is
+    /// the answer's, as far as the client knows it.
+    pub fn write_failure(self, error: &Error, id: Option<&str>) -> String {
         match self {
             Dialect::Chat | Dialect::Google => chat::write_failure(error),
-            Dialect::Responses => responses::write_failure(error),
+            Dialect::Responses => responses::write_failure(error, id),
             Dialect::Messages => messages::write_failure(error),
         }
     }

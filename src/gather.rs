@@ -69,6 +69,8 @@ pub struct Gathered {
     open: BTreeMap<u64, Open>,
     /// Fields of the message without a word in the hub.
     pub extra: Map<String, Value>,
+    /// The provider's id of the answer.
+    pub id: Option<String>,
     /// Token counts so far.
     pub usage: Option<Usage>,
     /// Why the model stopped.
@@ -163,6 +165,7 @@ impl Gathered {
                     teller.steps.push(Step::Usage(usage));
                 }
             }
+            Delta::Id(id) => self.id = Some(id),
             Delta::End => self.ended = true,
             Delta::Failure(words) => self.failure = Some(words),
         }
@@ -458,9 +461,14 @@ impl Gathered {
         match part.kind.clone() {
             PartKind::ToolCall(_) => self.tell_call(at, String::new()),
             PartKind::Text(words) | PartKind::Refusal(words) => {
+                let fields = part.extra.clone();
                 self.tell_open(at);
                 if !words.is_empty() {
                     self.tell_growth(at, Growth::Text(words));
+                }
+                // Sources and probabilities, which a stream tells in lists.
+                for (name, value) in fields.into_iter().filter(|(_, value)| value.is_array()) {
+                    self.tell_growth(at, Growth::Extra(name, value));
                 }
             }
             PartKind::Reasoning(reasoning) => {

@@ -70,6 +70,11 @@ impl Observer {
         self.gathered.failure.as_deref()
     }
 
+    /// The provider's id of the answer, where the dialect tells a failure by it.
+    pub fn id(&self) -> Option<&str> {
+        self.gathered.id.as_deref()
+    }
+
     /// Takes the next bytes of the answer.
     pub fn push(&mut self, bytes: &[u8]) {
         let Observer { origin, decoder, free_texts, gathered } = self;

@@ -408,7 +408,7 @@ fn a_broken_stream_ends_in_an_error_and_nothing_follows() {
         (Kind::Refused(429), "rate_limit_error"),
         (Kind::Upstream, "api_error"),
     ] {
-        let failure = Dialect::Messages.write_failure(&Error::new(kind, "x"));
+        let failure = Dialect::Messages.write_failure(&Error::new(kind, "x"), None);
         assert!(failure.contains(&format!("\"error\":{{\"type\":\"{name}\"")), "{failure}");
     }
 }

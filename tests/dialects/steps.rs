@@ -172,3 +172,28 @@ fn what_is_blank_is_neither_told_nor_kept() {
     assert!(blank.is_blank());
     assert_eq!(messages(&[(json!({"type": "text", "text": ""}), &[])]), (vec![], vec![]));
 }
+
+#[test]
+fn a_text_that_comes_whole_is_told_with_its_sources_and_probabilities() {
+    let source = json!({"type": "url_citation", "url": "https://a.test"});
+    let token = json!({"token": "hi", "logprob": -0.5});
+    let content =
+        json!([{"type": "output_text", "text": "hi", "annotations": [source], "logprobs": [token]}]);
+    let response = json!({"status": "completed", "output": [{"type": "message", "content": content}]});
+    let (steps, _) = told(Dialect::Responses, &[json!({"type": "response.completed", "response": response})]);
+    let grown: Vec<Growth> = steps
+        .into_iter()
+        .filter_map(|step| match step {
+            Step::Grow { growth, .. } => Some(growth),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        grown,
+        [
+            Growth::Text("hi".into()),
+            Growth::Extra("annotations".into(), json!([source])),
+            Growth::Extra("logprobs".into(), json!([token])),
+        ]
+    );
+}
