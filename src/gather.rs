@@ -345,7 +345,7 @@ impl Gathered {
                 .parts
                 .iter()
                 .find(|whole| matches!(whole.kind, PartKind::ToolCall(_)) && is_same(part, whole));
-            teller.close(at, whole.unwrap_or(part));
+            teller.close_as(at, part, whole);
         }
         let before = std::mem::take(&mut teller.told);
         let was_told = |part: &Part| {

@@ -61,6 +61,27 @@ impl Teller {
         self.steps.push(Step::Grow { at: told.number, growth });
     }
 
+    /// A part is closed because the whole message has come. Of a call, what the message has beyond what was told is told;
+    /// a message that contradicts what was told changes nothing.
+    pub fn close_as(&mut self, at: usize, known: &Part, whole: Option<&Part>) {
+        let is_told = self.told.get(&at).is_some_and(|told| told.input);
+        let part = match (&known.kind, whole.map(|whole| (whole, &whole.kind))) {
+            (PartKind::ToolCall(call), Some((whole, PartKind::ToolCall(last)))) if is_told => {
+                match last.arguments.strip_prefix(&call.arguments) {
+                    None => known,
+                    Some("") => whole,
+                    Some(rest) => {
+                        self.grow(at, Growth::Input(rest.to_owned()));
+                        whole
+                    }
+                }
+            }
+            (_, Some((whole, _))) => whole,
+            _ => known,
+        };
+        self.close(at, part);
+    }
+
     /// A part is whole. The arguments of a call of which none were told are told now.
     pub fn close(&mut self, at: usize, part: &Part) {
         let Some(told) = self.told.get_mut(&at).filter(|told| !told.closed) else { return };

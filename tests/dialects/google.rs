@@ -542,7 +542,6 @@ fn a_request_that_is_written_reads_back_the_same() {
 #[test]
 fn snake_case_is_read_and_fields_without_a_word_go_back() {
     let body = json!({
-        "model": "gemini-3-pro-preview",
         "contents": [
             {"parts": [{"inline_data": {"mime_type": "image/png", "data": "AA"}}, {"file_data": {"file_uri": "u"}}]},
             {"role": "model", "parts": [

@@ -197,3 +197,18 @@ fn a_text_that_comes_whole_is_told_with_its_sources_and_probabilities() {
         ]
     );
 }
+
+#[test]
+fn the_last_event_completes_a_call_that_lost_a_piece_and_never_contradicts_what_was_told() {
+    let item = |arguments: &str| json!({"type": "function_call", "call_id": "a", "name": "find", "arguments": arguments});
+    let steps = |piece: &str| {
+        let events = [
+            json!({"type": "response.output_item.added", "output_index": 0, "item": item("")}),
+            json!({"type": "response.function_call_arguments.delta", "output_index": 0, "delta": piece}),
+            json!({"type": "response.completed", "response": {"status": "completed", "output": [item("{\"q\":1}")]}}),
+        ];
+        told(Dialect::Responses, &events).0
+    };
+    assert_eq!(steps("{\"q\":"), one_call(&["{\"q\":", "1}"]).0);
+    assert_eq!(steps("1}"), one_call(&["1}"]).0);
+}

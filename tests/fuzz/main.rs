@@ -7,6 +7,8 @@
 
 mod conversations;
 mod documents;
+#[path = "../support/steps.rs"]
+mod steps;
 mod streams;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

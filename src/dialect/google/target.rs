@@ -99,7 +99,7 @@ pub fn write_request(request: &Request, target: &Origin) -> Result<Written, Erro
     let choice = tool::write_choice(request.tool_choice.as_ref().filter(|_| has_functions));
     let mut tool_config = Map::new();
     tool_config.extend(choice.map(|choice| ("functionCallingConfig".to_owned(), choice)));
-    if has_functions && request.searches().next().is_some() {
+    if has_functions && model.is_third() && request.searches().next().is_some() {
         // Without it, the API refuses a search beside functions.
         tool_config.insert("includeServerSideToolInvocations".into(), true.into());
     }

@@ -40,7 +40,7 @@ pub fn write(tools: &[Tool], model: Model) -> Result<Option<Value>, Error> {
                 }
                 functions.push(Value::Object(object));
             }
-            ToolKind::WebSearch(_) if calls && !model.is_third() => return Err(beside_functions(at)),
+            ToolKind::WebSearch(_) if calls && model.searches_alone() => return Err(beside_functions(at)),
             ToolKind::WebSearch(_) => others.push(json!({"googleSearch": {}})),
             ToolKind::Server(value) => others.push(value.clone()),
             // A function stands in for it; see `free_text`.
