@@ -7,6 +7,7 @@ pub mod citation;
 pub mod fields;
 pub mod google;
 pub mod messages;
+pub mod request_fields;
 pub mod responses;
 
 use std::ops::Range;

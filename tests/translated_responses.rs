@@ -7,11 +7,12 @@ mod recordings;
 #[path = "support/steps.rs"]
 mod steps;
 
+use std::collections::BTreeMap;
+
 use memory_gateway::dialect::Dialect;
 use memory_gateway::frame::Frame;
-use memory_gateway::observe::Observer;
 use memory_gateway::translate::StreamTranslator;
-use memory_gateway::turn::{Answer, Ending, Origin, Part, PartKind};
+use memory_gateway::turn::{Ending, Origin, Part, PartKind};
 use serde_json::{Map, Value, json};
 
 use self::recordings::{Exchange, exchanges};

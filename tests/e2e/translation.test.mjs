@@ -191,30 +191,59 @@ test("thoughts that one provider sealed are not shown to another", async () => {
 
 // ——— State
 
+/** A response, streamed or not. One id goes through all of a stream. */
+async function responded(client, body, streamed) {
+  if (!streamed) return client.responses.create(body);
+  const seen = new Set();
+  let response;
+  for await (const event of await client.responses.create({ ...body, stream: true })) {
+    if (event.response) seen.add(event.response.id);
+    if (event.type === "response.completed") ({ response } = event);
+  }
+  assert.deepEqual([...seen], [response.id]);
+  return response;
+}
+
 for (const model of Object.values(MODELS)) {
-  test(`${model}: thirty responses go on from each other with no wait, streamed and not`, async () => {
+  test(`${model}: a hundred responses go on from each other with no wait, streamed and not, tool outputs included`, async () => {
     const client = openai(gateway);
-    let previous;
-    for (let turn = 0; turn < 30; turn++) {
-      const input = turn === 0 ? "My name is Alex." : "What is my name?";
-      const body = { model, input, previous_response_id: previous };
-      let response;
-      if (turn % 2) {
-        const seen = new Set();
-        for await (const event of await client.responses.create({ ...body, stream: true })) {
-          if (event.response) seen.add(event.response.id);
-          if (event.type === "response.completed") ({ response } = event);
-        }
-        assert.deepEqual([...seen], [response.id]);
-      } else response = await client.responses.create(body);
-      const text = response.output.flatMap(({ content }) => content ?? []).map(({ text }) => text ?? "");
-      assert.equal(text.join(""), turn === 0 ? "Got it." : "Alex", `turn ${turn}`);
+    let previous, call;
+    const said = ({ output }) => output.flatMap(({ content }) => content ?? []).map(({ text }) => text ?? "");
+    for (let turn = 0; turn < 100; turn++) {
+      // Each kind of turn comes both ways: three kinds, and two of each four turns are streamed.
+      const kind = turn === 0 ? "introduce" : ["recall", "call", "result"][turn % 3];
+      const input = {
+        introduce: "My name is Alex.",
+        recall: "What is my name?",
+        call: asked(`Ann${turn}`),
+        result: [
+          { type: "function_call_output", call_id: call?.call_id, output: greeting(`Ann${turn - 1}`) },
+        ],
+      }[kind];
+      const tools = kind === "call" || kind === "result" ? flat : undefined;
+      const body = { model, input, tools, previous_response_id: previous };
+      const response = await responded(client, body, turn % 4 >= 2);
+      call = response.output.find(({ type }) => type === "function_call");
+      const where = `turn ${turn}, ${kind}`;
+      if (kind === "call") assert.deepEqual(JSON.parse(call.arguments), { name: `Ann${turn}` }, where);
+      else {
+        const answers = { introduce: "Got it.", recall: "Alex", result: `Hello, Ann${turn - 1}!` };
+        assert.equal(said(response).join(""), answers[kind], where);
+      }
       previous = response.id;
     }
     const kept = await client.responses.retrieve(previous);
     assert.equal(kept.id, previous);
-    const items = await client.responses.inputItems.list(previous, { limit: 100, order: "asc" });
-    assert.equal(items.data[0].content[0].text, "My name is Alex.");
+    const items = [];
+    for await (const item of client.responses.inputItems.list(previous, { limit: 100, order: "asc" })) {
+      items.push(item);
+    }
+    assert.equal(items[0].content[0].text, "My name is Alex.");
+    // Thinking comes between them; what was asked, called and given is all there.
+    const count = (kind) => items.filter(({ type }) => type === kind).length;
+    assert.deepEqual([count("function_call"), count("function_call_output")], [33, 33]);
+    const asks = items.filter(({ role }) => role === "user");
+    assert.equal(asks.length, 67);
   });
 }
 
@@ -346,7 +375,7 @@ test("a field that the provider's format lacks is a 400 by its name, and one tha
     ["/chat/completions", { seed: 7, messages: [user("a")], model: MODELS.anthropic }, "seed"],
     [
       "/chat/completions",
-      { web_search_options: {}, messages: [user("a")], model: MODELS.anthropic },
+      { web_search_options: { unheard_of: 1 }, messages: [user("a")], model: MODELS.anthropic },
       "web_search_options",
     ],
     ["/responses", { input: "a", background: true, model: MODELS.google }, "background"],
