@@ -368,6 +368,91 @@ for (const [path, body] of WAYS) {
   }
 }
 
+// ——— What a provider has in another form
+
+const patch = { type: "custom", name: "patch", description: "Edits files." };
+
+for (const model of FOREIGN) {
+  for (const streamed of [false, true]) {
+    test(`${model}: a custom tool is called with free text and answered${streamed ? ", streamed" : ""}`, async () => {
+      const client = openai(gateway);
+      const asks = { model, input: "Use the patch tool.", tools: [patch] };
+      const first = await responded(
+        client,
+        { ...asks, tool_choice: { type: "custom", name: "patch" } },
+        streamed,
+      );
+      const call = first.output.find(({ type }) => type === "custom_tool_call");
+      assert.equal(call?.name, "patch", JSON.stringify(first.output));
+      assert.equal(typeof call.input, "string");
+      assert.doesNotMatch(call.input, /^\{/);
+      const input = [
+        { type: "custom_tool_call_output", call_id: call.call_id, output: greeting("patched file") },
+      ];
+      const body = { ...asks, input, previous_response_id: first.id };
+      const second = await responded(client, body, streamed);
+      assert.equal(
+        second.output.find(({ type }) => type === "custom_tool_call"),
+        undefined,
+      );
+      const said = second.output.flatMap(({ content }) => content ?? []).map(({ text }) => text ?? "");
+      assert.match(said.join(""), /patched file/);
+    });
+  }
+}
+
+test("a custom tool of Chat Completions is called at Anthropic, whole and streamed", async () => {
+  const { completions } = openai(gateway).chat;
+  const body = {
+    model: MODELS.anthropic,
+    messages: [user("Use the patch tool.")],
+    tools: [{ type: "custom", custom: { name: "patch", description: "Edits files." } }],
+    tool_choice: { type: "custom", custom: { name: "patch" } },
+  };
+  const [whole] = (await completions.create(body)).choices[0].message.tool_calls;
+  let name,
+    input = "";
+  for await (const { choices } of await completions.create({ ...body, stream: true })) {
+    for (const call of choices[0]?.delta.tool_calls ?? []) {
+      name ??= call.custom.name;
+      input += call.custom.input;
+    }
+  }
+  assert.deepEqual([whole.type, whole.custom], ["custom", { name, input }]);
+});
+
+for (const streamed of [false, true]) {
+  test(`log probabilities of Gemini reach a client of Responses${streamed ? ", streamed" : ""}`, async () => {
+    const response = await responded(
+      openai(gateway),
+      {
+        model: MODELS.google,
+        input: "What is 3+3?",
+        include: ["message.output_text.logprobs"],
+        top_logprobs: 2,
+      },
+      streamed,
+    );
+    const [{ text, logprobs }] = response.output.find(({ type }) => type === "message").content;
+    assert.equal(logprobs.map(({ token }) => token).join(""), text);
+    assert.ok(logprobs.every(({ top_logprobs }) => top_logprobs.length <= 2));
+  });
+}
+
+test("a search of the web is asked for in the provider's own form", async () => {
+  const answer = await post(gateway, "/chat/completions", {
+    model: MODELS.anthropic,
+    web_search_options: { search_context_size: "low" },
+    messages: [user("What is 3+3?")],
+  });
+  const ignored = answer.headers.get("x-gateway-ignored");
+  assert.deepEqual([answer.status, ignored], [200, "web_search_options.search_context_size"]);
+  assert.deepEqual(lastBody().tools, [{ type: "web_search_20250305", name: "web_search" }]);
+  const input = { model: MODELS.google, input: "What is 3+3?", tools: [{ type: "web_search" }] };
+  assert.equal((await post(gateway, "/responses", input)).status, 200);
+  assert.deepEqual(lastBody().tools, [{ googleSearch: {} }]);
+});
+
 // ——— What cannot be said
 
 test("a field that the provider's format lacks is a 400 by its name, and one that changes nothing is told of", async () => {
