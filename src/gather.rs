@@ -214,11 +214,22 @@ impl Gathered {
     }
 
     fn add_call(&mut self, slot: u64, mut call: ToolCall, extra: Map<String, Value>) {
-        let known = self.calls.get_mut(&slot).filter(|known| {
-            // Some model servers give every parallel call the index 0; a new id is a new call.
-            matches!(self.parts.get(known.at).map(|part| &part.kind), Some(PartKind::ToolCall(known))
-                if call.id.is_empty() || known.id.is_empty() || call.id == known.id
-                    || made_up(self.teller.as_ref(), &known.id))
+        let teller = self.teller.as_ref();
+        let known = self.calls.get_mut(&slot).filter(|open| {
+            match self.parts.get(open.at).map(|part| &part.kind) {
+                Some(PartKind::ToolCall(known)) => {
+                    // Some model servers give every parallel call the index 0; a new id is a new call, and so is one
+                    // without ids that says something else when the one before is whole.
+                    let says_more = open.extent == Extent::Whole
+                        && !call.name.is_empty()
+                        && !call.arguments.trim().is_empty()
+                        && (&call.name, &call.arguments) != (&known.name, &known.arguments);
+                    let is_same = call.id.is_empty() || known.id.is_empty() || call.id == known.id;
+                    let was_nameless = known.id.is_empty() || made_up(teller, &known.id);
+                    if call.id.is_empty() && was_nameless { !says_more } else { is_same || was_nameless }
+                }
+                _ => false,
+            }
         });
         let (at, pieces) = match known {
             // Arguments that are whole take no more: what follows is an event that was sent twice.

@@ -212,3 +212,24 @@ fn the_last_event_completes_a_call_that_lost_a_piece_and_never_contradicts_what_
     assert_eq!(steps("{\"q\":"), one_call(&["{\"q\":", "1}"]).0);
     assert_eq!(steps("1}"), one_call(&["1}"]).0);
 }
+
+#[test]
+fn calls_under_one_index_and_without_ids_are_told_apart_once_each_is_whole() {
+    let bare =
+        |name: &str, arguments: &str| json!({"index": 0, "function": {"name": name, "arguments": arguments}});
+    let whole = |id: &str, name: &str, arguments: &str| call(id, name, arguments);
+    let pieces = [
+        bare("find", "{\"q\":"),
+        bare("find", "1}"),
+        bare("find", " "),
+        bare("find", "{\"q\":2}"),
+        bare("find", "{\"q\":2}"),
+        bare("count", "{}"),
+    ];
+    let kept = vec![
+        whole("call_5eed0", "find", "{\"q\":1} "),
+        whole("call_5eed1", "find", "{\"q\":2}"),
+        whole("call_5eed2", "count", "{}"),
+    ];
+    assert_eq!(chat(&pieces).1, kept);
+}

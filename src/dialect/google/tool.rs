@@ -10,6 +10,7 @@ use super::model::Model;
 use super::part::{is_legal_name, legal_name};
 use super::schema;
 use crate::dialect::fields::{take_array, take_object, take_string};
+use crate::dialect::request_fields::wrong;
 use crate::error::Error;
 use crate::request::{Tool, ToolChoice, ToolKind, WebSearch};
 
@@ -175,8 +176,4 @@ pub fn read_config(config: Map<String, Value>) -> (Option<ToolChoice>, Map<Strin
             (None, config)
         }
     }
-}
-
-fn wrong(place: &str, what: &str) -> Error {
-    Error::invalid(place, format!("The field `{place}` must be {what}."))
 }

@@ -10,6 +10,7 @@ use super::block::read_block;
 use super::schema;
 use crate::body::Body;
 use crate::dialect::fields::{take_object, take_string, take_text, without_empty};
+use crate::dialect::request_fields::wrong;
 use crate::error::Error;
 use crate::request::{
     Effort, Entry, Field, Format, Request, Thinking, Tool, ToolChoice, ToolKind, WebSearch,
@@ -277,10 +278,6 @@ fn read_format(request: &mut Request, value: Value, place: &str) -> Result<(), E
     let strict = schema::is_closed(&schema).then_some(true);
     request.format = Some(Format::JsonSchema { name: None, description: None, schema, strict });
     Ok(())
-}
-
-fn wrong(place: &str, kind: &str) -> Error {
-    Error::invalid(place, format!("The field `{place}` must be {kind}."))
 }
 
 fn string(value: Value, place: &str) -> Result<String, Error> {
