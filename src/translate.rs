@@ -58,6 +58,10 @@ pub fn request(mut request: Request, client: Dialect, target: &Origin) -> Result
             }
         }
     }
+    if forces_a_search(&request) {
+        let why = format!("`{}` cannot be made to search the web", target.provider);
+        return Err(refused(&place(&request, client, Field::ToolChoice), &why));
+    }
     for entry in &request.entries {
         if let Entry::Message { message, place: Some(place) } = entry {
             check_parts(message, place, target)?;
@@ -103,6 +107,16 @@ fn refused(param: &str, why: &str) -> Error {
         format!("The field `{param}` cannot be translated for this model ({why}). Leave it out, or use another model."),
     )
     .with_code("unsupported_field")
+}
+
+/// True when the model must call a tool by the name of the search, as Messages has it.
+fn forces_a_search(request: &Request) -> bool {
+    let Some(ToolChoice::Named(wanted)) = &request.tool_choice else { return false };
+    let is_wanted = |kind: &ToolKind| match kind {
+        ToolKind::Function { name, .. } | ToolKind::Custom { name, .. } => name == wanted,
+        ToolKind::WebSearch(_) | ToolKind::Server(_) => false,
+    };
+    request.searches().next().is_some() && !request.tools.iter().any(|tool| is_wanted(&tool.kind))
 }
 
 /// Where the client wrote a field.

@@ -101,6 +101,18 @@ fn a_search_that_asks_for_more_than_others_know_is_refused_by_name() {
             json!({"max_tokens": 9, "tools": [{"type": "web_search_20250305", "name": "web_search", "defer_loading": true}]}),
             "tools[0]",
         ),
+        // To be made to search is more, too.
+        (
+            Dialect::Messages,
+            json!({"max_tokens": 9, "tools": [{"type": "web_search_20250305", "name": "web_search"}],
+                "tool_choice": {"type": "tool", "name": "web_search"}}),
+            "tool_choice",
+        ),
+        (
+            Dialect::Responses,
+            json!({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}),
+            "tool_choice",
+        ),
     ] {
         let error = ask(client, fields, &target(Dialect::Google), "m").unwrap_err();
         assert_eq!(param(&error), (400, "unsupported_field", field.to_owned()));
