@@ -4,7 +4,7 @@
 //! …; each is opened once, grows only while it is open, and is closed once before the end, with the whole of it. At most
 //! one text, refusal or reasoning is open at a time; a tool call stays open beside others only while its arguments are no
 //! whole JSON value. A part that holds nothing is never opened; a call is opened when its name is known, its id never
-//! empty, and its arguments never end as nothing.
+//! empty, and a function's arguments never end as nothing. Arguments that are whole JSON take no more.
 
 mod argument;
 mod extent;

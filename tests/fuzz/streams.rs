@@ -2,6 +2,7 @@
 
 use memory_gateway::dialect::Dialect;
 use memory_gateway::error::{Error, Kind};
+use memory_gateway::frame::Frame;
 use memory_gateway::free_text;
 use memory_gateway::gather::Step;
 use memory_gateway::observe::Observer;
@@ -242,9 +243,9 @@ struct Told {
     failure: Option<String>,
 }
 
-fn tell(client: Dialect, upstream: &Origin, chunks: &[&[u8]]) -> Told {
-    let (answer, steps) = tell_chunks(upstream, chunks.iter().copied());
-    let mut translator = StreamTranslator::new(client, frame(upstream.clone()));
+fn tell(client: Dialect, upstream: &Origin, frame: &Frame, chunks: &[&[u8]]) -> Told {
+    let (answer, steps) = tell_chunks(Observer::framed(frame), chunks.iter().copied());
+    let mut translator = StreamTranslator::new(client, frame.clone());
     let mut plain = Observer::new(upstream.clone());
     let mut sent = translator.begin();
     for chunk in chunks {
@@ -269,7 +270,12 @@ fn a_stream_is_told_well_whatever_it_holds_and_however_it_is_cut() {
         let upstream = origin(upstream, provider);
         let bytes = stream(upstream.dialect, random);
         let text = || format!("{client:?} from {upstream:?}: {}", String::from_utf8_lossy(&bytes));
-        let whole = tell(client, &upstream, &[&bytes]);
+        let mut frame = frame(upstream.clone());
+        if random.one_in(3) {
+            // A function that stands in for a custom tool.
+            frame.custom_tools = vec![(*random.pick(&["find", "count"])).to_owned()];
+        }
+        let whole = tell(client, &upstream, &frame, &[&bytes]);
         let (mut rest, mut chunks) = (bytes.as_slice(), Vec::new());
         let most = *random.pick(&[1, 3, 20, 200]);
         while !rest.is_empty() {
@@ -277,7 +283,7 @@ fn a_stream_is_told_well_whatever_it_holds_and_however_it_is_cut() {
             chunks.push(chunk);
             rest = tail;
         }
-        let cut = tell(client, &upstream, &chunks);
+        let cut = tell(client, &upstream, &frame, &chunks);
         assert_eq!((&whole.answer, &whole.steps), (&cut.answer, &cut.steps), "{}", text());
         assert_eq!((&whole.sent, &whole.failure), (&cut.sent, &cut.failure), "{}", text());
         if let Err(why) = obeyed(&whole.answer, &whole.steps) {
@@ -304,7 +310,7 @@ fn a_stream_is_told_well_whatever_it_holds_and_however_it_is_cut() {
             assert_eq!(said(heard.iter()), said(told), "{}\nsent: {}", text(), whole.sent);
         }
         for (streams, is_stream) in [(false, false), (false, true), (true, false), (true, true)] {
-            for frame in [None, Some(frame(upstream.clone()))] {
+            for frame in [None, Some(frame.clone())] {
                 let way = Way {
                     client,
                     target: upstream.clone(),

@@ -9,12 +9,14 @@ use serde::de::IgnoredAny;
 
 /// What an observer tells of a stream that comes in chunks of a size.
 pub fn tell(origin: &Origin, bytes: &[u8], size: usize) -> (Answer, Vec<Step>) {
-    tell_chunks(origin, bytes.chunks(size.max(1)))
+    tell_chunks(Observer::telling(origin.clone(), "5eed"), bytes.chunks(size.max(1)))
 }
 
 /// What an observer tells of a stream that comes in these chunks.
-pub fn tell_chunks<'a>(origin: &Origin, chunks: impl Iterator<Item = &'a [u8]>) -> (Answer, Vec<Step>) {
-    let mut observer = Observer::telling(origin.clone(), "5eed");
+pub fn tell_chunks<'a>(
+    mut observer: Observer,
+    chunks: impl Iterator<Item = &'a [u8]>,
+) -> (Answer, Vec<Step>) {
     let mut steps = Vec::new();
     for chunk in chunks {
         observer.push(chunk);
