@@ -16,7 +16,6 @@ use serde_json::{Map, Value};
 
 use self::extent::Extent;
 use self::teller::{Teller, Told};
-
 use crate::dialect::{Delta, Growth, citation};
 use crate::turn::{Part, PartKind, Reasoning, Stop, ToolCall, Usage};
 
