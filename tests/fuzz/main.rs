@@ -1,7 +1,8 @@
 //! Arbitrary and mutated input, and generated conversations: nothing panics, nothing depends on how bytes were cut, and
 //! what was said survives every translation.
 //!
-//! `FUZZ_SEED` names another beginning, `FUZZ_SECONDS` gives each test more than its second. A failure tells the seed of
+//! Each of the three tests plays for a second, and for twenty where `CI` is set: a minute of work. `FUZZ_SECONDS` gives
+//! each another time, `FUZZ_SEED` names another beginning. A failure tells the seed of
 //! its round: with it as `FUZZ_SEED` the round is the first one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
@@ -61,7 +62,8 @@ impl Random {
 fn rounds(play: impl Fn(&mut Random)) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let first = number("FUZZ_SEED").unwrap_or(0x5eed);
-    let until = Instant::now() + Duration::from_secs(number("FUZZ_SECONDS").unwrap_or(1));
+    let usual = if std::env::var_os("CI").is_some() { 20 } else { 1 };
+    let until = Instant::now() + Duration::from_secs(number("FUZZ_SECONDS").unwrap_or(usual));
     let mut played = 0;
     while Instant::now() < until {
         let seed = first + played;
