@@ -2,8 +2,8 @@
 //! what was said survives every translation.
 //!
 //! Each of the three tests plays for a second, and for twenty where `CI` is set: a minute of work. `FUZZ_SECONDS` gives
-//! each another time, `FUZZ_SEED` names another beginning. A failure tells the seed of
-//! its round: with it as `FUZZ_SEED` the round is the first one.
+//! each another time, `FUZZ_SEED` names another beginning. A failure tells the seed of its round: with it as `FUZZ_SEED`
+//! the round is the first one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 mod conversations;
