@@ -14,7 +14,7 @@ fn asked(client: Dialect) -> Value {
             "user_location": {"type": "approximate", "approximate": place}}}),
         Dialect::Responses => {
             json!({"max_tool_calls": 3, "tools": [{"type": "web_search", "search_context_size": "low",
-            "user_location": near, "filters": null, "external_web_access": true}]})
+            "user_location": near, "filters": {"allowed_domains": []}, "external_web_access": true}]})
         }
         _ => {
             json!({"max_tokens": 9, "tools": [{"type": "web_search_20260209", "name": "web_search", "max_uses": 3,

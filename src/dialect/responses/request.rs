@@ -241,7 +241,9 @@ fn read_search(tool: &Map<String, Value>) -> Option<WebSearch> {
         search.location = Some(without_empty(location));
     }
     if let Some(mut filters) = take_object(&mut tool, "filters").map(without_empty) {
-        search.allowed_domains = serde_json::from_value(filters.shift_remove("allowed_domains")?).ok()?;
+        if let Some(domains) = filters.shift_remove("allowed_domains") {
+            search.allowed_domains = serde_json::from_value(domains).ok()?;
+        }
         if !filters.is_empty() {
             return None;
         }
