@@ -178,8 +178,11 @@ impl Carriage {
     pub fn fail(&mut self, error: &Error) -> String {
         match &mut self.way {
             // Behind half an event the words would become part of it; where nobody watches, nobody knows.
-            Way::Native(way) if way.torn || way.observer.is_none() => String::new(),
-            Way::Native(way) => way.dialect.write_failure(error),
+            Way::Native(way) if way.torn => String::new(),
+            Way::Native(way) => match &way.observer {
+                Some(observer) => way.dialect.write_failure(error, observer.id()),
+                None => String::new(),
+            },
             Way::Translated(way) => way.writer.as_mut().map(|writer| writer.fail(error)).unwrap_or_default(),
         }
     }

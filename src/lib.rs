@@ -13,6 +13,7 @@ pub mod config;
 pub mod dialect;
 pub mod error;
 pub mod frame;
+pub mod free_text;
 pub mod gather;
 pub mod headers;
 pub mod keys;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use self::quirk::Quirk;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, google};
 use crate::keys::Secret;
 use crate::operation::Operation;
 
@@ -143,7 +143,7 @@ impl Provider {
     /// path for streams.
     pub fn url(&self, operation: Operation, dialect: Dialect, model: &str, stream: bool) -> String {
         let path = match operation {
-            Operation::Answer(_) if dialect == Dialect::Google => google_path(model, stream),
+            Operation::Answer(_) if dialect == Dialect::Google => google::path(model, stream),
             Operation::Answer(_) => dialect.upstream_path().to_owned(),
             Operation::CountTokens => "/messages/count_tokens".to_owned(),
             Operation::Embeddings => "/embeddings".to_owned(),
@@ -212,16 +212,6 @@ impl KeyHeader {
             KeyHeader::ApiKey => ("api-key", credential.to_owned()),
         }
     }
-}
-
-/// The path of Google's own API: <https://ai.google.dev/api/generate-content>.
-fn google_path(model: &str, stream: bool) -> String {
-    let (collection, name) = match model.split_once('/') {
-        Some((collection @ ("models" | "tunedModels"), name)) => (collection, name),
-        _ => ("models", model),
-    };
-    let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
-    format!("/{collection}/{}:{method}", segment(name))
 }
 
 /// A name as one segment of a path, whatever is in it.

@@ -221,7 +221,7 @@ fn write(
     request.stream = streams_upstream;
     let stream_usage = request.stream_usage;
     let dialects = provider.endpoints.iter().map(|endpoint| endpoint.dialect);
-    let (target, translate::Translated { body: value, mut ignored }) =
+    let (target, translate::Translated { body: value, mut ignored, custom_tools }) =
         translate::request_in_any(&request, plan.client, dialects, &target.provider)?;
     way.target = target.clone();
     let Value::Object(mut fields) = value else { return Err(Error::internal()) };
@@ -234,6 +234,7 @@ fn write(
         input_estimate: tokens::of_request(&request, target.dialect).max(1),
         stream_usage,
         echo: if plan.client == Dialect::Responses { responses::echo(body) } else { Default::default() },
+        custom_tools,
         origin: target,
     });
     let bytes = prompt::with_cache_hints(way.target.dialect, text.into_bytes(), &injection, for_model);

@@ -11,7 +11,7 @@ use super::border::now;
 use super::thread_client::ThreadClient;
 use crate::memory::store::TurnStatus;
 use crate::protocol::{Commit, Prepare};
-use crate::turn::Answer;
+use crate::turn::{Answer, Message};
 
 /// A report that is still to be sent.
 pub struct Report {
@@ -60,7 +60,7 @@ impl Report {
     /// The turn ended with this answer.
     pub fn with_answer(mut self, answer: Answer) -> Self {
         self.commit.status = TurnStatus::of(&answer);
-        self.commit.answer = answer.message;
+        self.commit.answer = answer.message.map(Message::without_logprobs);
         self.commit.usage = answer.usage;
         self.commit.stop = answer.stop;
         self

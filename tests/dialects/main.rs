@@ -12,6 +12,7 @@ mod messages_request;
 mod responses;
 mod responses_answer;
 mod responses_request;
+mod steps;
 
 use memory_gateway::body::Body;
 use memory_gateway::dialect::{Content, Dialect};
