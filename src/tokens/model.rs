@@ -250,6 +250,8 @@ impl Family {
                     + description.as_deref().map_or(0, |words| self.text(words))
                     + schema.as_ref().map_or(0, |schema| self.schema(schema))
             }
+            // A provider's own search stands in its own words before the model; its settings are no part of them.
+            ToolKind::WebSearch(_) => self.tool,
             ToolKind::Server(tool) => self.tool + json(tool),
         };
         let of_dialect = if dialect == Dialect::Chat { self.tools_of_chat } else { 0 };
