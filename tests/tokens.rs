@@ -26,6 +26,10 @@ const TEXTS: &[(&str, u64, &str)] = &[
     ("Portuguese", 31, "Ontem fui ao mercado com a minha avó e comprámos peixe fresco, mas esquecemo-nos de trazer o azeite para o jantar de domingo."),
     ("Polish", 40, "Wczoraj spotkałem się z lekarzem, który powiedział, że powinienem więcej chodzić i unikać słodyczy przynajmniej do końca miesiąca."),
     ("Turkish", 33, "Kardeşim geçen hafta İstanbul'a taşındı ve yeni işine başladı, ama hâlâ oturacak bir ev arıyor çünkü kiralar çok yüksek."),
+    ("Indonesian", 28, "Kemarin saya pergi ke pasar dengan teman saya untuk membeli buah dan sayuran, lalu kami pulang dan memasak makan malam bersama keluarga."),
+    ("Swahili", 41, "Jana nilikwenda sokoni pamoja na rafiki yangu kununua matunda na mboga, kisha tulirudi nyumbani na kupika chakula cha jioni kwa ajili ya familia."),
+    ("Hungarian", 47, "Tegnap a barátommal elmentünk a piacra, vettünk gyümölcsöt és zöldséget, aztán hazamentünk, és vacsorát főztünk a családnak."),
+    ("Vietnamese", 31, "Hôm qua tôi đi chợ với bạn, mua một ít trái cây và rau, rồi về nhà nấu bữa tối cho cả gia đình."),
     ("Russian", 38, "Вчера мы с братом ездили на дачу, чинили крышу и сажали помидоры, а вечером долго сидели у костра и разговаривали."),
     ("Ukrainian", 37, "Минулого тижня я нарешті закінчила курс програмування і тепер шукаю першу роботу в невеликій компанії у Львові."),
     ("Greek", 33, "Χθες πήγαμε με τα παιδιά στη θάλασσα, αλλά το νερό ήταν ακόμα κρύο και μείναμε μόνο μία ώρα."),
@@ -48,6 +52,9 @@ const TEXTS: &[(&str, u64, &str)] = &[
     ("hex", 72, "9b74c9897bac770ffc029102a200c5de5d41402abc4b2a7ee64d8b5f0a9f0d7b3c1e6f8a2d4b5c7e9f0a1b2c3d4e5f60"),
 ];
 
+/// Kinds of text whose error is larger, in per cent: one sentence is little.
+const ROUGH: &[(&str, f64)] = &[("Turkish", 33.0), ("Swahili", 25.0), ("hex", 25.0)];
+
 #[test]
 fn estimates_of_texts_are_near_what_a_tokenizer_counts() {
     let mut totals = [0, 0];
@@ -55,7 +62,8 @@ fn estimates_of_texts_are_near_what_a_tokenizer_counts() {
         let estimated = tokens::of_text(text);
         let error = 100.0 * (estimated as f64 / *counted as f64 - 1.0);
         println!("{kind:<12} {counted:>4} {estimated:>4} {error:>+6.1}%");
-        assert!(error.abs() <= 33.0, "{kind}: {estimated} for {counted}");
+        let allowed = ROUGH.iter().find(|(rough, _)| rough == kind).map_or(16.0, |(_, allowed)| *allowed);
+        assert!(error.abs() <= allowed, "{kind}: {estimated} for {counted}");
         totals = [totals[0] + counted, totals[1] + estimated];
     }
     println!("{:<12} {:>4} {:>4}", "all", totals[0], totals[1]);
@@ -92,7 +100,8 @@ fn a_long_text_costs_as_much_as_its_pieces() {
     for (kind, _, text) in TEXTS {
         let whole = tokens::of_text(&format!("{text}\n").repeat(50));
         let pieces = 50 * (tokens::of_text(text) + 1);
-        assert!(whole.abs_diff(pieces) * 10 <= pieces, "{kind}: {whole} in one, {pieces} in pieces");
+        // The more of a language there is, the surer it is known.
+        assert!(whole.abs_diff(pieces) * 5 <= pieces, "{kind}: {whole} in one, {pieces} in pieces");
     }
 }
 

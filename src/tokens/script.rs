@@ -71,7 +71,7 @@ const SCRIPTS: &[(u32, u32, u64, u64)] = &[
     // Dingbats and the older emoji.
     (0x2600, 0x27bf, 0, 1800),
     // Ideographic punctuation.
-    (0x3000, 0x303f, 0, 1000),
+    (0x3000, 0x303f, 0, 1300),
     // Kana.
     (0x3040, 0x30ff, 0, 749),
     // Ideographs.
@@ -85,7 +85,7 @@ const SCRIPTS: &[(u32, u32, u64, u64)] = &[
     (0xfe00, 0xfe0f, 0, 800),
     (0xfe70, 0xfefc, 0, 1000),
     // Full-width forms.
-    (0xff00, 0xff65, 0, 1000),
+    (0xff00, 0xff65, 0, 1300),
     (0xff66, 0xff9f, 0, 1500),
     // Emoji.
     (0x1f000, 0x1faff, 0, 1650),

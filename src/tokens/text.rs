@@ -26,6 +26,8 @@ const CAPITAL: Price = 169;
 const CAPITALS: (Price, Price) = (952, 176);
 /// A letter of Latin-1 (é, ü, ñ), which the well-read languages use, and one from further up (ł, ş, ř, ế).
 const MARKED: (Price, Price) = (604, 822);
+/// A letter that only Vietnamese has (ộ, ư): its syllables are mostly pieces of their own.
+const VIETNAMESE: Price = 150;
 /// What each letter past a word's second costs more in the languages that vocabularies know well (Spanish, German), and
 /// in the others (Polish, Turkish, Swahili), where each word costs more, too.
 const WELL_KNOWN_LETTER: Price = 57;
@@ -75,6 +77,8 @@ struct Language {
     english: u64,
     well_known: u64,
     little_known: u64,
+    /// Words whose marked letters are of Latin-1 only.
+    marked: u64,
     words: u64,
     letters_past_two: u64,
 }
@@ -142,9 +146,11 @@ fn is_sign(char: char) -> bool {
 struct Word {
     bytes: usize,
     letters: usize,
-    /// Small letters, letters of Latin-1, letters from further up.
+    /// Small letters.
     small: usize,
+    /// Letters of Latin-1, of Vietnamese, and others from further up.
     latin_1: u64,
+    vietnamese: u64,
     extended: u64,
     begins_with_capital: bool,
     /// The last letters, in small ones: one byte each, as [`codes`] writes them.
@@ -167,6 +173,7 @@ impl Word {
             match char {
                 '\0'..='\x7f' => word.code = (word.code << 8) | u64::from(char.to_ascii_lowercase() as u8),
                 '\u{80}'..='\u{ff}' => word.latin_1 += 1,
+                '\u{1a0}'..='\u{1b0}' | '\u{1ea0}'..='\u{1ef9}' => word.vietnamese += 1,
                 _ => word.extended += 1,
             }
             word.begins_with_capital |= capital && word.letters == 0;
@@ -179,11 +186,12 @@ impl Word {
     }
 
     fn price(&self, language: &mut Language) -> Price {
-        let marks = self.latin_1 * MARKED.0 + self.extended * MARKED.1;
-        match (self.extended, self.latin_1) {
-            (0, 0) => language.note_word(self),
-            (0, _) => language.well_known += 1,
-            _ => language.little_known += 2,
+        let marks = self.latin_1 * MARKED.0 + self.vietnamese * VIETNAMESE + self.extended * MARKED.1;
+        match (self.vietnamese, self.extended, self.latin_1) {
+            (0, 0, 0) => language.note_word(self),
+            (0, 0, _) => language.marked += 1,
+            (0, ..) => language.little_known += 2,
+            _ => language.well_known += 2,
         }
         if self.letters <= 1 {
             return LETTER + marks;
@@ -283,12 +291,14 @@ impl Language {
 
     /// What the words cost beyond English ones. English is assumed until something speaks against it.
     fn price(&self) -> Price {
-        let foreign = self.well_known + self.little_known;
+        // Of the well-known languages none marks every third word; Hungarian and Finnish do.
+        let marked_little_known = if self.marked * 3 > self.words { self.marked } else { 0 };
+        let foreign = self.well_known + self.little_known + self.marked + marked_little_known;
         if foreign == 0 {
             return 0;
         }
         // Languages that are little known share function words with the others, so their own weigh more.
-        let little_known = (self.little_known * 1600 / foreign).min(1000);
+        let little_known = ((self.little_known + 2 * marked_little_known) * 1600 / foreign).min(1000);
         let letter = (WELL_KNOWN_LETTER * (1000 - little_known) + LITTLE_KNOWN_LETTER * little_known) / 1000;
         let word = LITTLE_KNOWN_WORD * little_known / 1000;
         (self.letters_past_two * letter + self.words * word) * foreign / (foreign + 2 * self.english + 4)
@@ -380,13 +390,13 @@ mod tests {
             for word in text.split(' ') {
                 Word::at_start_of(word).price(&mut language);
             }
-            (language.english, language.well_known, language.little_known)
+            (language.english, language.well_known, language.little_known, language.marked)
         };
-        assert_eq!(language("The cat and the dog"), (6, 0, 0));
-        assert_eq!(language("der Hund und die Katze"), (0, 6, 0));
-        assert_eq!(language("perché è così"), (0, 3, 0), "by marked letters");
-        assert_eq!(language("kot nie jest psem"), (0, 0, 4));
-        assert_eq!(language("zażółć"), (0, 0, 2), "by marked letters");
+        assert_eq!(language("The cat and the dog"), (6, 0, 0, 0));
+        assert_eq!(language("der Hund und die Katze"), (0, 6, 0, 0));
+        assert_eq!(language("perché è così"), (0, 0, 0, 3), "by marked letters");
+        assert_eq!(language("kot nie jest psem"), (0, 0, 4, 0));
+        assert_eq!(language("zażółć"), (0, 0, 2, 0), "by marked letters");
     }
 
     #[test]
