@@ -3,8 +3,11 @@
 //! Invariant: no secret can be printed (`Debug` is redacted, there is no `Display`), and the name of an object is made here
 //! only, from an authenticated principal.
 
+use std::rc::Rc;
+
 use sha2::{Digest, Sha256};
 
+use crate::project::Settings;
 use crate::responses::id::ChainId;
 use crate::turn::hex;
 
@@ -80,9 +83,26 @@ pub struct Principal {
     pub project: String,
     /// The key's public id, for logs.
     pub key_id: String,
+    /// What its owner calls the key.
+    pub label: String,
+    /// The first characters of the key, by which its owner knows it.
+    pub prefix: String,
+    /// The project's settings.
+    pub settings: Rc<Settings>,
 }
 
 impl Principal {
+    /// A key without a name, of a project without settings.
+    pub fn new(project: impl Into<String>, key_id: impl Into<String>) -> Self {
+        Principal {
+            project: project.into(),
+            key_id: key_id.into(),
+            label: String::new(),
+            prefix: String::new(),
+            settings: Rc::default(),
+        }
+    }
+
     /// The name of the object that holds a thread. A digest, because the platform writes names into its own logs and
     /// limits them to 1,024 bytes, and thread ids may hold personal data.
     pub fn thread_object_name(&self, thread: &str) -> String {
@@ -134,9 +154,7 @@ mod tests {
 
     #[test]
     fn no_two_pairs_of_project_and_thread_share_an_object() {
-        let name = |project: &str, thread: &str| {
-            Principal { project: project.into(), key_id: String::new() }.thread_object_name(thread)
-        };
+        let name = |project: &str, thread: &str| Principal::new(project, "k").thread_object_name(thread);
         assert_ne!(name("a", "bc"), name("ab", "c"));
         assert_ne!(name("a", "t"), name("b", "t"));
         assert_eq!(name("a", "t"), name("a", "t"));

@@ -21,6 +21,7 @@ pub mod models;
 pub mod observe;
 pub mod operation;
 pub mod plan;
+pub mod project;
 pub mod prompt;
 pub mod protocol;
 pub mod providers;

@@ -4,6 +4,7 @@
 //! cannot be reached is never mistaken for an unknown key.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use serde::Deserialize;
 use serde_json::json;
@@ -14,6 +15,7 @@ use crate::auth::unknown_key;
 use crate::cache::ExpiringCache;
 use crate::error::{Error, Kind};
 use crate::keys::{KeyHash, PlainKey, Principal};
+use crate::project::Settings;
 
 /// How long a known key is taken from memory.
 const KNOWN_MS: u64 = 30_000;
@@ -31,6 +33,9 @@ thread_local! {
 struct KeyRow {
     id: String,
     project_id: String,
+    label: String,
+    prefix: String,
+    settings: String,
 }
 
 /// Whom a key speaks for. Errors: 401 for an unknown key, 503 when the database cannot say.
@@ -59,9 +64,19 @@ pub async fn principal(env: &Env, key: &PlainKey) -> Result<Principal, Error> {
 async fn look_up(env: &Env, hash: &KeyHash) -> worker::Result<Option<Principal>> {
     let row = env
         .d1("DB")?
-        .prepare("SELECT id, project_id FROM api_keys WHERE hash = ?1 AND revoked_at IS NULL")
+        .prepare(
+            "SELECT k.id, k.project_id, k.label, k.prefix, p.settings
+             FROM api_keys AS k JOIN projects AS p ON p.id = k.project_id
+             WHERE k.hash = ?1 AND k.revoked_at IS NULL",
+        )
         .bind(&[hash.as_str().into()])?
         .first::<KeyRow>(None)
         .await?;
-    Ok(row.map(|row| Principal { project: row.project_id, key_id: row.id }))
+    Ok(row.map(|row| Principal {
+        project: row.project_id,
+        key_id: row.id,
+        label: row.label,
+        prefix: row.prefix,
+        settings: Rc::new(Settings::stored(&row.settings)),
+    }))
 }
