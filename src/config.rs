@@ -10,6 +10,7 @@ use crate::error::{Error, Kind};
 use crate::keys::Secret;
 use crate::providers::rows::{ROWS, Row};
 use crate::providers::{Endpoint, KeyHeader, Provider};
+use crate::vault::MasterKeys;
 
 /// After this long, in milliseconds, a turn whose end was never reported is closed as lost: the longest that the platform
 /// lets a Worker's work go on behind an answer is far below.
@@ -42,6 +43,8 @@ pub struct Config {
     pub responses_ttl_ms: u64,
     /// `CORS_ORIGINS`: the browser origins let in; `*` for all; empty switches CORS off.
     pub cors_origins: Vec<String>,
+    /// `MASTER_KEYS`: what stored credentials are sealed under.
+    pub master_keys: MasterKeys,
 }
 
 /// One entry of the `PROVIDERS` variable, which is a JSON object of name to entry.
@@ -112,6 +115,8 @@ impl Config {
             cors_origins: set("CORS_ORIGINS")
                 .map(|list| list.split(',').map(|origin| origin.trim().to_owned()).collect())
                 .unwrap_or_default(),
+            master_keys: MasterKeys::read(&set("MASTER_KEYS").unwrap_or_default())
+                .map_err(|what| misconfigured("MASTER_KEYS", &what))?,
             providers,
         })
     }
@@ -311,6 +316,7 @@ mod tests {
             ("MAX_BODY_BYTES", "0"),
             ("RESPONSES_TTL_DAYS", "0"),
             ("RESPONSES_TTL_DAYS", "36501"),
+            ("MASTER_KEYS", "k1:dG9vIHNob3J0"),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert_eq!((error.status(), error.message().contains(name)), (500, true), "{name}={value}");

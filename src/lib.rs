@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod bindings;
 pub mod body;
 pub mod cache;
 pub mod carriage;
@@ -16,6 +17,7 @@ pub mod frame;
 pub mod gather;
 pub mod headers;
 pub mod keys;
+pub mod limits;
 pub mod memory;
 pub mod models;
 pub mod observe;
@@ -38,6 +40,7 @@ pub mod tokens;
 pub mod translate;
 pub mod turn;
 pub mod usage_filter;
+pub mod vault;
 pub mod way;
 
 #[cfg(target_family = "wasm")]
