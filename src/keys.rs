@@ -5,8 +5,12 @@
 
 use std::rc::Rc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use crate::bindings::Bindings;
+use crate::grant::Grant;
 use crate::project::Settings;
 use crate::responses::id::ChainId;
 use crate::turn::hex;
@@ -30,6 +34,21 @@ impl PlainKey {
         sane.then(|| PlainKey(text.to_owned()))
     }
 
+    /// A new key from random bytes.
+    pub fn from_random(bytes: [u8; KEY_RANDOM_BYTES]) -> Self {
+        PlainKey(format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    /// The key itself, for the one answer that shows it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The first characters, to recognise it by.
+    pub fn prefix(&self) -> String {
+        self.0.chars().take(SHOWN_CHARS).collect()
+    }
+
     /// What is stored and looked up instead of the key. Keys are random, so a fast hash is enough, and a look-up by
     /// hash compares no secret byte by byte.
     pub fn hash(&self) -> KeyHash {
@@ -42,6 +61,12 @@ impl std::fmt::Debug for PlainKey {
         out.write_str("PlainKey(***)")
     }
 }
+
+/// Random bytes that a new key is made of: 256 bits, nothing to guess, so a plain SHA-256 of it is enough.
+pub const KEY_RANDOM_BYTES: usize = 32;
+
+/// How many characters of a key its owner may know it by; what is left of a new one is still beyond guessing.
+const SHOWN_CHARS: usize = 8;
 
 /// SHA-256 of a gateway key, lower-case hex.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,10 +114,14 @@ pub struct Principal {
     pub prefix: String,
     /// The project's settings.
     pub settings: Rc<Settings>,
+    /// What the key may do.
+    pub grant: Rc<Grant>,
+    /// The credentials that it may use.
+    pub bindings: Rc<Bindings>,
 }
 
 impl Principal {
-    /// A key without a name, of a project without settings.
+    /// A key without a name and without rules, of a project without settings.
     pub fn new(project: impl Into<String>, key_id: impl Into<String>) -> Self {
         Principal {
             project: project.into(),
@@ -100,6 +129,8 @@ impl Principal {
             label: String::new(),
             prefix: String::new(),
             settings: Rc::default(),
+            grant: Rc::default(),
+            bindings: Rc::default(),
         }
     }
 
