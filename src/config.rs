@@ -5,9 +5,12 @@
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+use crate::admin::token::AdminToken;
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::keys::Secret;
+use crate::ledger::prices::Prices;
+use crate::limits::{LimitChanges, Limits};
 use crate::providers::rows::{ROWS, Row};
 use crate::providers::{Endpoint, KeyHeader, Provider};
 use crate::vault::MasterKeys;
@@ -23,7 +26,10 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 pub const RESPONSES_TTL_MS: u64 = 30 * DAY_MS;
 
 /// A hundred years; times stay far below 2^53 milliseconds, which is all that the platform's border lets through.
-const RESPONSES_TTL_MAX_DAYS: u64 = 36_500;
+const MAX_DAYS: u64 = 36_500;
+
+/// How long a request's row is kept in the ledger, in milliseconds.
+const LEDGER_RETENTION_MS: u64 = 90 * DAY_MS;
 
 /// Everything that a deployment can set.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,10 +47,20 @@ pub struct Config {
     pub pending_turn_ttl_ms: u64,
     /// `RESPONSES_TTL_DAYS`: after this long, a kept response that no younger one goes on from is deleted.
     pub responses_ttl_ms: u64,
+    /// `LEDGER`: requests are counted, each in a row. Off, answers pass by unseen wherever nothing else must see them.
+    pub ledger: bool,
+    /// `LEDGER_RETENTION_DAYS`: after this long, in milliseconds, a request's row is deleted; the sums by the hour stay.
+    pub ledger_retention_ms: u64,
+    /// `PRICES`: the deployment's own prices, before those that come with the gateway.
+    pub prices: Prices,
     /// `CORS_ORIGINS`: the browser origins let in; `*` for all; empty switches CORS off.
     pub cors_origins: Vec<String>,
     /// `MASTER_KEYS`: what stored credentials are sealed under.
     pub master_keys: MasterKeys,
+    /// `ADMIN_TOKEN`: opens the management API; without it that is off.
+    pub admin_token: Option<AdminToken>,
+    /// `LIMITS`: how many requests a key may make where its own limits do not say.
+    pub limits: Limits,
 }
 
 /// One entry of the `PROVIDERS` variable, which is a JSON object of name to entry.
@@ -96,13 +112,12 @@ impl Config {
                 )
             }
         };
-        let days = number("RESPONSES_TTL_DAYS", RESPONSES_TTL_MS / DAY_MS)?;
-        if days > RESPONSES_TTL_MAX_DAYS {
-            return Err(misconfigured(
-                "RESPONSES_TTL_DAYS",
-                &format!("must be at most {RESPONSES_TTL_MAX_DAYS}, not `{days}`"),
-            ));
-        }
+        let days = |name: &str, default_ms: u64| match number(name, default_ms / DAY_MS)? {
+            days if days > MAX_DAYS => {
+                Err(misconfigured(name, &format!("must be at most {MAX_DAYS}, not `{days}`")))
+            }
+            days => Ok(days * DAY_MS),
+        };
         let number32 = |name: &str, default: u32| {
             number(name, u64::from(default)).map(|value| u32::try_from(value).unwrap_or(u32::MAX))
         };
@@ -111,12 +126,37 @@ impl Config {
             max_body_bytes: number("MAX_BODY_BYTES", 20 * 1024 * 1024)? as usize,
             upstream_timeout_ms: number32("UPSTREAM_TIMEOUT_MS", 600_000)?,
             pending_turn_ttl_ms: number("PENDING_TURN_TTL_MS", PENDING_TURN_TTL_MS)?,
-            responses_ttl_ms: days * DAY_MS,
+            responses_ttl_ms: days("RESPONSES_TTL_DAYS", RESPONSES_TTL_MS)?,
+            ledger: match set("LEDGER").as_deref() {
+                None | Some("on") => true,
+                Some("off") => false,
+                Some(text) => {
+                    return Err(misconfigured("LEDGER", &format!("must be on or off, not `{text}`")));
+                }
+            },
+            ledger_retention_ms: days("LEDGER_RETENTION_DAYS", LEDGER_RETENTION_MS)?,
+            prices: set("PRICES")
+                .map(|text| Prices::read(&text).map_err(|what| misconfigured("PRICES", &what)))
+                .transpose()?
+                .unwrap_or_default(),
             cors_origins: set("CORS_ORIGINS")
                 .map(|list| list.split(',').map(|origin| origin.trim().to_owned()).collect())
                 .unwrap_or_default(),
             master_keys: MasterKeys::read(&set("MASTER_KEYS").unwrap_or_default())
                 .map_err(|what| misconfigured("MASTER_KEYS", &what))?,
+            admin_token: set("ADMIN_TOKEN")
+                .map(|text| AdminToken::read(&text).map_err(|what| misconfigured("ADMIN_TOKEN", &what)))
+                .transpose()?,
+            limits: match set("LIMITS") {
+                None => Limits::default(),
+                Some(text) => serde_json::from_str(&text)
+                    .map_err(|error| error.to_string())
+                    .and_then(|document| LimitChanges::read(&document))
+                    .map(|changes| Limits::default().changed(&changes))
+                    .map_err(|what| {
+                        misconfigured("LIMITS", &format!("is no JSON object of limits: {what}"))
+                    })?,
+            },
             providers,
         })
     }
@@ -258,6 +298,7 @@ mod tests {
         assert_eq!(config.memory_deadline_ms, 250);
         assert_eq!(config.max_body_bytes, 20_971_520);
         assert_eq!(config.responses_ttl_ms, 2_592_000_000);
+        assert_eq!((config.ledger, config.ledger_retention_ms), (true, 7_776_000_000));
         assert_eq!(
             config.provider("gemini").map(|found| found.base_url_for(Dialect::Chat)),
             Some("https://generativelanguage.googleapis.com/v1beta/openai")
@@ -316,7 +357,13 @@ mod tests {
             ("MAX_BODY_BYTES", "0"),
             ("RESPONSES_TTL_DAYS", "0"),
             ("RESPONSES_TTL_DAYS", "36501"),
+            ("LEDGER", "no"),
+            ("LEDGER_RETENTION_DAYS", "0"),
+            ("PRICES", r#"{"openai/gpt-5":{"input":"much","output":1}}"#),
             ("MASTER_KEYS", "k1:dG9vIHNob3J0"),
+            ("ADMIN_TOKEN", "too-short"),
+            ("LIMITS", r#"{"llm_proxy":0}"#),
+            ("LIMITS", r#"{"all":1}"#),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert_eq!((error.status(), error.message().contains(name)), (500, true), "{name}={value}");

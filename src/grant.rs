@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::allowance::Allowance;
 use crate::auth::unauthenticated;
 use crate::error::Error;
 use crate::limits::LimitChanges;
@@ -93,37 +94,16 @@ pub struct Grant {
     pub parts: Option<Vec<Part>>,
     /// Where its limits differ from the deployment's.
     pub limits: LimitChanges,
-}
-
-/// A key's rules as the database has them.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct StoredGrant {
-    /// 0 or 1.
-    pub disabled: i64,
-    /// Unix milliseconds.
-    pub expires_at: Option<u64>,
-    /// JSON array of patterns.
-    pub models: Option<String>,
-    /// JSON array of parts' names.
-    pub endpoints: Option<String>,
-    /// JSON object of limits.
-    pub limits: String,
+    /// What it may spend; `None`: all that its project may.
+    pub allowance: Option<Allowance>,
 }
 
 impl Grant {
-    /// Reads what is stored. A list that cannot be read lets nothing through; limits that cannot are the deployment's.
-    pub fn stored(stored: &StoredGrant) -> Self {
-        fn list<T: for<'de> Deserialize<'de>>(text: Option<&str>) -> Option<Vec<T>> {
-            let entries: Vec<Value> = serde_json::from_str(text?).unwrap_or_default();
-            Some(entries.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect())
-        }
-        Grant {
-            disabled: stored.disabled != 0,
-            expires_at: stored.expires_at,
-            models: list(stored.models.as_deref()),
-            parts: list(stored.endpoints.as_deref()),
-            limits: serde_json::from_str(&stored.limits).unwrap_or_default(),
-        }
+    /// Reads stored lists of patterns and of parts' names, JSON both. What cannot be read lets nothing through.
+    pub fn with_lists(mut self, models: Option<&str>, parts: Option<&str>) -> Self {
+        self.models = stored_list(models);
+        self.parts = stored_list(parts);
+        self
     }
 
     /// Checks that the key is valid at `now`. Errors: 401 that says why not; only who has the key can see it.
@@ -180,6 +160,11 @@ impl Grant {
         .with_param("model")
         .with_code("model_not_allowed"))
     }
+}
+
+fn stored_list<T: for<'de> Deserialize<'de>>(text: Option<&str>) -> Option<Vec<T>> {
+    let entries: Vec<Value> = serde_json::from_str(text?).unwrap_or_default();
+    Some(entries.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect())
 }
 
 fn listed(names: &[&str]) -> String {
@@ -247,19 +232,12 @@ mod tests {
 
     #[test]
     fn stored_rules_that_cannot_be_read_let_nothing_through() {
-        let stored = |models: &str, endpoints: &str| {
-            Grant::stored(&StoredGrant {
-                models: Some(models.into()),
-                endpoints: Some(endpoints.into()),
-                limits: r#"{"global":7}"#.into(),
-                ..StoredGrant::default()
-            })
-        };
+        let stored = |models: &str, parts: &str| Grant::default().with_lists(Some(models), Some(parts));
         let grant = stored(r#"["openai/*"]"#, r#"["chat","later"]"#);
         assert_eq!((grant.allows_model("openai/x"), &grant.parts), (true, &Some(vec![Part::Chat])));
-        assert_eq!(grant.limits.global, Some(7));
         let grant = stored("{", "[");
         assert!(!grant.allows_model("openai/x") && grant.check_part(Part::Chat).is_err());
+        assert_eq!(Grant::default().with_lists(None, None), Grant::default());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use crate::allowance::Allowance;
 use crate::bindings::Bindings;
 use crate::grant::Grant;
 use crate::project::Settings;
@@ -114,6 +115,8 @@ pub struct Principal {
     pub prefix: String,
     /// The project's settings.
     pub settings: Rc<Settings>,
+    /// What the project may spend; `None`: without end.
+    pub allowance: Option<Allowance>,
     /// What the key may do.
     pub grant: Rc<Grant>,
     /// The credentials that it may use.
@@ -129,6 +132,7 @@ impl Principal {
             label: String::new(),
             prefix: String::new(),
             settings: Rc::default(),
+            allowance: None,
             grant: Rc::default(),
             bindings: Rc::default(),
         }

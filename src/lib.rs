@@ -4,6 +4,8 @@
 //! arguments. [`platform`](self) is the thin shell on Cloudflare Workers, and the only part that may use `worker`;
 //! a native build leaves it out, so the compiler keeps that border.
 
+pub mod admin;
+pub mod allowance;
 pub mod api;
 pub mod auth;
 pub mod bindings;
@@ -18,12 +20,15 @@ pub mod gather;
 pub mod grant;
 pub mod headers;
 pub mod key_cache;
+pub mod key_lookup;
 pub mod keys;
+pub mod ledger;
 pub mod limits;
 pub mod memory;
 pub mod models;
 pub mod observe;
 pub mod operation;
+pub mod outbox;
 pub mod plan;
 pub mod project;
 pub mod prompt;

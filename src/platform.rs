@@ -6,11 +6,13 @@ mod answer_turn;
 mod border;
 mod d1_index;
 mod d1_keys;
+mod d1_ledger;
 mod delivery;
 #[cfg(feature = "fault-injection")]
 mod fault;
 mod gateway_worker;
 mod inference;
+mod ledger;
 mod log;
 mod memory_api;
 mod models_api;

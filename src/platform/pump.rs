@@ -13,30 +13,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use worker::Delay;
 
 use super::border::{AbortController, ClientGone, Read, Readable, Writer, now, settled, unwatch, watch};
-use crate::carriage::{Carriage, Carried, Outcome};
+use crate::carriage::{Carriage, Carried, Outcome, Stopped};
 use crate::error::Error;
-
-/// Why the pump stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stopped {
-    /// The provider closed the stream and said so, or failed in its own words.
-    Ended,
-    /// The provider's bytes stopped too early, or it was silent for too long.
-    Cut,
-    /// The client left.
-    ClientGone,
-}
-
-impl Stopped {
-    /// Who broke the stream, if anybody did.
-    pub fn by(self) -> Option<&'static str> {
-        match self {
-            Stopped::Ended => None,
-            Stopped::Cut => Some("provider"),
-            Stopped::ClientGone => Some("client"),
-        }
-    }
-}
 
 /// One answer on its way.
 pub struct Pump<'a> {
@@ -92,7 +70,8 @@ impl Pump<'_> {
                     }
                     read.value()
                 }
-                Either::Left((Err(_), _)) | Either::Right((Either::Right(_), _)) => break Stopped::Cut,
+                Either::Left((Err(_), _)) => break Stopped::Cut,
+                Either::Right((Either::Right(_), _)) => break Stopped::Silent,
                 Either::Right((Either::Left(_), _)) => break Stopped::ClientGone,
             };
             heard.set(now());
@@ -143,7 +122,7 @@ impl Pump<'_> {
         }
         match stopped {
             Stopped::Ended => drop(settled(to.close()).await),
-            Stopped::Cut => {
+            Stopped::Cut | Stopped::Silent => {
                 let words = carriage.fail(cut_short);
                 if !words.is_empty() {
                     // A write is done when it is taken from the pipe, and what is still on its way there is lost with an
