@@ -4,7 +4,7 @@
 //! stored for, at the address that the deployment's configuration has for it.
 
 use crate::error::Error;
-use crate::keys::Secret;
+use crate::keys::{Secret, digest};
 use crate::route::CredentialSource;
 use crate::vault::{MasterKeys, Place};
 
@@ -51,6 +51,11 @@ impl Bindings {
             false => CredentialSource::Key,
         };
         Ok(Some((master_keys.open(&binding.sealed, place)?, source)))
+    }
+
+    /// What tells these bindings from any others; of all empty ones it is the same.
+    pub fn digest(&self) -> [u8; 32] {
+        digest(&self.all.iter().map(|binding| binding.sealed.as_str()).collect::<Vec<_>>())
     }
 
     fn find(&self, provider: &str) -> Option<&Binding> {

@@ -198,6 +198,7 @@ fn shipped(row: &Row, set: &impl Fn(&str) -> Option<String>) -> Result<Provider,
             })
             .collect(),
         // A model server at its usual address may well not be there: asking it for its list would cost time.
+        lists: row.lists,
         listed: row.lists && (key.is_some() || own_base.is_some()),
         missing,
         api_version,
@@ -244,6 +245,7 @@ fn declared(
         keyless: secret.is_none(),
         key_var: secret.unwrap_or_default(),
         embeddings: row.map_or(dialects.contains(&Dialect::Chat), |row| row.embeddings),
+        lists: true,
         listed: true,
         quirks: row.map_or(&[], |row| row.quirks),
         aliases: entry.aliases,

@@ -144,6 +144,11 @@ impl Principal {
         format!("thread:v1:{}", hex(&digest(&[&self.project, thread])))
     }
 
+    /// The name of the object that counts the key's requests.
+    pub fn key_object_name(&self) -> String {
+        format!("key:v1:{}", hex(&digest(&[&self.project, &self.key_id])))
+    }
+
     /// The name of the object that holds a chain of responses.
     pub fn response_object_name(&self, chain: &ChainId) -> String {
         format!("responses:v1:{}", hex(&digest(&[&self.project, chain.as_str()])))

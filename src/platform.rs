@@ -2,6 +2,8 @@
 //!
 //! Invariant: no decision worth a test is made here; everything that can be wrong in an interesting way is in the core.
 
+mod access;
+mod admin_api;
 mod answer_turn;
 mod border;
 mod d1_index;
@@ -12,6 +14,8 @@ mod delivery;
 mod fault;
 mod gateway_worker;
 mod inference;
+mod key_limits;
+mod key_object;
 mod ledger;
 mod log;
 mod memory_api;

@@ -5,9 +5,11 @@
 
 use crate::auth::without_scheme;
 use crate::bindings::Bindings;
+use crate::body::Body;
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::error::Error;
+use crate::grant::Grant;
 use crate::headers::Headers;
 use crate::keys::Secret;
 use crate::operation::Operation;
@@ -182,6 +184,27 @@ pub fn canonical(config: &Config, model: &str, own: bool) -> String {
     }
 }
 
+/// Checks that a key may ask every model that a request names: `model`, and those to fall back on (`models`, as OpenRouter
+/// has them). Errors: 403, and 400 for a list that cannot be read.
+pub fn check_models(
+    grant: &Grant,
+    config: &Config,
+    model: &str,
+    body: &Body<'_>,
+    own: bool,
+) -> Result<(), Error> {
+    if grant.models.is_none() {
+        return Ok(());
+    }
+    grant.check_model(&canonical(config, model, own))?;
+    for entry in body.array("models")?.unwrap_or_default() {
+        let model: String = serde_json::from_str(entry.get())
+            .map_err(|_| Error::invalid("models", "The field `models` must be a list of model ids."))?;
+        grant.check_model(&canonical(config, &model, own))?;
+    }
+    Ok(())
+}
+
 /// The provider that a model id names, and the model's name there. `own` says that the request carries its own credential.
 fn named<'a, 'm>(
     config: &'a Config,
@@ -210,7 +233,9 @@ fn named<'a, 'm>(
 }
 
 /// The first credential that the gateway itself has for a provider, and whose it is.
-fn stored(
+///
+/// Errors: 500 for a binding that cannot be opened.
+pub fn stored(
     config: &Config,
     provider: &Provider,
     bindings: &Bindings,

@@ -43,7 +43,8 @@ pub async fn run(env: &Env, statements: Vec<Statement>) -> worker::Result<()> {
     Ok(())
 }
 
-async fn read(database: &D1Database, statement: &Statement) -> worker::Result<Vec<Row>> {
+/// Runs a statement and gives its rows.
+pub async fn read(database: &D1Database, statement: &Statement) -> worker::Result<Vec<Row>> {
     let rows: Vec<Vec<Value>> = prepared(database, statement)?.raw().await?;
     Ok(rows.into_iter().map(Row).collect())
 }

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 use worker::{Context, Env, event};
 
+use super::access::{self, Caller};
 use super::border::{random_id, request_lines, respond};
-use super::{inference, log, memory_api, models_api, responses_api};
+use super::{admin_api, inference, log, memory_api, models_api, responses_api};
 use crate::api::{Endpoint, dialect_of, endpoint};
 use crate::config::Config;
 use crate::error::{Error, Kind};
@@ -38,6 +39,10 @@ pub struct Incoming {
     pub request_id: String,
     /// The lines that begin every answer to this request.
     pub answer_lines: Lines,
+    /// Who asks, once that is checked.
+    pub caller: Option<Caller>,
+    /// How long the check took, in milliseconds.
+    pub auth_ms: u64,
 }
 
 impl Incoming {
@@ -49,6 +54,11 @@ impl Incoming {
     /// The query of the address, without its question mark.
     pub fn query(&self) -> &str {
         path_and_query(&self.url).1
+    }
+
+    /// Who asks. Errors: 500 where that was not checked.
+    pub fn caller(&self) -> Result<&Caller, Error> {
+        self.caller.as_ref().ok_or_else(Error::internal)
     }
 
     /// The headers that the gateway reads or forwards.
@@ -79,9 +89,18 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
         Err(error) => Err(error),
         Ok(config) => {
             answer_lines.add_cors(&config, headers);
-            let (request_id, answer_lines) = (request_id.clone(), answer_lines.clone());
-            let incoming = Incoming { request, env, config, url, lines, request_id, answer_lines };
-            serve(incoming, &context).await
+            let incoming = Incoming {
+                request,
+                env,
+                config,
+                url,
+                lines,
+                request_id: request_id.clone(),
+                answer_lines: answer_lines.clone(),
+                caller: None,
+                auth_ms: 0,
+            };
+            serve(incoming, &context, &mut answer_lines).await
         }
     };
     match outcome {
@@ -100,14 +119,25 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     }
 }
 
-async fn serve(incoming: Incoming, context: &Context) -> Result<web_sys::Response, Error> {
+/// Serves a request. `answer_lines` are those that an error's answer begins with.
+async fn serve(
+    mut incoming: Incoming,
+    context: &Context,
+    answer_lines: &mut Lines,
+) -> Result<web_sys::Response, Error> {
     let method = incoming.request.method();
     if method == "OPTIONS"
         && let Some(lines) = preflight(&incoming.config, incoming.headers(), &incoming.request_id)
     {
         return respond(204, lines.as_str(), &JsValue::NULL).map_err(|_| Error::internal());
     }
-    match endpoint(&method, incoming.path())? {
+    let endpoint = endpoint(&method, incoming.path())?;
+    if let (Some(part), Some(scope)) = (endpoint.part(), endpoint.scope(&method)) {
+        let checked = access::check(&mut incoming, context, part, scope).await;
+        answer_lines.clone_from(&incoming.answer_lines);
+        checked?;
+    }
+    match endpoint {
         Endpoint::Health => {
             json_answer(&incoming, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
         }
@@ -122,6 +152,7 @@ async fn serve(incoming: Incoming, context: &Context) -> Result<web_sys::Respons
         Endpoint::DeleteResponse { id } => responses_api::delete(&incoming, &id).await,
         Endpoint::ResponseInputItems { id } => responses_api::input_items(&incoming, id).await,
         Endpoint::ThreadMessages { thread } => memory_api::thread_messages(&incoming, thread).await,
+        Endpoint::Management(resource) => admin_api::answer(&incoming, &resource).await,
     }
 }
 

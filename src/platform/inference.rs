@@ -8,11 +8,12 @@ use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::JsCast;
 use worker::Context;
 
+use super::access::Caller;
 use super::border::{body_of, now, respond, settled};
 use super::gateway_worker::Incoming;
 use super::thread_client::ThreadClient;
-use super::{answer_turn, d1_keys, upstream};
-use crate::auth::{CredentialHeaders, Credentials, credentials};
+use super::{answer_turn, upstream};
+use crate::auth::Credentials;
 use crate::body::{Body, Edit};
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
@@ -22,7 +23,7 @@ use crate::memory::address;
 use crate::operation::{Operation, estimated_tokens};
 use crate::plan::Plan;
 use crate::responses;
-use crate::route::{Route, route};
+use crate::route::{Route, check_models, route};
 
 /// A request whose sender is known and whose body is read.
 pub struct Inference {
@@ -42,18 +43,6 @@ pub struct Inference {
     pub client: web_sys::AbortSignal,
 }
 
-/// The credentials of a request, checked. Errors: 401, and 503 when nobody can say.
-pub async fn authenticate(incoming: &Incoming) -> Result<(Credentials, Principal), Error> {
-    let headers = incoming.headers();
-    let credentials = credentials(CredentialHeaders {
-        gateway: headers.get("x-memory-gateway-authorization"),
-        authorization: headers.get("authorization"),
-        api_key: headers.get("x-api-key"),
-    })?;
-    let principal = d1_keys::principal(&incoming.env, &credentials.gateway).await?;
-    Ok((credentials, principal))
-}
-
 /// Serves a request to a model.
 pub async fn serve(
     incoming: Incoming,
@@ -61,9 +50,8 @@ pub async fn serve(
     operation: Operation,
 ) -> Result<web_sys::Response, Error> {
     let headers = incoming.headers();
-    let started = now();
-    let (credentials, principal) = authenticate(&incoming).await?;
-    let auth_ms = now() - started;
+    let Caller { credentials, principal } = incoming.caller()?.clone();
+    let auth_ms = incoming.auth_ms;
     if !is_json(headers) {
         return Err(Error::new(
             Kind::UnsupportedMediaType,
@@ -87,7 +75,7 @@ pub async fn serve(
 }
 
 /// Reads the whole body. Errors: 413 over the limit.
-async fn read_body(
+pub async fn read_body(
     request: &web_sys::Request,
     headers: Headers<'_>,
     limit: usize,
@@ -127,14 +115,16 @@ impl Inference {
         client
     }
 
-    /// Where the request goes. Errors: 400.
+    /// Where the request goes. Errors: 400, and 403 for a model that the key may not ask.
     pub fn route(&self, body: &Body<'_>) -> Result<Route<'_>, Error> {
         self.operation.check(body)?;
         let model = body.string("model")?.ok_or_else(|| {
             Error::invalid("model", "The field `model` is missing. Write it as `provider/model`.")
         })?;
         body.flag("stream")?;
-        route(&self.incoming.config, self.operation, &model, self.credentials.provider.as_ref())
+        let (config, own) = (&self.incoming.config, self.credentials.provider.as_ref());
+        check_models(&self.principal.grant, config, &model, body, own.is_some())?;
+        route(config, self.operation, &model, own, &self.principal.bindings)
     }
 
     /// True when a request without memory cannot simply be passed on: it has to be translated or adapted, or its answer
