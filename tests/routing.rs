@@ -188,7 +188,7 @@ fn without_a_route_the_error_names_the_missing_secret() {
         ("gpt-5", "Write it as `openai/gpt-5`, or set the secret OPENROUTER_API_KEY"),
         ("llama", "Write it as `provider/model`, or set"),
         ("meta/llama", "Set the secret OPENROUTER_API_KEY, or declare the provider in PROVIDERS"),
-        ("openrouter/auto", "Set the secret OPENROUTER_API_KEY, or send"),
+        ("openrouter/auto", "Set the secret OPENROUTER_API_KEY, bind a credential for `openrouter`"),
     ] {
         let answer = found(&[], Chat, model, None);
         assert!(answer.starts_with("400: No route to") && answer.contains(cure), "{model}: {answer}");
