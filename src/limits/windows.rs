@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Account, Answer, Ask, LEASE_MS, Limits, Scope, Window, lease_of, leased_in_all};
+use super::{Account, Answer, Ask, LEASE_MS, Scope, Window, lease_of, leased_in_all};
 
 /// How finely a window moves: requests leave it in a hundred steps, each up to a step late.
 const STEPS: u64 = 100;
@@ -170,14 +170,15 @@ impl Windows {
     }
 }
 
-/// An ask without a lease: the object is asked for each request.
-pub fn single(holder: &str, scope: Scope, limits: Limits) -> Ask {
-    Ask { holder: holder.to_owned(), scope, waits: true, account: None, limits }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
+
+    /// An ask without a lease, as of an isolate that renews its own at the moment.
+    fn single(holder: &str, scope: Scope, limits: Limits) -> Ask {
+        Ask { holder: holder.to_owned(), scope, waits: true, account: None, limits }
+    }
 
     fn few(llm_proxy: u32) -> Limits {
         Limits { llm_proxy, ..Limits::default() }

@@ -15,8 +15,9 @@ use crate::memory::database::Database;
 /// The path of an ask.
 pub const ASK: &str = "/v1/ask";
 
-/// How long after the last request nothing of it counts any more: a lease and the longest window, twice over.
-const IDLE_MS: i64 = 180_000;
+/// When the alarm rings after it was set. It is set anew in the second half of that time, so that the last request was at
+/// least half of it ago when it rings: longer than a lease and the longest window, after which nothing of it counts.
+const IDLE_MS: u64 = 240_000;
 
 /// One key.
 #[durable_object]
@@ -51,15 +52,15 @@ impl DurableObject for KeyObject {
         };
         let answer = open.windows.ask(&ask, now);
         let kept = open.keep();
-        let rings_late = open.alarm_at < now + IDLE_MS.unsigned_abs() / 2;
+        let rings_late = open.alarm_at < now + IDLE_MS / 2;
         if rings_late {
-            open.alarm_at = now + IDLE_MS.unsigned_abs();
+            open.alarm_at = now + IDLE_MS;
         }
         // What could not be stored is read again.
         self.open.replace(kept.is_ok().then_some(open));
         kept?;
         if rings_late {
-            self.state.storage().set_alarm(IDLE_MS).await?;
+            self.state.storage().set_alarm(i64::try_from(IDLE_MS).unwrap_or(i64::MAX)).await?;
         }
         Response::from_bytes(serde_json::to_vec(&answer)?)
     }
