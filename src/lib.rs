@@ -4,6 +4,7 @@
 //! arguments. [`platform`](self) is the thin shell on Cloudflare Workers, and the only part that may use `worker`;
 //! a native build leaves it out, so the compiler keeps that border.
 
+pub mod access;
 pub mod api;
 pub mod auth;
 pub mod body;
@@ -26,6 +27,7 @@ pub mod plan;
 pub mod prompt;
 pub mod protocol;
 pub mod providers;
+pub mod redact;
 pub mod refusal;
 pub mod reply;
 pub mod request;
@@ -36,6 +38,7 @@ pub mod sse;
 pub mod thread;
 pub mod time;
 pub mod tokens;
+pub mod trace;
 pub mod translate;
 pub mod turn;
 pub mod usage_filter;

@@ -11,6 +11,7 @@ use crate::carriage::Stopped;
 use crate::dialect::fields::number_at;
 use crate::error::{Error, Kind};
 use crate::operation::Operation;
+use crate::redact;
 use crate::route::CredentialSource;
 use crate::tokens;
 use crate::turn::{Answer, Ending, Usage};
@@ -60,7 +61,8 @@ impl Account {
             project: opening.project,
             started_at: opening.started_at,
             operation: None,
-            request_id: opening.request_id,
+            // A client may choose it, and anything else that it has at hand.
+            request_id: redact::text(&opening.request_id).into_owned(),
             key_id: opening.key_id,
             source: "",
             endpoint: opening.operation.path(),
@@ -94,14 +96,14 @@ impl Account {
     /// What the request calls its model, until a route says more.
     pub fn asked_for(&mut self, model: &str, streams: bool) {
         const LONGEST: usize = 200;
-        self.row.model = model.chars().take(LONGEST).collect();
+        self.row.model = redact::text(&model.chars().take(LONGEST).collect::<String>()).into_owned();
         self.row.streams = streams;
     }
 
     /// Where the request goes, and with whose credential.
     pub fn routed(&mut self, provider: &str, model: &str, source: CredentialSource) {
         provider.clone_into(&mut self.row.provider);
-        model.clone_into(&mut self.row.model);
+        self.row.model = redact::text(model).into_owned();
         self.row.source = match source {
             CredentialSource::Caller => "caller",
             CredentialSource::Deployment => "deployment",
@@ -172,7 +174,7 @@ impl Account {
         self.row.error = Some(match error.kind() {
             // The provider's words may repeat the conversation's.
             Kind::Refused(status) => provider_refused(status),
-            _ => error.message().to_owned(),
+            _ => redact::text(error.message()).into_owned(),
         });
         // A provider that was still at work charges for it, whoever stopped waiting.
         let was_at_work =
@@ -225,6 +227,15 @@ impl Account {
                 self.row.estimated = true;
             }
         }
+    }
+
+    /// The row of a request whose answer went to the client unseen; it counts nothing.
+    pub fn passed(mut self, status: u16, now: u64) -> Row {
+        self.row.outcome = if (200..300).contains(&status) { Outcome::Complete } else { Outcome::Failed };
+        self.row.status = Some(status);
+        self.row.latency_ms = Some(now.saturating_sub(self.row.started_at));
+        self.row.cost = None;
+        self.row
     }
 
     fn settle(mut self, status: u16, now: u64, prices: &Prices) -> Row {

@@ -2,18 +2,19 @@
 //!
 //! Invariant: every request gets an answer with a request id, and no error says more than its message.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 use worker::{Context, Env, event};
 
-use super::border::{random_id, request_lines, respond};
+use super::border::{now, random_id, request_lines, respond};
 use super::{inference, log, memory_api, models_api, responses_api};
+use crate::access::access_line;
 use crate::api::{Endpoint, dialect_of, endpoint};
 use crate::config::Config;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::headers::{Headers, request_id};
 use crate::reply::{Lines, add_error, preflight};
 
@@ -74,25 +75,30 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     let dialect = dialect_of(path_and_query(&url).0);
     let headers = Headers::from_lines(&lines);
     let request_id = request_id(headers, || random_id("req_"));
+    let (method, started, metered) = (request.method(), now(), Cell::new(false));
     let mut answer_lines = Lines::new(dialect, &request_id);
     let outcome = match config(&env) {
         Err(error) => Err(error),
         Ok(config) => {
             answer_lines.add_cors(&config, headers);
             let (request_id, answer_lines) = (request_id.clone(), answer_lines.clone());
+            let (url, lines) = (url.clone(), lines.clone());
             let incoming = Incoming { request, env, config, url, lines, request_id, answer_lines };
-            serve(incoming, &context).await
+            serve(incoming, &context, &metered).await
         }
     };
+    if !metered.get() {
+        let status = outcome.as_ref().map_or_else(Error::status, web_sys::Response::status);
+        let path = path_and_query(&url).0;
+        let ms = now() - started;
+        log::event(
+            "request",
+            access_line(&request_id, headers, &method, path, status, ms, outcome.as_ref().err()),
+        );
+    }
     match outcome {
         Ok(answer) => Ok(answer),
         Err(error) => {
-            if matches!(error.kind(), Kind::Internal | Kind::Upstream | Kind::Overloaded | Kind::Timeout) {
-                log::event(
-                    "request_failed",
-                    json!({ "request_id": request_id, "status": error.status(), "code": error.code(), "error": error.message() }),
-                );
-            }
             add_error(&mut answer_lines, &error);
             let body = error.body_for(dialect, &request_id).to_string();
             Ok(respond(error.status(), answer_lines.as_str(), &JsValue::from_str(&body))?)
@@ -100,7 +106,11 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     }
 }
 
-async fn serve(incoming: Incoming, context: &Context) -> Result<web_sys::Response, Error> {
+async fn serve(
+    incoming: Incoming,
+    context: &Context,
+    metered: &Cell<bool>,
+) -> Result<web_sys::Response, Error> {
     let method = incoming.request.method();
     if method == "OPTIONS"
         && let Some(lines) = preflight(&incoming.config, incoming.headers(), &incoming.request_id)
@@ -114,7 +124,7 @@ async fn serve(incoming: Incoming, context: &Context) -> Result<web_sys::Respons
         Endpoint::Inference(operation) => {
             #[cfg(feature = "fault-injection")]
             super::fault::strike("handler", incoming.headers().get("x-fault")).await;
-            inference::serve(incoming, context, operation).await
+            inference::serve(incoming, context, operation, metered).await
         }
         Endpoint::Models => models_api::list(&incoming).await,
         Endpoint::Model { id } => models_api::one(&incoming, &id).await,

@@ -9,11 +9,11 @@ use serde_json::json;
 use worker::Env;
 
 use super::border::{now, within};
-use super::{d1_ledger, gateway_worker, log};
+use super::{d1_ledger, gateway_worker, log, spans};
 use crate::ledger::MemoryCost;
-use crate::ledger::row::{Outcome, Row};
+use crate::ledger::row::Row;
 use crate::ledger::write;
-use crate::outbox::{Batch, Entry, Outbox};
+use crate::outbox::{Batch, Outbox};
 
 /// Some two megabytes of an isolate's 128.
 const CAPACITY: usize = 2_000;
@@ -34,27 +34,19 @@ thread_local! {
     static UPKEEP_AT: Cell<u64> = const { Cell::new(0) };
 }
 
-impl Entry for Row {
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn replaces(&self, waiting: &Self) -> bool {
-        waiting.outcome == Outcome::Pending || self.outcome != Outcome::Pending
-    }
-
-    fn is_expendable(&self) -> bool {
-        self.outcome == Outcome::Pending
-    }
-}
-
 /// Records a call of a model that memory made for itself. Waits until it is written, or for [`PATIENCE_MS`]: it stays
 /// in the isolate's memory then, and the next request or alarm writes it.
 pub async fn record_memory(env: &Env, cost: MemoryCost) {
     let Ok(config) = gateway_worker::config(env) else { return };
-    if config.ledger {
-        record(env, Row::of_memory(cost, &config.prices)).await;
-    }
+    let row = Row::of_memory(cost, &config.prices);
+    let exported = spans::record(&config, &row, None);
+    let recorded = async {
+        if config.ledger {
+            record(env, row.clone()).await;
+            keep_up(env).await;
+        }
+    };
+    futures::future::join(exported, recorded).await;
 }
 
 /// Records a row, and waits until it is written.
