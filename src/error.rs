@@ -15,6 +15,8 @@ pub enum Kind {
     BadRequest,
     /// 401: no valid gateway key.
     Unauthenticated,
+    /// 402: a budget is spent.
+    BudgetExceeded,
     /// 404: absent, or another's.
     NotFound,
     /// 405: the path exists, the method does not.
@@ -129,6 +131,7 @@ impl Error {
         match self.0.kind {
             Kind::BadRequest => 400,
             Kind::Unauthenticated => 401,
+            Kind::BudgetExceeded => 402,
             Kind::NotFound => 404,
             Kind::MethodNotAllowed => 405,
             Kind::TooLarge => 413,
@@ -149,6 +152,7 @@ impl Error {
                 "invalid_request_error"
             }
             Kind::Unauthenticated => "authentication_error",
+            Kind::BudgetExceeded => "budget_exceeded",
             Kind::NotFound => "not_found",
             Kind::ClientGone => "client_closed_request",
             Kind::Internal => "server_error",

@@ -8,6 +8,7 @@ pub mod access;
 pub mod api;
 pub mod auth;
 pub mod body;
+pub mod budget;
 pub mod cache;
 pub mod carriage;
 pub mod config;
