@@ -6,6 +6,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 use crate::api::percent_decoded;
+use crate::budget::Budget;
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::keys::Secret;
@@ -51,6 +52,12 @@ pub struct Config {
     pub ledger_retention_ms: u64,
     /// `PRICES`: the deployment's own prices, before those that come with the gateway.
     pub prices: Prices,
+    /// `KEY_BUDGET`: what a key may use, where it has no budget of its own.
+    pub key_budget: Option<Budget>,
+    /// `PROJECT_BUDGET`: what a project may use, where it has no budget of its own.
+    pub project_budget: Option<Budget>,
+    /// `MEMORY_BUDGET`: what a project's memory may use for its own calls of models.
+    pub memory_budget: Option<Budget>,
     /// `OTEL_EXPORTER_OTLP_ENDPOINT` and its siblings: who collects spans.
     pub otlp: Option<Otlp>,
     /// `CORS_ORIGINS`: the browser origins let in; `*` for all; empty switches CORS off.
@@ -141,6 +148,9 @@ impl Config {
                 }
             },
             ledger_retention_ms: days("LEDGER_RETENTION_DAYS", LEDGER_RETENTION_MS)?,
+            key_budget: budget("KEY_BUDGET", &set)?,
+            project_budget: budget("PROJECT_BUDGET", &set)?,
+            memory_budget: budget("MEMORY_BUDGET", &set)?,
             otlp: otlp(&set)?,
             prices: set("PRICES")
                 .map(|text| Prices::read(&text).map_err(|what| misconfigured("PRICES", &what)))
@@ -157,6 +167,15 @@ impl Config {
     pub fn provider(&self, prefix: &str) -> Option<&Provider> {
         self.providers.iter().find(|provider| provider.answers_to(prefix))
     }
+}
+
+fn budget(name: &str, set: &impl Fn(&str) -> Option<String>) -> Result<Option<Budget>, Error> {
+    let Some(text) = set(name) else { return Ok(None) };
+    serde_json::from_str(&text)
+        .map_err(|_| "is not JSON".to_owned())
+        .and_then(|document| Budget::read(&document))
+        .map(Some)
+        .map_err(|what| misconfigured(name, &what))
 }
 
 fn otlp(set: &impl Fn(&str) -> Option<String>) -> Result<Option<Otlp>, Error> {
@@ -390,6 +409,8 @@ mod tests {
             ("RESPONSES_TTL_DAYS", "0"),
             ("RESPONSES_TTL_DAYS", "36501"),
             ("LEDGER", "no"),
+            ("KEY_BUDGET", "5"),
+            ("MEMORY_BUDGET", "{"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
             ("LEDGER_RETENTION_DAYS", "0"),
             ("PRICES", r#"{"openai/gpt-5":{"input":"much","output":1}}"#),

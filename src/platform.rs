@@ -4,6 +4,8 @@
 
 mod answer_turn;
 mod border;
+mod budget_object;
+mod budgets;
 mod d1_index;
 mod d1_keys;
 mod d1_ledger;

@@ -130,6 +130,15 @@ impl Purse {
             && self.on_its_way.as_ref().is_none_or(|report| now.saturating_sub(report.sent_at) >= REPORT_MS)
     }
 
+    /// True when nothing is lost with the purse: nothing promised, told or asked, and what was drawn is the books' again.
+    pub fn is_idle(&self, now: u64) -> bool {
+        self.promised == 0
+            && self.queued == 0
+            && self.spent == 0
+            && self.on_its_way.is_none()
+            && now.saturating_sub(self.drawn_at) >= LEASE_MS
+    }
+
     /// The books answered a report.
     pub fn answered(&mut self, draw: &Draw, grant: Grant, now: u64) {
         let Some(report) = self.on_its_way.take_if(|report| report.number == draw.report) else { return };

@@ -90,6 +90,8 @@ async fn start(
     address: Option<&Address>,
 ) -> Result<Delivery, Refused> {
     let mut route = inference.route(&Body::parse(&inference.bytes)?)?;
+    inference.routed(&route);
+    inference.meter.admit(&route, inference.operation, &inference.bytes).await?;
     let mut state = match dialect {
         Dialect::Responses => Some(ResponseState::read(inference, &route).await?),
         Dialect::Chat | Dialect::Messages | Dialect::Google => None,
@@ -117,7 +119,6 @@ async fn start(
     };
 
     route.dialect = way.target.dialect;
-    inference.routed(&route);
     if let Some(remembered) = &remembered {
         inference.meter.note(|account| account.remembers(remembered.tokens));
     }

@@ -4,6 +4,7 @@
 // It leans on two internals of `worker` 0.8.7 (`__worker_init_state`, the text "Critical error"); tests hold both.
 import { DurableObject } from "cloudflare:workers";
 import Gateway, {
+  BudgetObject as RustBudgetObject,
   ResponseObject as RustResponseObject,
   ThreadObject as RustThreadObject,
 } from "memory-gateway-wasm";
@@ -90,5 +91,6 @@ const guardedObject = (Rust) =>
     }
   };
 
+export class BudgetObject extends guardedObject(RustBudgetObject) {}
 export class ThreadObject extends guardedObject(RustThreadObject) {}
 export class ResponseObject extends guardedObject(RustResponseObject) {}

@@ -262,6 +262,7 @@ impl Inference {
         let body = Body::parse(&self.bytes)?;
         let route = self.route(&body)?;
         self.routed(&route);
+        self.meter.admit(&route, self.operation, &self.bytes).await?;
         let streams = body.flag("stream")?.unwrap_or(false);
         let mut edits = self.model_edit(&body, &route);
         let counts = match self.operation {

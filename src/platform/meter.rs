@@ -9,15 +9,20 @@ use wasm_bindgen_futures::spawn_local;
 use worker::Env;
 
 use super::border::{now, random_id};
+use super::budgets::{self, Promise};
 use super::gateway_worker::Incoming;
 use super::{ledger, log, spans};
+use crate::body::Body;
+use crate::budget::{Owner, Use};
 use crate::carriage::Stopped;
 use crate::config::Config;
 use crate::error::Error;
 use crate::keys::Principal;
 use crate::ledger::account::{Account, Opening};
+use crate::ledger::estimate;
 use crate::ledger::row::Row;
 use crate::operation::Operation;
+use crate::route::Route;
 use crate::trace::TraceParent;
 
 /// The meter of one request; clones are the same meter.
@@ -28,7 +33,9 @@ struct Inner {
     env: Env,
     config: Rc<Config>,
     parent: Option<TraceParent>,
+    principal: Principal,
     account: RefCell<Option<Account>>,
+    promises: RefCell<Vec<Promise>>,
 }
 
 impl Meter {
@@ -56,7 +63,9 @@ impl Meter {
             env: incoming.env.clone(),
             config: incoming.config.clone(),
             parent,
+            principal: principal.clone(),
             account: RefCell::new(Some(account)),
+            promises: RefCell::default(),
         }))
     }
 
@@ -70,6 +79,33 @@ impl Meter {
         if let Some(account) = self.0.account.borrow_mut().as_mut() {
             add(account);
         }
+    }
+
+    /// Asks the budgets of the key and of its project for what the request may use. Errors: 402.
+    pub async fn admit(&self, route: &Route<'_>, operation: Operation, bytes: &[u8]) -> Result<(), Error> {
+        let Inner { env, config, principal, promises, .. } = &*self.0;
+        let budgets = [
+            (Owner::Key(&principal.key_id), config.key_budget),
+            (Owner::Project(&principal.project), config.project_budget),
+        ];
+        if budgets.iter().all(|(_, budget)| budget.is_none()) {
+            return Ok(());
+        }
+        let body = Body::parse(bytes)?;
+        let usage = estimate::usage_of(operation, &body, bytes);
+        let wanted = Use {
+            model: &route.model,
+            tokens: usage.input.saturating_add(usage.output),
+            cost: config.prices.cost(&route.provider.name, &route.model, &usage),
+        };
+        for (owner, budget) in budgets {
+            let Some(budget) = budget else { continue };
+            let promise = budgets::admit(env, owner, budget, wanted).await?;
+            let (env, object) = (env.clone(), promise.object().to_owned());
+            spawn_local(async move { budgets::watch(&env, &object, budget).await });
+            promises.borrow_mut().push(promise);
+        }
+        Ok(())
     }
 
     /// The request goes to the provider now: opens its row, beside the call.
@@ -102,7 +138,7 @@ impl Meter {
 
     async fn settle(&self, row: impl FnOnce(Account, &Config) -> Row) {
         let Some(account) = self.0.account.take() else { return };
-        let Inner { env, config, parent, .. } = &*self.0;
+        let Inner { env, config, parent, promises, .. } = &*self.0;
         let row = row(account, config);
         log::event("request", row.log_line());
         let exported = spans::record(config, &row, parent.as_ref());
@@ -112,6 +148,8 @@ impl Meter {
                 ledger::keep_up(env).await;
             }
         };
-        futures::future::join(exported, recorded).await;
+        let tokens = row.usage.input.saturating_add(row.usage.output);
+        let kept = promises.take().into_iter().map(|promise| budgets::settle(env, promise, tokens, row.cost));
+        futures::future::join3(exported, recorded, futures::future::join_all(kept)).await;
     }
 }

@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { after, before, test } from "node:test";
 import { memoryHeaders, newThread, stored, until, user } from "./conversation.mjs";
+import { directBaseURL } from "./direct.mjs";
 import { sandboxVars, startGateway, startSandbox } from "./gateway.mjs";
 import { begin, startUpstream, whole } from "./wire.mjs";
 
@@ -307,6 +308,7 @@ for (const dialect of ["chat", "responses", "messages"]) {
         const { id, url, options } = ask(dialect, {
           body: bodyOf(dialect, { stream: true }),
           thread: thread(),
+          base: await directBaseURL(gateway),
         });
         const answer = await begin(url, options).head;
         const visible = events.filter((event) => dialect !== "chat" || !event.includes('"usage"'));
@@ -549,7 +551,7 @@ test("vectors and counts have rows, too", async () => {
     cost: answer.usage.prompt_tokens * 20,
   });
   for (const model of ["anthropic/claude-sonnet-4-5", "openai/gpt-5.4-mini"]) {
-    const count = ask("messages", { path: "/messages/count_tokens", body: bodyOf("messages", { model }) });
+    const count = ask("messages", { path: "/messages/count_tokens", body: { model, messages: [user("hello")] } });
     assert.equal((await whole(count.url, count.options)).status, 200);
     assert.deepEqual(pick(await rowOf(count.id), ...USED, "endpoint"), {
       outcome: "complete",
