@@ -73,6 +73,9 @@ export default {
       );
     }
   },
+  scheduled(event, env, context) {
+    return guarded(() => new Gateway(context, env).scheduled(event));
+  },
 };
 
 /** A class of objects whose calls end when the wasm instance dies. */

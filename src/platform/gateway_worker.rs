@@ -7,10 +7,10 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
-use worker::{Context, Env, event};
+use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
 use super::border::{now, random_id, request_lines, respond};
-use super::{inference, log, memory_api, models_api, responses_api};
+use super::{inference, ledger, log, memory_api, models_api, responses_api};
 use crate::access::access_line;
 use crate::api::{Endpoint, dialect_of, endpoint};
 use crate::config::Config;
@@ -104,6 +104,12 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
             Ok(respond(error.status(), answer_lines.as_str(), &JsValue::from_str(&body))?)
         }
     }
+}
+
+/// Keeps the ledger up where no request does: a gateway that nobody uses still closes what was lost in it.
+#[event(scheduled)]
+async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
+    ledger::keep_up(&env).await;
 }
 
 async fn serve(

@@ -43,6 +43,7 @@ thread_local! {
 
 /// Asks the budget of a project's memory for a call of a model, which [`record_memory`] is told of afterwards by the same
 /// `id`. Errors: 402; then the call must not be made.
+#[allow(dead_code)]
 pub async fn admit_memory(
     env: &Env,
     id: &str,
@@ -65,6 +66,7 @@ pub async fn admit_memory(
 
 /// Records a call of a model that memory made for itself. Waits until it is written, or for [`PATIENCE_MS`]: it stays
 /// in the isolate's memory then, and the next request or alarm writes it.
+#[allow(dead_code)]
 pub async fn record_memory(env: &Env, cost: MemoryCost) {
     let Ok(config) = gateway_worker::config(env) else { return };
     let row = Row::of_memory(cost, &config.prices);
