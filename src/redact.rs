@@ -112,12 +112,16 @@ pub fn value(value: &mut Value) {
     }
 }
 
-/// How much of a word may be shown, where it has the form of a credential.
+/// How much of a word may be shown, where it has the form of a credential or ends in one, as a model id or a URL may.
 fn shown_of(word: &str) -> Option<usize> {
-    SHAPES
-        .iter()
-        .find(|(beginning, least)| word.len() >= *least && word.starts_with(beginning))
-        .map(|(beginning, _)| beginning.len())
+    let ends = word.match_indices(['/', '+', '.', '~']).map(|(at, _)| at + 1);
+    std::iter::once(0).chain(ends).find_map(|at| {
+        let rest = word.get(at..)?;
+        SHAPES
+            .iter()
+            .find(|(beginning, least)| rest.len() >= *least && rest.starts_with(beginning))
+            .map(|(beginning, _)| at + beginning.len())
+    })
 }
 
 fn is_of_word(char: char) -> bool {
@@ -173,6 +177,8 @@ mod tests {
     fn credentials_of_every_known_form_are_hidden_wherever_they_stand() {
         for (dirty, clean) in [
             ("msk_abcd1234", "msk_***"),
+            ("openai/sk-proj-abc123DEF456", "openai/sk-***"),
+            ("https://x.test/sk-proj-abc123DEF456/models", "https://x.test/sk-***"),
             ("Incorrect API key provided: sk-proj-abc123DEF456.", "Incorrect API key provided: sk-***"),
             ("key \"sk-ant-api03-abcdefgh\" refused", "key \"sk-***\" refused"),
             (

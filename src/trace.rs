@@ -191,4 +191,62 @@ mod tests {
             assert_eq!(TraceParent::read(bad), None, "{bad}");
         }
     }
+
+    #[test]
+    fn a_span_tells_what_was_used_and_how_it_went() {
+        let row = crate::ledger::account::Account::open(crate::ledger::account::Opening {
+            id: "a".into(),
+            request_id: "req_1".into(),
+            project: "p".into(),
+            key_id: "key_1".into(),
+            started_at: 1_795_564_800_000,
+            operation: crate::operation::Operation::Embeddings,
+            trace_id: None,
+        })
+        .refused(
+            &crate::error::Error::bad_request("private"),
+            1_795_564_800_020,
+            &Default::default(),
+        );
+        let span = Span::of(&row, None, "f".repeat(32), "e".repeat(16));
+        let body: Value = serde_json::from_str(&export(&[span], "mine")).unwrap();
+        let text = |key: &str, value: &str| json!({ "key": key, "value": { "stringValue": value } });
+        let number = |key: &str, value: &str| json!({ "key": key, "value": { "intValue": value } });
+        assert_eq!(
+            body,
+            json!({"resourceSpans": [{
+                "resource": {"attributes": [text("service.name", "mine")]},
+                "scopeSpans": [{
+                    "scope": {"name": "memory-gateway", "version": env!("CARGO_PKG_VERSION")},
+                    "spans": [{
+                        "traceId": "f".repeat(32),
+                        "spanId": "e".repeat(16),
+                        "name": "embeddings ",
+                        "kind": 3,
+                        "startTimeUnixNano": "1795564800000000000",
+                        "endTimeUnixNano": "1795564800020000000",
+                        "attributes": [
+                            text("gen_ai.operation.name", "embeddings"),
+                            text("gen_ai.provider.name", ""),
+                            text("gen_ai.request.model", ""),
+                            number("gen_ai.usage.input_tokens", "0"),
+                            number("gen_ai.usage.output_tokens", "0"),
+                            number("gen_ai.usage.cache_read.input_tokens", "0"),
+                            number("gen_ai.usage.cache_creation.input_tokens", "0"),
+                            text("memory_gateway.request_id", "req_1"),
+                            text("memory_gateway.project_id", "p"),
+                            text("memory_gateway.api_key_id", "key_1"),
+                            text("memory_gateway.outcome", "refused"),
+                            json!({"key": "memory_gateway.usage_estimated", "value": {"boolValue": false}}),
+                            number("memory_gateway.memory_tokens", "0"),
+                            number("http.response.status_code", "400"),
+                            number("memory_gateway.cost_nano_usd", "0"),
+                            text("error.type", "refused"),
+                        ],
+                        "status": {"code": 2},
+                    }],
+                }],
+            }]})
+        );
+    }
 }

@@ -551,7 +551,10 @@ test("vectors and counts have rows, too", async () => {
     cost: answer.usage.prompt_tokens * 20,
   });
   for (const model of ["anthropic/claude-sonnet-4-5", "openai/gpt-5.4-mini"]) {
-    const count = ask("messages", { path: "/messages/count_tokens", body: { model, messages: [user("hello")] } });
+    const count = ask("messages", {
+      path: "/messages/count_tokens",
+      body: { model, messages: [user("hello")] },
+    });
     assert.equal((await whole(count.url, count.options)).status, 200);
     assert.deepEqual(pick(await rowOf(count.id), ...USED, "endpoint"), {
       outcome: "complete",
