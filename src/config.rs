@@ -6,6 +6,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 use crate::admin::token::AdminToken;
+use crate::api::percent_decoded;
+use crate::budget::Budget;
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::keys::Secret;
@@ -53,6 +55,14 @@ pub struct Config {
     pub ledger_retention_ms: u64,
     /// `PRICES`: the deployment's own prices, before those that come with the gateway.
     pub prices: Prices,
+    /// `KEY_BUDGET`: what a key may use, where it has no budget of its own.
+    pub key_budget: Option<Budget>,
+    /// `PROJECT_BUDGET`: what a project may use, where it has no budget of its own.
+    pub project_budget: Option<Budget>,
+    /// `MEMORY_BUDGET`: what a project's memory may use for its own calls of models.
+    pub memory_budget: Option<Budget>,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` and its siblings: who collects spans.
+    pub otlp: Option<Otlp>,
     /// `CORS_ORIGINS`: the browser origins let in; `*` for all; empty switches CORS off.
     pub cors_origins: Vec<String>,
     /// `MASTER_KEYS`: what stored credentials are sealed under.
@@ -61,6 +71,18 @@ pub struct Config {
     pub admin_token: Option<AdminToken>,
     /// `LIMITS`: how many requests a key may make where its own limits do not say.
     pub limits: Limits,
+}
+
+/// A collector of spans, as OpenTelemetry's own variables name it:
+/// <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Otlp {
+    /// Where spans go: `OTEL_EXPORTER_OTLP_ENDPOINT` and the path of traces.
+    pub url: String,
+    /// `OTEL_EXPORTER_OTLP_HEADERS`: headers to send along, mostly a credential.
+    pub headers: Vec<(String, Secret)>,
+    /// `OTEL_SERVICE_NAME`: what this gateway is called.
+    pub service: String,
 }
 
 /// One entry of the `PROVIDERS` variable, which is a JSON object of name to entry.
@@ -135,6 +157,10 @@ impl Config {
                 }
             },
             ledger_retention_ms: days("LEDGER_RETENTION_DAYS", LEDGER_RETENTION_MS)?,
+            key_budget: budget("KEY_BUDGET", &set)?,
+            project_budget: budget("PROJECT_BUDGET", &set)?,
+            memory_budget: budget("MEMORY_BUDGET", &set)?,
+            otlp: otlp(&set)?,
             prices: set("PRICES")
                 .map(|text| Prices::read(&text).map_err(|what| misconfigured("PRICES", &what)))
                 .transpose()?
@@ -165,6 +191,33 @@ impl Config {
     pub fn provider(&self, prefix: &str) -> Option<&Provider> {
         self.providers.iter().find(|provider| provider.answers_to(prefix))
     }
+}
+
+fn budget(name: &str, set: &impl Fn(&str) -> Option<String>) -> Result<Option<Budget>, Error> {
+    let Some(text) = set(name) else { return Ok(None) };
+    serde_json::from_str(&text)
+        .map_err(|_| "is not JSON".to_owned())
+        .and_then(|document| Budget::read(&document))
+        .map(Some)
+        .map_err(|what| misconfigured(name, &what))
+}
+
+fn otlp(set: &impl Fn(&str) -> Option<String>) -> Result<Option<Otlp>, Error> {
+    const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+    let Some(endpoint) = set(ENDPOINT) else { return Ok(None) };
+    let mut headers = Vec::new();
+    for pair in set(HEADERS).unwrap_or_default().split(',').filter(|pair| !pair.trim().is_empty()) {
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| misconfigured(HEADERS, "must be a list of name=value pairs"))?;
+        headers.push((name.trim().to_ascii_lowercase(), Secret::new(percent_decoded(value.trim()))));
+    }
+    Ok(Some(Otlp {
+        url: format!("{}/v1/traces", base_url(ENDPOINT, &endpoint)?),
+        headers,
+        service: set("OTEL_SERVICE_NAME").unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()),
+    }))
 }
 
 /// A shipped provider as the variables have it.
@@ -342,6 +395,28 @@ mod tests {
     }
 
     #[test]
+    fn a_collector_of_spans_is_named_as_everywhere() {
+        let read = |headers: &str| {
+            read(&[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.test:4318/"),
+                ("OTEL_EXPORTER_OTLP_HEADERS", headers),
+            ])
+        };
+        assert_eq!(
+            read("Authorization=Basic%20abc, x-team = a=b").unwrap().otlp,
+            Some(Otlp {
+                url: "https://collector.test:4318/v1/traces".into(),
+                headers: vec![
+                    ("authorization".into(), Secret::new("Basic abc")),
+                    ("x-team".into(), Secret::new("a=b"))
+                ],
+                service: "memory-gateway".into(),
+            })
+        );
+        assert!(read("nothing").unwrap_err().message().contains("OTEL_EXPORTER_OTLP_HEADERS"));
+    }
+
+    #[test]
     fn a_value_that_cannot_be_used_names_its_variable() {
         for (name, value) in [
             ("PROVIDERS", "{"),
@@ -360,6 +435,9 @@ mod tests {
             ("RESPONSES_TTL_DAYS", "0"),
             ("RESPONSES_TTL_DAYS", "36501"),
             ("LEDGER", "no"),
+            ("KEY_BUDGET", "5"),
+            ("MEMORY_BUDGET", "{"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
             ("LEDGER_RETENTION_DAYS", "0"),
             ("PRICES", r#"{"openai/gpt-5":{"input":"much","output":1}}"#),
             ("MASTER_KEYS", "k1:dG9vIHNob3J0"),

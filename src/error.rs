@@ -15,6 +15,8 @@ pub enum Kind {
     BadRequest,
     /// 401: no valid gateway key.
     Unauthenticated,
+    /// 402: a budget is spent.
+    BudgetExceeded,
     /// 403: a valid key that may not do this.
     Forbidden,
     /// 404: absent, or another's.
@@ -150,6 +152,7 @@ impl Error {
         match self.0.kind {
             Kind::BadRequest => 400,
             Kind::Unauthenticated => 401,
+            Kind::BudgetExceeded => 402,
             Kind::Forbidden => 403,
             Kind::NotFound => 404,
             Kind::MethodNotAllowed => 405,
@@ -173,6 +176,7 @@ impl Error {
                 "invalid_request_error"
             }
             Kind::Unauthenticated => "authentication_error",
+            Kind::BudgetExceeded => "budget_exceeded",
             Kind::Forbidden => "permission_error",
             Kind::Conflict => "conflict",
             Kind::RateLimited => "rate_limit_error",

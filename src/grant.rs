@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::allowance::Allowance;
 use crate::auth::unauthenticated;
+use crate::budget::Budget;
 use crate::error::Error;
 use crate::limits::LimitChanges;
 
@@ -94,8 +94,8 @@ pub struct Grant {
     pub parts: Option<Vec<Part>>,
     /// Where its limits differ from the deployment's.
     pub limits: LimitChanges,
-    /// What it may spend; `None`: all that its project may.
-    pub allowance: Option<Allowance>,
+    /// What it may use; `None`: what the deployment says of keys.
+    pub budget: Option<Budget>,
 }
 
 impl Grant {

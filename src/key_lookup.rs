@@ -5,8 +5,8 @@
 
 use std::rc::Rc;
 
-use crate::allowance::Allowance;
 use crate::bindings::{Binding, Bindings};
+use crate::budget::Budget;
 use crate::grant::Grant;
 use crate::keys::{KeyHash, Principal};
 use crate::ledger::write::Statement;
@@ -37,8 +37,7 @@ pub fn principal(row: &Row) -> Result<Principal, String> {
         disabled: row.integer(4) != 0,
         expires_at: row.optional(5).map(|at| at.unsigned()),
         limits: serde_json::from_str(&row.text(8)).map_err(|error| format!("limits: {error}"))?,
-        allowance: Allowance::stored(optional(9).as_deref())
-            .map_err(|what| format!("the key's budget {what}"))?,
+        budget: budget(optional(9)).map_err(|what| format!("the key's budget {what}"))?,
         ..Grant::default()
     };
     let project = row.text(1);
@@ -47,10 +46,15 @@ pub fn principal(row: &Row) -> Result<Principal, String> {
         label: row.text(2),
         prefix: row.text(3),
         settings: Rc::new(Settings::stored(&row.text(10))),
-        allowance: Allowance::stored(optional(11).as_deref())
-            .map_err(|what| format!("the project's budget {what}"))?,
+        budget: budget(optional(11)).map_err(|what| format!("the project's budget {what}"))?,
         grant: Rc::new(grant.with_lists(optional(6).as_deref(), optional(7).as_deref())),
         bindings: Rc::new(Bindings::new(project.as_str(), bindings)),
         project,
     })
+}
+
+fn budget(stored: Option<String>) -> Result<Option<Budget>, String> {
+    let Some(text) = stored else { return Ok(None) };
+    let document = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    Budget::read(&document).map(Some)
 }

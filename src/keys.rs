@@ -9,8 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use crate::allowance::Allowance;
 use crate::bindings::Bindings;
+use crate::budget::Budget;
 use crate::grant::Grant;
 use crate::project::Settings;
 use crate::responses::id::ChainId;
@@ -115,8 +115,8 @@ pub struct Principal {
     pub prefix: String,
     /// The project's settings.
     pub settings: Rc<Settings>,
-    /// What the project may spend; `None`: without end.
-    pub allowance: Option<Allowance>,
+    /// What the project may use; `None`: what the deployment says of projects.
+    pub budget: Option<Budget>,
     /// What the key may do.
     pub grant: Rc<Grant>,
     /// The credentials that it may use.
@@ -132,7 +132,7 @@ impl Principal {
             label: String::new(),
             prefix: String::new(),
             settings: Rc::default(),
-            allowance: None,
+            budget: None,
             grant: Rc::default(),
             bindings: Rc::default(),
         }

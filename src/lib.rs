@@ -4,12 +4,13 @@
 //! arguments. [`platform`](self) is the thin shell on Cloudflare Workers, and the only part that may use `worker`;
 //! a native build leaves it out, so the compiler keeps that border.
 
+pub mod access;
 pub mod admin;
-pub mod allowance;
 pub mod api;
 pub mod auth;
 pub mod bindings;
 pub mod body;
+pub mod budget;
 pub mod cache;
 pub mod carriage;
 pub mod config;
@@ -34,6 +35,7 @@ pub mod project;
 pub mod prompt;
 pub mod protocol;
 pub mod providers;
+pub mod redact;
 pub mod refusal;
 pub mod reply;
 pub mod request;
@@ -44,6 +46,7 @@ pub mod sse;
 pub mod thread;
 pub mod time;
 pub mod tokens;
+pub mod trace;
 pub mod translate;
 pub mod turn;
 pub mod usage_filter;

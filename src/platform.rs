@@ -2,10 +2,12 @@
 //!
 //! Invariant: no decision worth a test is made here; everything that can be wrong in an interesting way is in the core.
 
-mod access;
 mod admin_api;
 mod answer_turn;
 mod border;
+mod budget_object;
+mod budgets;
+mod caller;
 mod d1_index;
 mod d1_keys;
 mod d1_ledger;
@@ -19,6 +21,7 @@ mod key_object;
 mod ledger;
 mod log;
 mod memory_api;
+mod meter;
 mod models_api;
 mod pump;
 mod report;
@@ -26,6 +29,7 @@ mod response_client;
 mod response_object;
 mod response_state;
 mod responses_api;
+mod spans;
 mod sql_database;
 mod thread_client;
 mod thread_object;

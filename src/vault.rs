@@ -203,7 +203,7 @@ mod tests {
             "v1:k1:AAAA",
             "v2:k1:AAAA",
             &sealed.replacen("v1:k1:", "v1:k1:B", 1),
-            &sealed[..20],
+            sealed.get(..20).unwrap(),
         ] {
             assert_eq!(keys.open(broken, HERE).unwrap_err().code(), Some("binding_shut"), "{broken}");
         }

@@ -226,7 +226,7 @@ fn rules_reach_whoever_looks_the_key_up_and_null_takes_them_back() {
     assert_eq!(grant.expires_at, Some(1_801_440_000_000));
     assert_eq!(serde_json::to_value(&grant.parts).unwrap(), json!(["chat", "memory"]));
     assert_eq!(grant.limits.llm_proxy, Some(7));
-    assert_eq!(grant.allowance.unwrap().document(), json!({"period": "day", "tokens": 1_000}));
+    assert_eq!(grant.budget.unwrap().document(), json!({"period": "day", "tokens": 1_000}));
 
     let nothing = json!({
         "disabled": false, "expires_at": null, "models": null, "endpoints": null, "limits": null, "budget": null,

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::fields::{Fields, flag, text};
 use super::{Answer, Request, Store, bounds, new_id, projects};
-use crate::allowance::Allowance;
+use crate::budget::Budget;
 use crate::error::Error;
 use crate::grant::{Part, Pattern};
 use crate::keys::PlainKey;
@@ -177,7 +177,7 @@ fn changes(fields: &Fields) -> Result<Vec<(&'static str, Value)>, Error> {
     if let Some(limits) = fields.change("limits", LimitChanges::read)? {
         changes.push(("limits", json_text(limits.unwrap_or_default()).into()));
     }
-    if let Some(budget) = fields.change("budget", Allowance::read)? {
+    if let Some(budget) = fields.change("budget", Budget::read)? {
         changes.push(("budget", budget.map(|budget| budget.document().to_string()).into()));
     }
     Ok(changes)

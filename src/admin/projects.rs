@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::fields::{Fields, text};
 use super::{Answer, Request, Store, bounds, new_id};
-use crate::allowance::Allowance;
+use crate::budget::Budget;
 use crate::error::Error;
 use crate::ledger::write::Statement;
 use crate::memory::database::{Row, Value};
@@ -37,7 +37,7 @@ pub async fn create(store: &impl Store, request: Request<'_>) -> Result<Answer, 
         None | Some(Json::Null) => Settings::default(),
         Some(document) => Settings::read(document)?,
     };
-    let budget = fields.change("budget", Allowance::read)?.flatten();
+    let budget = fields.change("budget", Budget::read)?.flatten();
     let insert = format!(
         "INSERT INTO projects (id, name, settings, budget, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT DO NOTHING RETURNING {COLUMNS}"
@@ -74,7 +74,7 @@ pub async fn change(store: &impl Store, request: Request<'_>, project: &str) -> 
         Some(patch) => Settings::stored(&stored).patched(patch)?.document().to_string(),
     };
     let name = fields.value("name", text(200))?.unwrap_or_else(|| known.text(1));
-    let budget = match fields.change("budget", Allowance::read)? {
+    let budget = match fields.change("budget", Budget::read)? {
         None => known.optional(3).cloned().unwrap_or(Value::Null),
         Some(budget) => budget.map(|budget| budget.document().to_string()).into(),
     };

@@ -6,6 +6,7 @@
 use crate::body::Body;
 use crate::dialect::Dialect;
 use crate::operation::Operation;
+use crate::turn::Usage;
 
 /// What a picture or a page costs at the providers' middle resolution, in tokens.
 const MEDIA_TOKENS: u64 = 800;
@@ -40,6 +41,14 @@ pub fn input_of(body: &[u8]) -> u64 {
     }
     end_run(&mut run, &mut ascii);
     ascii.div_ceil(4) + other.div_ceil(2) + media * MEDIA_TOKENS
+}
+
+/// What a request may use at most, as far as its body says.
+pub fn usage_of(operation: Operation, body: &Body<'_>, bytes: &[u8]) -> Usage {
+    if operation == Operation::CountTokens {
+        return Usage::default();
+    }
+    Usage { input: input_of(bytes), output: output_limit(operation, body), ..Usage::default() }
 }
 
 /// The most tokens that the answer to a request may have.

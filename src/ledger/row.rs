@@ -5,7 +5,8 @@
 use serde_json::{Value, json};
 
 use super::MemoryCost;
-use super::prices::Prices;
+use super::prices::{Prices, dollars};
+use crate::outbox::Entry;
 use crate::turn::Usage;
 
 /// How a request ended.
@@ -172,6 +173,34 @@ impl Row {
         }
     }
 
+    /// The fields of the line that the log gets of a settled request: ids and figures, no thread and no resource, which
+    /// may name people.
+    pub fn log_line(&self) -> Value {
+        json!({
+            "request_id": self.request_id,
+            "trace_id": self.trace_id,
+            "project": self.project,
+            "key": self.key_id,
+            "endpoint": self.endpoint,
+            "provider": self.provider,
+            "model": self.model,
+            "source": self.source,
+            "stream": self.streams,
+            "status": self.status,
+            "outcome": self.outcome.as_str(),
+            "error": self.error,
+            "prompt_tokens": self.usage.input,
+            "completion_tokens": self.usage.output,
+            "cached_tokens": self.usage.cached,
+            "memory_tokens": self.memory_tokens,
+            "estimated": self.estimated,
+            "cost_usd": self.cost.map(dollars),
+            "latency_ms": self.latency_ms,
+            "ttft_ms": self.ttft_ms,
+            "attempts": self.attempts,
+        })
+    }
+
     /// The values of [`COLUMNS`].
     pub fn cells(&self) -> [Value; COLUMNS.len()] {
         let message_ids = (!self.message_ids.is_empty()).then(|| json!(self.message_ids).to_string());
@@ -208,5 +237,19 @@ impl Row {
             json!(self.memory_tokens),
             json!(self.trace_id),
         ]
+    }
+}
+
+impl Entry for Row {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn replaces(&self, waiting: &Self) -> bool {
+        waiting.outcome == Outcome::Pending || self.outcome != Outcome::Pending
+    }
+
+    fn is_expendable(&self) -> bool {
+        self.outcome == Outcome::Pending
     }
 }

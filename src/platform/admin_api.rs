@@ -65,7 +65,7 @@ impl D1<'_> {
                 d1_ledger::activity(self.env, project, &question).await
             }
             Usage::Logs => d1_ledger::logs(self.env, project, &Logs::read(query)?).await,
-            Usage::Log(id) => match d1_ledger::one(self.env, project, id).await {
+            Usage::Log(id) => match d1_ledger::log(self.env, project, id).await {
                 Ok(Some(log)) => Ok(json!({ "log": log })),
                 Ok(None) => {
                     return Err(Error::not_found("No request of this id is in the project's log."));

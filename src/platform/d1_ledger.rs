@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use wasm_bindgen::JsValue;
 use worker::{D1Database, D1PreparedStatement, Env};
 
-use crate::ledger::query::{Activity, Logs, log, one_log};
+use crate::ledger::query::{self, Activity, Logs, one_log};
 use crate::ledger::write::Statement;
 use crate::memory::database::{Row, Value};
 
@@ -25,9 +25,9 @@ pub async fn logs(env: &Env, project: &str, question: &Logs) -> worker::Result<J
 }
 
 /// One request by the id that its answer carried; `None` where the project has none of that id.
-pub async fn one(env: &Env, project: &str, request_id: &str) -> worker::Result<Option<Json>> {
+pub async fn log(env: &Env, project: &str, request_id: &str) -> worker::Result<Option<Json>> {
     let rows = read(&env.d1("DB")?, &one_log(project, request_id)).await?;
-    Ok(rows.first().map(log))
+    Ok(rows.first().map(query::log))
 }
 
 /// Runs statements that write, all or none.

@@ -4,16 +4,21 @@
 //! there, because a request that ends early takes only its own work with it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 use serde_json::json;
 use worker::Env;
 
 use super::border::{now, within};
-use super::{d1_ledger, gateway_worker, log};
+use super::budgets::{self, Promise};
+use super::{d1_ledger, gateway_worker, log, spans};
+use crate::budget::{Owner, Use};
+use crate::error::Error;
 use crate::ledger::MemoryCost;
-use crate::ledger::row::{Outcome, Row};
+use crate::ledger::row::Row;
 use crate::ledger::write;
-use crate::outbox::{Batch, Entry, Outbox};
+use crate::outbox::{Batch, Outbox};
+use crate::turn::Usage;
 
 /// Some two megabytes of an isolate's 128.
 const CAPACITY: usize = 2_000;
@@ -31,30 +36,55 @@ const UPKEEP_EVERY_MS: u64 = 60_000;
 
 thread_local! {
     static OUTBOX: RefCell<Outbox<Row>> = const { RefCell::new(Outbox::new(CAPACITY, BATCH, LEASE_MS)) };
+    /// What the memory's budget promised to calls that are being made, by their ids.
+    static MEMORY_PROMISES: RefCell<HashMap<String, Promise>> = RefCell::new(HashMap::new());
     static UPKEEP_AT: Cell<u64> = const { Cell::new(0) };
 }
 
-impl Entry for Row {
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn replaces(&self, waiting: &Self) -> bool {
-        waiting.outcome == Outcome::Pending || self.outcome != Outcome::Pending
-    }
-
-    fn is_expendable(&self) -> bool {
-        self.outcome == Outcome::Pending
-    }
+/// Asks the budget of a project's memory for a call of a model, which [`record_memory`] is told of afterwards by the same
+/// `id`. Errors: 402; then the call must not be made.
+#[allow(dead_code)]
+pub async fn admit_memory(
+    env: &Env,
+    id: &str,
+    project: &str,
+    provider: &str,
+    model: &str,
+    estimate: &Usage,
+) -> Result<(), Error> {
+    let config = gateway_worker::config(env)?;
+    let Some(budget) = config.memory_budget else { return Ok(()) };
+    let wanted = Use {
+        model,
+        tokens: estimate.input.saturating_add(estimate.output),
+        cost: config.prices.cost(provider, model, estimate),
+    };
+    let promise = budgets::admit(env, Owner::Memory(project), budget, wanted).await?;
+    MEMORY_PROMISES.with_borrow_mut(|promises| promises.insert(id.to_owned(), promise));
+    Ok(())
 }
 
 /// Records a call of a model that memory made for itself. Waits until it is written, or for [`PATIENCE_MS`]: it stays
 /// in the isolate's memory then, and the next request or alarm writes it.
+#[allow(dead_code)]
 pub async fn record_memory(env: &Env, cost: MemoryCost) {
     let Ok(config) = gateway_worker::config(env) else { return };
-    if config.ledger {
-        record(env, Row::of_memory(cost, &config.prices)).await;
-    }
+    let row = Row::of_memory(cost, &config.prices);
+    let exported = spans::record(&config, &row, None);
+    let recorded = async {
+        if config.ledger {
+            record(env, row.clone()).await;
+            keep_up(env).await;
+        }
+    };
+    let promise = MEMORY_PROMISES.with_borrow_mut(|promises| promises.remove(&row.id));
+    let tokens = row.usage.input.saturating_add(row.usage.output);
+    let kept = async {
+        if let Some(promise) = promise {
+            budgets::settle(env, promise, tokens, row.cost).await;
+        }
+    };
+    futures::future::join3(exported, recorded, kept).await;
 }
 
 /// Records a row, and waits until it is written.

@@ -28,6 +28,8 @@ pub struct Pump<'a> {
     pub gone: &'a mut ClientGone,
     /// The longest silence, in milliseconds.
     pub idle_ms: u64,
+    /// Hears when a chunk has come, in Unix milliseconds.
+    pub on_chunk: &'a dyn Fn(u64),
     /// What a client is told whose answer is cut short.
     pub cut_short: &'a Error,
 }
@@ -36,7 +38,7 @@ impl Pump<'_> {
     /// Runs until the end. `on_end` gets the outcome once, as soon as it is known and before the bytes that complete the
     /// answer reach the client; so a client that has seen the end finds it remembered.
     pub async fn run(self, mut carriage: Carriage, on_end: impl AsyncFnOnce(Outcome)) -> Stopped {
-        let Pump { from, to, controller, gone, idle_ms, cut_short } = self;
+        let Pump { from, to, controller, gone, idle_ms, on_chunk, cut_short } = self;
         let entry = watch(to, controller);
         let mut on_end = Some(on_end);
 
@@ -75,6 +77,7 @@ impl Pump<'_> {
                 Either::Right((Either::Left(_), _)) => break Stopped::ClientGone,
             };
             heard.set(now());
+            on_chunk(heard.get());
             let mut carried = carriage.push(&chunk.to_vec());
             if carriage.is_over()
                 && let Some(on_end) = on_end.take()

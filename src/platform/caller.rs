@@ -30,7 +30,7 @@ pub async fn check(
     part: Part,
     scope: Scope,
 ) -> Result<(), Error> {
-    let started = now();
+    let started = incoming.started;
     let headers = incoming.headers();
     let credentials = credentials(CredentialHeaders {
         gateway: headers.get("x-memory-gateway-authorization"),
@@ -42,11 +42,11 @@ pub async fn check(
     #[cfg(not(feature = "fault-injection"))]
     let fault = None;
     let principal = d1_keys::principal(&incoming.env, &credentials.gateway).await?;
-    principal.grant.check_valid(started)?;
-    let limits = incoming.config.limits.changed(&principal.grant.limits);
-    let admitted = admit(&incoming.env, context, &principal, scope, limits, fault).await;
     let grant = principal.grant.clone();
-    incoming.caller = Some(Caller { credentials, principal });
+    incoming.caller = Some(Caller { credentials, principal: principal.clone() });
+    grant.check_valid(started)?;
+    let limits = incoming.config.limits.changed(&grant.limits);
+    let admitted = admit(&incoming.env, context, &principal, scope, limits, fault).await;
     incoming.auth_ms = now() - started;
     match admitted {
         Ok(standing) => standing.add_to(&mut incoming.answer_lines),
