@@ -3,8 +3,11 @@
 //! Invariant: the one list of routes. A path with doubled or trailing slashes means the same as without, and what lies
 //! in a path segment is percent-decoded here and nowhere else.
 
+use crate::admin::{self, Resource};
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
+use crate::grant::Part;
+use crate::limits::Scope;
 use crate::operation::Operation;
 
 /// What a request asks for.
@@ -41,6 +44,37 @@ pub enum Endpoint {
         /// The thread's id, decoded.
         thread: String,
     },
+    /// What is below `/v1/gateway`.
+    Management(Resource),
+}
+
+impl Endpoint {
+    /// The part of the API that rules of keys name; `None` for what wants no gateway key.
+    pub fn part(&self) -> Option<Part> {
+        Some(match self {
+            Endpoint::Health | Endpoint::Management(_) => return None,
+            Endpoint::Inference(Operation::Embeddings) => Part::Embeddings,
+            Endpoint::Inference(operation) => match operation.dialect() {
+                Dialect::Responses => Part::Responses,
+                Dialect::Messages => Part::Messages,
+                Dialect::Chat | Dialect::Google => Part::Chat,
+            },
+            Endpoint::Response { .. }
+            | Endpoint::DeleteResponse { .. }
+            | Endpoint::ResponseInputItems { .. } => Part::Responses,
+            Endpoint::Models | Endpoint::Model { .. } => Part::Models,
+            Endpoint::ThreadMessages { .. } => Part::Memory,
+        })
+    }
+
+    /// What a request with this method is counted as; `None` for what wants no gateway key.
+    pub fn scope(&self, method: &str) -> Option<Scope> {
+        match self.part()? {
+            Part::Memory if matches!(method, "GET" | "HEAD") => Some(Scope::MemoryRead),
+            Part::Memory => Some(Scope::MemoryWrite),
+            _ => Some(Scope::LlmProxy),
+        }
+    }
 }
 
 /// Finds the endpoint. Errors: 404 for an unknown path, 405 with the methods that a known one has.
@@ -65,13 +99,11 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
         ["v1", "memory", "threads", thread, "messages"] => {
             (Endpoint::ThreadMessages { thread: percent_decoded(thread) }, READ)
         }
-        _ => {
-            return Err(Error::not_found(format!(
-                "No such path: {}. The base URL of the gateway ends in /v1, for example \
-                 https://gateway.example.com/v1.",
-                path.chars().take(200).collect::<String>()
-            )));
-        }
+        ["v1", "gateway", rest @ ..] => match admin::resource(rest) {
+            Some((resource, methods)) => (Endpoint::Management(resource), methods),
+            None => return Err(no_such_path(path)),
+        },
+        _ => return Err(no_such_path(path)),
     };
     if methods.contains(&method) {
         return Ok(endpoint);
@@ -79,6 +111,13 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
     let allow = methods.join(", ");
     Err(Error::new(Kind::MethodNotAllowed, format!("This path takes {allow}, not {method}."))
         .with("allow", allow))
+}
+
+fn no_such_path(path: &str) -> Error {
+    Error::not_found(format!(
+        "No such path: {}. The base URL of the gateway ends in /v1, for example https://gateway.example.com/v1.",
+        path.chars().take(200).collect::<String>()
+    ))
 }
 
 /// The dialect whose clients call a path, whatever the method and the outcome: their errors have its form.

@@ -5,14 +5,17 @@
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+use crate::admin::token::AdminToken;
 use crate::api::percent_decoded;
 use crate::budget::Budget;
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::keys::Secret;
 use crate::ledger::prices::Prices;
+use crate::limits::{LimitChanges, Limits};
 use crate::providers::rows::{ROWS, Row};
 use crate::providers::{Endpoint, KeyHeader, Provider};
+use crate::vault::MasterKeys;
 
 /// After this long, in milliseconds, a turn whose end was never reported is closed as lost: the longest that the platform
 /// lets a Worker's work go on behind an answer is far below.
@@ -62,6 +65,12 @@ pub struct Config {
     pub otlp: Option<Otlp>,
     /// `CORS_ORIGINS`: the browser origins let in; `*` for all; empty switches CORS off.
     pub cors_origins: Vec<String>,
+    /// `MASTER_KEYS`: what stored credentials are sealed under.
+    pub master_keys: MasterKeys,
+    /// `ADMIN_TOKEN`: opens the management API; without it that is off.
+    pub admin_token: Option<AdminToken>,
+    /// `LIMITS`: how many requests a key may make where its own limits do not say.
+    pub limits: Limits,
 }
 
 /// A collector of spans, as OpenTelemetry's own variables name it:
@@ -159,6 +168,21 @@ impl Config {
             cors_origins: set("CORS_ORIGINS")
                 .map(|list| list.split(',').map(|origin| origin.trim().to_owned()).collect())
                 .unwrap_or_default(),
+            master_keys: MasterKeys::read(&set("MASTER_KEYS").unwrap_or_default())
+                .map_err(|what| misconfigured("MASTER_KEYS", &what))?,
+            admin_token: set("ADMIN_TOKEN")
+                .map(|text| AdminToken::read(&text).map_err(|what| misconfigured("ADMIN_TOKEN", &what)))
+                .transpose()?,
+            limits: match set("LIMITS") {
+                None => Limits::default(),
+                Some(text) => serde_json::from_str(&text)
+                    .map_err(|error| error.to_string())
+                    .and_then(|document| LimitChanges::read(&document))
+                    .map(|changes| Limits::default().changed(&changes))
+                    .map_err(|what| {
+                        misconfigured("LIMITS", &format!("is no JSON object of limits: {what}"))
+                    })?,
+            },
             providers,
         })
     }
@@ -227,6 +251,7 @@ fn shipped(row: &Row, set: &impl Fn(&str) -> Option<String>) -> Result<Provider,
             })
             .collect(),
         // A model server at its usual address may well not be there: asking it for its list would cost time.
+        lists: row.lists,
         listed: row.lists && (key.is_some() || own_base.is_some()),
         missing,
         api_version,
@@ -273,6 +298,7 @@ fn declared(
         keyless: secret.is_none(),
         key_var: secret.unwrap_or_default(),
         embeddings: row.map_or(dialects.contains(&Dialect::Chat), |row| row.embeddings),
+        lists: true,
         listed: true,
         quirks: row.map_or(&[], |row| row.quirks),
         aliases: entry.aliases,
@@ -414,6 +440,10 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
             ("LEDGER_RETENTION_DAYS", "0"),
             ("PRICES", r#"{"openai/gpt-5":{"input":"much","output":1}}"#),
+            ("MASTER_KEYS", "k1:dG9vIHNob3J0"),
+            ("ADMIN_TOKEN", "too-short"),
+            ("LIMITS", r#"{"llm_proxy":0}"#),
+            ("LIMITS", r#"{"all":1}"#),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert_eq!((error.status(), error.message().contains(name)), (500, true), "{name}={value}");

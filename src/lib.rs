@@ -5,8 +5,10 @@
 //! a native build leaves it out, so the compiler keeps that border.
 
 pub mod access;
+pub mod admin;
 pub mod api;
 pub mod auth;
+pub mod bindings;
 pub mod body;
 pub mod budget;
 pub mod cache;
@@ -16,15 +18,20 @@ pub mod dialect;
 pub mod error;
 pub mod frame;
 pub mod gather;
+pub mod grant;
 pub mod headers;
+pub mod key_cache;
+pub mod key_lookup;
 pub mod keys;
 pub mod ledger;
+pub mod limits;
 pub mod memory;
 pub mod models;
 pub mod observe;
 pub mod operation;
 pub mod outbox;
 pub mod plan;
+pub mod project;
 pub mod prompt;
 pub mod protocol;
 pub mod providers;
@@ -43,6 +50,7 @@ pub mod trace;
 pub mod translate;
 pub mod turn;
 pub mod usage_filter;
+pub mod vault;
 pub mod way;
 
 #[cfg(target_family = "wasm")]

@@ -2,10 +2,12 @@
 //!
 //! Invariant: no decision worth a test is made here; everything that can be wrong in an interesting way is in the core.
 
+mod admin_api;
 mod answer_turn;
 mod border;
 mod budget_object;
 mod budgets;
+mod caller;
 mod d1_index;
 mod d1_keys;
 mod d1_ledger;
@@ -14,6 +16,8 @@ mod delivery;
 mod fault;
 mod gateway_worker;
 mod inference;
+mod key_limits;
+mod key_object;
 mod ledger;
 mod log;
 mod memory_api;

@@ -103,12 +103,8 @@ impl Account {
     /// Where the request goes, and with whose credential.
     pub fn routed(&mut self, provider: &str, model: &str, source: CredentialSource) {
         provider.clone_into(&mut self.row.provider);
-        self.row.model = redact::text(model).into_owned();
-        self.row.source = match source {
-            CredentialSource::Caller => "caller",
-            CredentialSource::Deployment => "deployment",
-            CredentialSource::None => "none",
-        };
+        model.clone_into(&mut self.row.model);
+        self.row.source = source.as_str();
     }
 
     /// Which conversation it belongs to.

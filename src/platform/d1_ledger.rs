@@ -11,14 +11,12 @@ use crate::ledger::write::Statement;
 use crate::memory::database::{Row, Value};
 
 /// What a project used over time: `{activity: […]}`. `question` may be about clients' requests or memory's own calls.
-#[allow(dead_code)]
 pub async fn activity(env: &Env, project: &str, question: &Activity) -> worker::Result<Json> {
     let rows = read(&env.d1("DB")?, &question.statement(project)).await?;
     Ok(question.answer(&rows))
 }
 
 /// A page of a project's requests: `{logs: […], total}`.
-#[allow(dead_code)]
 pub async fn logs(env: &Env, project: &str, question: &Logs) -> worker::Result<Json> {
     let database = env.d1("DB")?;
     let [page, count] = question.statements(project);
@@ -27,7 +25,6 @@ pub async fn logs(env: &Env, project: &str, question: &Logs) -> worker::Result<J
 }
 
 /// One request by the id that its answer carried; `None` where the project has none of that id.
-#[allow(dead_code)]
 pub async fn log(env: &Env, project: &str, request_id: &str) -> worker::Result<Option<Json>> {
     let rows = read(&env.d1("DB")?, &one_log(project, request_id)).await?;
     Ok(rows.first().map(query::log))
@@ -46,8 +43,8 @@ pub async fn run(env: &Env, statements: Vec<Statement>) -> worker::Result<()> {
     Ok(())
 }
 
-#[allow(dead_code)]
-async fn read(database: &D1Database, statement: &Statement) -> worker::Result<Vec<Row>> {
+/// Runs a statement and gives its rows.
+pub async fn read(database: &D1Database, statement: &Statement) -> worker::Result<Vec<Row>> {
     let rows: Vec<Vec<Value>> = prepared(database, statement)?.raw().await?;
     Ok(rows.into_iter().map(Row).collect())
 }

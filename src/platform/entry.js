@@ -5,6 +5,7 @@
 import { DurableObject } from "cloudflare:workers";
 import Gateway, {
   BudgetObject as RustBudgetObject,
+  KeyObject as RustKeyObject,
   ResponseObject as RustResponseObject,
   ThreadObject as RustThreadObject,
 } from "memory-gateway-wasm";
@@ -97,3 +98,4 @@ const guardedObject = (Rust) =>
 export class BudgetObject extends guardedObject(RustBudgetObject) {}
 export class ThreadObject extends guardedObject(RustThreadObject) {}
 export class ResponseObject extends guardedObject(RustResponseObject) {}
+export class KeyObject extends guardedObject(RustKeyObject) {}

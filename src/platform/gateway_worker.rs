@@ -10,7 +10,8 @@ use wasm_bindgen::JsValue;
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
 use super::border::{now, random_id, request_lines, respond};
-use super::{inference, ledger, log, memory_api, models_api, responses_api};
+use super::caller::{self, Caller};
+use super::{admin_api, inference, ledger, log, memory_api, models_api, responses_api};
 use crate::access::access_line;
 use crate::api::{Endpoint, dialect_of, endpoint};
 use crate::config::Config;
@@ -39,6 +40,12 @@ pub struct Incoming {
     pub request_id: String,
     /// The lines that begin every answer to this request.
     pub answer_lines: Lines,
+    /// Who asks, once that is checked.
+    pub caller: Option<Caller>,
+    /// When the request came, in Unix milliseconds.
+    pub started: u64,
+    /// How long the check took, in milliseconds.
+    pub auth_ms: u64,
 }
 
 impl Incoming {
@@ -50,6 +57,11 @@ impl Incoming {
     /// The query of the address, without its question mark.
     pub fn query(&self) -> &str {
         path_and_query(&self.url).1
+    }
+
+    /// Who asks. Errors: 500 where that was not checked.
+    pub fn caller(&self) -> Result<&Caller, Error> {
+        self.caller.as_ref().ok_or_else(Error::internal)
     }
 
     /// The headers that the gateway reads or forwards.
@@ -81,10 +93,19 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
         Err(error) => Err(error),
         Ok(config) => {
             answer_lines.add_cors(&config, headers);
-            let (request_id, answer_lines) = (request_id.clone(), answer_lines.clone());
-            let (url, lines) = (url.clone(), lines.clone());
-            let incoming = Incoming { request, env, config, url, lines, request_id, answer_lines };
-            serve(incoming, &context, &metered).await
+            let incoming = Incoming {
+                request,
+                env,
+                config,
+                url: url.clone(),
+                lines: lines.clone(),
+                request_id: request_id.clone(),
+                answer_lines: answer_lines.clone(),
+                caller: None,
+                started,
+                auth_ms: 0,
+            };
+            serve(incoming, &context, &mut answer_lines, &metered).await
         }
     };
     if !metered.get() {
@@ -112,9 +133,12 @@ async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
     ledger::keep_up(&env).await;
 }
 
+/// Serves a request. `answer_lines` are those that an error's answer begins with; `metered` is set once the request has a
+/// meter, which then tells the log of it.
 async fn serve(
-    incoming: Incoming,
+    mut incoming: Incoming,
     context: &Context,
+    answer_lines: &mut Lines,
     metered: &Cell<bool>,
 ) -> Result<web_sys::Response, Error> {
     let method = incoming.request.method();
@@ -123,7 +147,18 @@ async fn serve(
     {
         return respond(204, lines.as_str(), &JsValue::NULL).map_err(|_| Error::internal());
     }
-    match endpoint(&method, incoming.path())? {
+    let endpoint = endpoint(&method, incoming.path())?;
+    if let (Some(part), Some(scope)) = (endpoint.part(), endpoint.scope(&method)) {
+        let checked = caller::check(&mut incoming, context, part, scope).await;
+        answer_lines.clone_from(&incoming.answer_lines);
+        if let Err(error) = checked {
+            if let Endpoint::Inference(operation) = endpoint {
+                inference::refuse(&incoming, context, operation, metered, &error);
+            }
+            return Err(error);
+        }
+    }
+    match endpoint {
         Endpoint::Health => {
             json_answer(&incoming, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
         }
@@ -138,6 +173,7 @@ async fn serve(
         Endpoint::DeleteResponse { id } => responses_api::delete(&incoming, &id).await,
         Endpoint::ResponseInputItems { id } => responses_api::input_items(&incoming, id).await,
         Endpoint::ThreadMessages { thread } => memory_api::thread_messages(&incoming, thread).await,
+        Endpoint::Management(resource) => admin_api::answer(&incoming, &resource).await,
     }
 }
 

@@ -13,12 +13,13 @@ use worker::Context;
 
 use super::answer_turn::Reply;
 use super::border::{now, respond, settled};
+use super::caller::Caller;
 use super::delivery::Delivery;
 use super::gateway_worker::Incoming;
 use super::meter::Meter;
 use super::thread_client::ThreadClient;
-use super::{answer_turn, d1_keys, upstream};
-use crate::auth::{CredentialHeaders, Credentials, credentials};
+use super::{answer_turn, upstream};
+use crate::auth::Credentials;
 use crate::body::{Body, Edit};
 use crate::carriage::{Outcome, Stopped};
 use crate::dialect::Dialect;
@@ -29,7 +30,7 @@ use crate::memory::address::{self, Address};
 use crate::operation::{Operation, estimated_tokens};
 use crate::plan::{Plan, ask_for_usage};
 use crate::responses;
-use crate::route::{Route, route};
+use crate::route::{Route, check_models, route};
 use crate::turn::Origin;
 use crate::way::Way;
 
@@ -53,16 +54,18 @@ pub struct Inference {
     pub meter: Meter,
 }
 
-/// The credentials of a request, checked. Errors: 401, and 503 when nobody can say.
-pub async fn authenticate(incoming: &Incoming) -> Result<(Credentials, Principal), Error> {
-    let headers = incoming.headers();
-    let credentials = credentials(CredentialHeaders {
-        gateway: headers.get("x-memory-gateway-authorization"),
-        authorization: headers.get("authorization"),
-        api_key: headers.get("x-api-key"),
-    })?;
-    let principal = d1_keys::principal(&incoming.env, &credentials.gateway).await?;
-    Ok((credentials, principal))
+/// Accounts for a request of a known key that was refused before it could be read.
+pub fn refuse(
+    incoming: &Incoming,
+    context: &Context,
+    operation: Operation,
+    metered: &Cell<bool>,
+    error: &Error,
+) {
+    let Some(Caller { principal, .. }) = &incoming.caller else { return };
+    let meter = Meter::open(incoming, principal, operation, incoming.started, metered);
+    let error = error.clone();
+    context.wait_until(async move { meter.refuse(&error).await });
 }
 
 /// Serves a request to a model. `metered` is set once the request has a meter, which then tells the log of it.
@@ -72,10 +75,9 @@ pub async fn serve(
     operation: Operation,
     metered: &Cell<bool>,
 ) -> Result<web_sys::Response, Error> {
-    let started = now();
-    let (credentials, principal) = authenticate(&incoming).await?;
-    let auth_ms = now() - started;
-    let meter = Meter::open(&incoming, &principal, operation, started, metered);
+    let Caller { credentials, principal } = incoming.caller()?.clone();
+    let auth_ms = incoming.auth_ms;
+    let meter = Meter::open(&incoming, &principal, operation, incoming.started, metered);
     let client = incoming.request.signal();
     let inference =
         Inference { operation, principal, credentials, auth_ms, bytes: Vec::new(), client, meter, incoming };
@@ -86,7 +88,7 @@ pub async fn serve(
 }
 
 /// Reads the whole body. Errors: 413 over the limit.
-async fn read_body(
+pub async fn read_body(
     request: &web_sys::Request,
     headers: Headers<'_>,
     limit: usize,
@@ -126,14 +128,16 @@ impl Inference {
         client
     }
 
-    /// Where the request goes. Errors: 400.
+    /// Where the request goes. Errors: 400, and 403 for a model that the key may not ask.
     pub fn route(&self, body: &Body<'_>) -> Result<Route<'_>, Error> {
         self.operation.check(body)?;
         let model = body.string("model")?.ok_or_else(|| {
             Error::invalid("model", "The field `model` is missing. Write it as `provider/model`.")
         })?;
         body.flag("stream")?;
-        route(&self.incoming.config, self.operation, &model, self.credentials.provider.as_ref())
+        let (config, own) = (&self.incoming.config, self.credentials.provider.as_ref());
+        check_models(&self.principal.grant, config, &model, body, own.is_some())?;
+        route(config, self.operation, &model, own, &self.principal.bindings)
     }
 
     /// Serves the request; the client's answer goes through `reply`.

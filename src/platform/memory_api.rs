@@ -5,7 +5,6 @@
 use serde_json::json;
 
 use super::gateway_worker::{Incoming, json_answer};
-use super::inference::authenticate;
 use super::log;
 use super::thread_client::ThreadClient;
 use crate::api::Page;
@@ -16,11 +15,11 @@ use crate::protocol::{Messages, ReadMessages, ThreadKey};
 
 /// `GET /v1/memory/threads/{id}/messages`.
 pub async fn thread_messages(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
-    let (_, principal) = authenticate(incoming).await?;
+    let principal = &incoming.caller()?.principal;
     check_id("threadId", &thread)?;
     let page = Page::read(incoming.query())?;
-    let object = ThreadClient::new(incoming.env.clone(), &principal, &thread);
-    let key = ThreadKey { project: principal.project, thread, resource: None };
+    let object = ThreadClient::new(incoming.env.clone(), principal, &thread);
+    let key = ThreadKey { project: principal.project.clone(), thread, resource: None };
     let asked = ReadMessages { key, limit: page.limit, offset: page.offset, descending: page.descending };
     match object.messages(&asked).await {
         Ok(Messages::Page { messages, total }) => {

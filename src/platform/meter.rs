@@ -85,8 +85,8 @@ impl Meter {
     pub async fn admit(&self, route: &Route<'_>, operation: Operation, bytes: &[u8]) -> Result<(), Error> {
         let Inner { env, config, principal, promises, .. } = &*self.0;
         let budgets = [
-            (Owner::Key(&principal.key_id), config.key_budget),
-            (Owner::Project(&principal.project), config.project_budget),
+            (Owner::Key(&principal.key_id), principal.grant.budget.or(config.key_budget)),
+            (Owner::Project(&principal.project), principal.budget.or(config.project_budget)),
         ];
         if budgets.iter().all(|(_, budget)| budget.is_none()) {
             return Ok(());
