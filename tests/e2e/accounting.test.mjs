@@ -25,6 +25,7 @@ before(async () => {
       OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
       OTEL_EXPORTER_OTLP_HEADERS: "authorization=Basic%20collectorsecret",
       PENDING_TURN_TTL_MS: "1000",
+      LIMITS: JSON.stringify({ global: 100_000, llm_proxy: 100_000, llm_proxy_burst: 100_000 }),
     },
   });
 });
