@@ -24,7 +24,8 @@ pub fn access_line(
         "method": method,
         "endpoint": family(path),
         "status": status,
-        "error": error.map(Error::message),
+        // What a client did wrong is told with its own words, which may name people.
+        "error": error.map(|error| if error.status() < 500 { error.type_name() } else { error.message() }),
         "code": error.and_then(Error::code),
         "latency_ms": ms,
     })
@@ -70,7 +71,7 @@ mod tests {
                 Some(&error)
             ),
             json!({"request_id": "req_1", "trace_id": null, "method": "GET", "endpoint": "/v1/memory/threads", "status": 404,
-                   "error": error.message(), "code": "gone", "latency_ms": 7})
+                   "error": "not_found", "code": "gone", "latency_ms": 7})
         );
         let traced =
             Headers::from_lines("traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");

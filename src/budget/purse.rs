@@ -123,6 +123,11 @@ impl Purse {
         })
     }
 
+    /// True when the books do not know of everything that was spent and promised.
+    pub fn has_untold(&self) -> bool {
+        self.untold_since.is_some()
+    }
+
     /// True when what was spent and promised should be told, though no request waits: before the books take back what they
     /// do not know to be promised.
     pub fn should_tell(&self, now: u64) -> bool {

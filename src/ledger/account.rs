@@ -103,7 +103,7 @@ impl Account {
     /// Where the request goes, and with whose credential.
     pub fn routed(&mut self, provider: &str, model: &str, source: CredentialSource) {
         provider.clone_into(&mut self.row.provider);
-        model.clone_into(&mut self.row.model);
+        self.row.model = redact::text(model).into_owned();
         self.row.source = source.as_str();
     }
 
@@ -428,6 +428,8 @@ mod tests {
             trace_id: None,
         });
         account.asked_for("openai/sk-proj-planted1234", false);
+        assert_eq!(account.row.model, "openai/sk-***");
+        account.routed("openai", "sk-proj-planted1234", CredentialSource::None);
         let error = Error::bad_request("No such thing: msk_planted1234.");
         let row = account.refused(&error, 1, &Prices::default());
         assert!(!format!("{row:?}").contains("planted"), "{row:?}");

@@ -13,7 +13,7 @@ use worker::{Env, Method, Request, RequestInit};
 use super::border::{now, random_id, within};
 use super::log;
 use crate::budget::books::{DRAW, Draw, Grant};
-use crate::budget::purse::{Admission, Purse, TOLD_WITHIN_MS};
+use crate::budget::purse::{Admission, Purse};
 use crate::budget::{Budget, Owner, Unit, Use};
 use crate::error::Error;
 
@@ -23,6 +23,9 @@ const PATIENCE_MS: u64 = 2_000;
 const WAIT_MS: u32 = 5;
 /// After a question that failed.
 const RETRY_MS: u32 = 50;
+/// Between two looks at whether there is something to tell, and for how long the platform lets a request look.
+const TELL_EVERY_MS: u32 = 500;
+const TELLING_MS: u64 = 20_000;
 /// Purses beyond this number are dropped when they hold nothing.
 const PURSES: usize = 1_000;
 
@@ -34,8 +37,8 @@ thread_local! {
 #[derive(Default)]
 struct Held {
     purse: Purse,
-    /// When somebody tells the books next; nobody else need.
-    told_at: u64,
+    /// A request that settled tells the books of everybody's.
+    is_told: bool,
 }
 
 /// A promise of a budget to a request.
@@ -76,9 +79,9 @@ pub async fn admit(env: &Env, owner: Owner<'_>, budget: Budget, wanted: Use<'_>)
     admitted.map(|()| Promise { object, budget, amount })
 }
 
-/// Tells the books of what was promised, in time, should the answer take long.
+/// Tells the books of what was promised, should the answer take long. Its work ends with the request, which then settles.
 pub async fn watch(env: &Env, object: &str, budget: Budget) {
-    tell_soon(env, object, budget).await;
+    tell_in_time(env, object, budget).await;
 }
 
 /// Keeps a promise: the request used this. A cost that is unknown by now uses nothing of a budget in money.
@@ -88,8 +91,15 @@ pub async fn settle(env: &Env, promise: Promise, tokens: u64, cost: Option<u64>)
         Unit::Tokens => tokens,
         Unit::Money => cost.unwrap_or(0),
     };
-    with(&object, |held| held.purse.settle(amount, used, now()));
-    tell_soon(env, &object, budget).await;
+    // One that settles tells for all: its work goes on until the books know.
+    let tells = with(&object, |held| {
+        held.purse.settle(amount, used, now());
+        !std::mem::replace(&mut held.is_told, true)
+    });
+    if tells {
+        tell_in_time(env, &object, budget).await;
+        with(&object, |held| held.is_told = false);
+    }
 }
 
 impl Promise {
@@ -99,25 +109,16 @@ impl Promise {
     }
 }
 
-/// Tells the books within a second, unless another request does.
-async fn tell_soon(env: &Env, object: &str, budget: Budget) {
-    let at = now() + TOLD_WITHIN_MS;
-    let mine = with(object, |held| {
-        let mine = held.told_at <= now();
-        if mine {
-            held.told_at = at;
+/// Tells the books until they know everything, a second after there is something to tell; for as long as [`TELLING_MS`].
+async fn tell_in_time(env: &Env, object: &str, budget: Budget) {
+    let until = now() + TELLING_MS;
+    while with(object, |held| held.purse.has_untold()) && now() < until {
+        within(TELL_EVERY_MS, std::future::pending::<()>()).await;
+        if with(object, |held| held.purse.should_tell(now()))
+            && let Some(draw) = next_report(object, budget)
+        {
+            tell(env, object, draw).await;
         }
-        mine
-    });
-    if !mine {
-        return;
-    }
-    within(u32::try_from(TOLD_WITHIN_MS).unwrap_or(u32::MAX), std::future::pending::<()>()).await;
-    if with(object, |held| held.purse.should_tell(now()))
-        && let Some(draw) = next_report(object, budget)
-        && !tell(env, object, draw).await
-    {
-        log::event("budget_not_told", json!({ "object": object }));
     }
 }
 

@@ -93,8 +93,8 @@ test("what an answer did not use can be used by the next, and a restart forgets 
   await gateway.restart();
   let more = 0;
   while ((await post(gateway, CHAT, body("raw/m"))).status === 200) more += 1;
-  // 91 cents are spent when ten more no longer fit.
-  assert.ok(more >= 40 && more <= 42, `${more} more`);
+  // 91 cents are spent when ten more no longer fit; eleven may still be in the hands of the isolate that is gone.
+  assert.ok(more >= 30 && more <= 41, `${more} more`);
 });
 
 test("a model without a price is not served under a budget in money, but under one in tokens", async () => {

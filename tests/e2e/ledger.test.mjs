@@ -331,6 +331,32 @@ for (const dialect of ["chat", "responses", "messages"]) {
       }
     });
 
+    test(`${name}: the client leaves before an answer, and while a whole one comes`, async () => {
+      for (const answer of [
+        hang,
+        (res) => {
+          res.writeHead(200, { "content-type": "application/json" });
+          res.write(JSON.stringify(WHOLE[dialect]).slice(0, 40));
+        },
+      ]) {
+        upstream.answer = answer;
+        const before = upstream.requests.length;
+        const { id, url, options } = ask(dialect, { thread: thread(), base: await directBaseURL(gateway) });
+        const leaving = begin(url, options);
+        leaving.head.catch(() => {});
+        await until(() => upstream.requests.length > before, "the provider is asked");
+        await sleep(50);
+        leaving.leave();
+        const row = await rowOf(id);
+        assert.deepEqual(pick(row, "outcome", "output", "estimated"), {
+          outcome: "aborted",
+          output: 0,
+          estimated: 1,
+        });
+        assert.ok(row.input > 0 && row.cost > 0, JSON.stringify(row));
+      }
+    });
+
     test(`${name}: the provider breaks off in the middle`, async () => {
       upstream.answer = stream([...head, ...words], cut);
       const { id, url, options } = ask(dialect, {
