@@ -157,7 +157,7 @@ fn within(admitted: &[u64], from: u64, to: u64) -> usize {
 fn no_window_ever_holds_more_than_its_limit_whatever_the_traffic() {
     let small = Limits { llm_proxy: 120, llm_proxy_burst: 30, ..Limits::default() };
     let wide = Limits { llm_proxy: 2_000, llm_proxy_burst: 2_000, ..Limits::default() };
-    for seed in 1..=3 {
+    for seed in 1..=2 {
         for isolates in [1, 40] {
             for limits in [Limits::default(), small, wide] {
                 for rate in [
@@ -165,7 +165,7 @@ fn no_window_ever_holds_more_than_its_limit_whatever_the_traffic() {
                     |second: u64| if second % 20 < 3 { 400.0 } else { 2.0 },
                     |second: u64| 5.0 + second as f64,
                 ] {
-                    let delay = [3, 40, 1_500][seed as usize % 3];
+                    let delay = [1_500, 20][seed as usize % 2];
                     let traffic = Traffic { isolates, rate, seconds: 80, limits, delay };
                     let outcome = run(seed * 7_919, &traffic);
                     for window in Scope::LlmProxy.windows() {

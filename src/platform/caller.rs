@@ -2,6 +2,8 @@
 //!
 //! Invariant: what comes behind this knows the caller. Every answer to a known key tells how it stands.
 
+use worker::Context;
+
 use super::border::now;
 use super::d1_keys;
 use super::gateway_worker::Incoming;
@@ -11,7 +13,6 @@ use crate::error::Error;
 use crate::grant::Part;
 use crate::keys::Principal;
 use crate::limits::Scope;
-use worker::Context;
 
 /// Who asks.
 #[derive(Clone)]
