@@ -6,7 +6,10 @@ export function table(columns, rows) {
   const cells = rows.map((row) => columns.map(([, read]) => read(row)));
   const texts = [columns.map(([title]) => title), ...cells.map((row) => row.map(plain))];
   const widths = columns.map((_, at) => Math.max(...texts.map((row) => width(row[at]))));
-  const isNumber = columns.map((_, at) => cells.length > 0 && cells.every((row) => isNumeric(row[at])));
+  const isNumber = columns.map((_, at) => {
+    const present = cells.map((row) => row[at]).filter((cell) => cell !== null && cell !== undefined);
+    return present.length > 0 && present.every((cell) => typeof cell === "number");
+  });
   return texts.map((row) =>
     row
       .map((text, at) => {
@@ -18,11 +21,9 @@ export function table(columns, rows) {
   );
 }
 
-const isNumeric = (cell) => cell === null || cell === undefined || typeof cell === "number";
-
 /** Control characters of a cell that came from elsewhere must not move the terminal's cursor. */
 function plain(cell) {
-  if (cell === null || cell === undefined || cell === "") return "-";
+  if (cell === null || cell === undefined || cell.length === 0) return "-";
   const text = Array.isArray(cell)
     ? cell.join(",")
     : typeof cell === "object"
