@@ -163,13 +163,19 @@ test("a counter that does not answer stops nobody, and the log tells of it", asy
   try {
     await broken.manage("POST", "/projects", { id: "limited" });
     const key = await newKey({ llm_proxy: 10 }, broken);
-    const slow = () =>
+    const slow = (key) =>
       post(broken, "/chat/completions", BODY, { key, headers: { "x-fault": "slow-key=60000" } });
-    const first = await slow();
+    // Whoever holds permits asks nobody: a counter that is slow is not noticed.
+    const usual = await newKey({}, broken);
+    await post(broken, "/chat/completions", BODY, { key: usual });
+    assert.equal((await slow(usual)).status, 200);
+    assert.doesNotMatch(broken.logs(), /limits_unreachable/);
+
+    const first = await slow(key);
     assert.deepEqual([first.status, standing(first)[0]], [200, 10]);
     assert.match(broken.logs(), /"event":"limits_unreachable"/);
     // A tenth of the limit goes without being counted; then nobody can say.
-    const error = await refused(await slow());
+    const error = await refused(await slow(key));
     assert.deepEqual([error.status, error.type], [503, "overloaded"]);
     assert.equal(
       (await post(broken, "/chat/completions", BODY, { key })).status,
