@@ -99,7 +99,7 @@ fn run(seed: u64, traffic: &Traffic) -> Outcome {
                         outcome.waited += 1;
                         Some(ask)
                     }
-                    Taken::Refused(_) => {
+                    Taken::Refused(_) | Taken::Uncounted(_) => {
                         outcome.refused += 1;
                         None
                     }

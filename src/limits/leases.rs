@@ -15,6 +15,9 @@ pub const ASK_MS: u64 = 2_000;
 /// How long a refusal is repeated without asking again, at most: what other isolates give back is found soon.
 const REFUSED_MS: u64 = 500;
 
+/// How long an object that did not answer is not asked again: nobody waits for it meanwhile.
+const SILENT_MS: u64 = 1_000;
+
 /// While the object does not answer, an isolate lets in a tenth of the limit every ten seconds.
 const OUTAGE_MS: u64 = 10_000;
 const OUTAGE_SHARE: u32 = 10;
@@ -44,6 +47,8 @@ struct Lease {
     reset_at: u64,
     /// The last refusal, and since when.
     refused: Option<(Refusal, u64)>,
+    /// Until when the object is not asked.
+    silent_until: u64,
     /// When the present span of an outage began, and what was let in since.
     outage: (u64, u32),
     seen_at: u64,
@@ -58,6 +63,8 @@ pub enum Taken {
     Asking(Ask),
     /// Over the limit.
     Refused(Refusal),
+    /// The object did not answer a moment ago, and what may go without it is used up.
+    Uncounted(Error),
 }
 
 impl Leases {
@@ -101,6 +108,12 @@ impl Leases {
             });
             return Taken::Admitted(lease.standing(scope, limits, now), top_up);
         }
+        if now < lease.silent_until {
+            return match lease.uncounted(scope, limits, now) {
+                Ok(standing) => Taken::Admitted(standing, None),
+                Err(error) => Taken::Uncounted(error),
+            };
+        }
         let account = free.then(|| lease.account(now));
         Taken::Asking(Ask { holder, scope, waits: true, account, limits })
     }
@@ -120,6 +133,7 @@ impl Leases {
         if current.is_some() {
             lease.asking_until = 0;
         }
+        lease.silent_until = 0;
         match answer {
             Answer::Granted { added, remaining, reset_ms } => {
                 // An account that was given up has been taken back by a later one.
@@ -152,20 +166,11 @@ impl Leases {
         if ask.account.is_some_and(|account| account.number == lease.number) {
             lease.asking_until = 0;
         }
-        let limit = ask.scope.windows().iter().map(|window| ask.limits.of(*window)).min().unwrap_or(0);
-        let (began, let_in) = lease.outage;
-        let (began, let_in) = if now < began + OUTAGE_MS { (began, let_in) } else { (now, 0) };
-        if ask.waits {
-            if let_in >= limit.div_ceil(OUTAGE_SHARE) {
-                return Err(Error::new(
-                    Kind::Overloaded,
-                    "The gateway cannot count requests at the moment, and lets only a part of them in. Try again in a few \
-                     seconds.",
-                ));
-            }
-            lease.outage = (began, let_in + 1);
+        lease.silent_until = now + SILENT_MS;
+        match ask.waits {
+            true => lease.uncounted(ask.scope, ask.limits, now),
+            false => Ok(lease.standing(ask.scope, ask.limits, now)),
         }
-        Ok(lease.standing(ask.scope, ask.limits, now))
     }
 
     /// Drops what was not seen for as long as a lease holds, and if that is not enough, everything.
@@ -185,6 +190,22 @@ impl Lease {
         self.number = self.number.wrapping_add(1);
         self.asking_until = now + ASK_MS;
         Account { number: self.number, used: self.used, left: self.left }
+    }
+
+    /// Lets a request in that nobody counts. Errors: 503 once the share that may go so is used up.
+    fn uncounted(&mut self, scope: Scope, limits: Limits, now: u64) -> Result<Standing, Error> {
+        let limit = scope.windows().iter().map(|window| limits.of(*window)).min().unwrap_or(0);
+        let (began, let_in) = self.outage;
+        let (began, let_in) = if now < began + OUTAGE_MS { (began, let_in) } else { (now, 0) };
+        if let_in >= limit.div_ceil(OUTAGE_SHARE) {
+            return Err(Error::new(
+                Kind::Overloaded,
+                "The gateway cannot count requests at the moment, and lets only a part of them in. Try again in a few \
+                 seconds.",
+            ));
+        }
+        self.outage = (began, let_in + 1);
+        Ok(self.standing(scope, limits, now))
     }
 
     fn standing(&self, scope: Scope, limits: Limits, now: u64) -> Standing {
@@ -296,21 +317,24 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_does_not_answer_lets_a_tenth_of_the_limit_through() {
+    fn an_object_that_does_not_answer_lets_a_tenth_of_the_limit_through_and_is_not_waited_for() {
         let mut leases = Leases::new("i".into());
-        for _ in 0..20 {
-            let ask = asking(&mut leases, 0);
-            assert!(leases.unanswered("k", &ask, 0).is_ok());
+        let ask = asking(&mut leases, 0);
+        assert!(leases.unanswered("k", &ask, 0).is_ok());
+        for _ in 1..20 {
+            assert_eq!(admitted(&mut leases, SILENT_MS - 1), (0, None));
         }
-        let ask = asking(&mut leases, 1);
-        assert_eq!(leases.unanswered("k", &ask, 1).unwrap_err().status(), 503);
+        match leases.take("k", Scope::MemoryRead, LIMITS, SILENT_MS - 1) {
+            Taken::Uncounted(error) => assert_eq!(error.status(), 503),
+            other => panic!("{other:?}"),
+        }
+        let ask = asking(&mut leases, SILENT_MS);
+        assert_eq!(leases.unanswered("k", &ask, SILENT_MS).unwrap_err().status(), 503);
         let ask = asking(&mut leases, OUTAGE_MS);
-        assert!(leases.unanswered("k", &ask, OUTAGE_MS).is_ok());
-        let ask = asking(&mut leases, OUTAGE_MS + 1);
-        assert!(
-            leases.answered("k", &ask, granted(4), OUTAGE_MS + 1, OUTAGE_MS + 2).is_ok(),
-            "as soon as it does"
-        );
+        assert!(leases.unanswered("k", &ask, OUTAGE_MS).is_ok(), "another span, another share");
+        let ask = asking(&mut leases, OUTAGE_MS + SILENT_MS);
+        assert!(leases.answered("k", &ask, granted(4), OUTAGE_MS, OUTAGE_MS).is_ok(), "as soon as it does");
+        assert_eq!(admitted(&mut leases, OUTAGE_MS + SILENT_MS), (103, None));
     }
 
     #[test]

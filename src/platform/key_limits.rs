@@ -42,6 +42,7 @@ pub async fn admit(
     let key = principal.key_id.as_str();
     match leases(|leases| leases.take(key, scope, limits, now())) {
         Taken::Refused(refusal) => Err(Stopped::Over(refusal)),
+        Taken::Uncounted(error) => Err(Stopped::Uncounted(error)),
         Taken::Admitted(standing, None) => Ok(standing),
         Taken::Admitted(standing, Some(ask)) => {
             let (env, principal) = (env.clone(), principal.clone());
