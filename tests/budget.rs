@@ -78,6 +78,15 @@ fn the_usual_request_asks_nobody() {
 }
 
 #[test]
+fn what_was_drawn_long_ago_is_asked_for_anew() {
+    let (budget, mut books, mut isolate) = (budget(1_000_000), Books::default(), Isolate::new("a"));
+    assert!(isolate.admits(&mut books, budget, 10, NOON));
+    assert_eq!(isolate.purse.admit(10, NOON + LEASE_MS / 2), Admission::Promised);
+    // The books take it back after a lease; the isolate stops before.
+    assert_eq!(isolate.purse.admit(10, NOON + LEASE_MS - 1_000), Admission::Unknown);
+}
+
+#[test]
 fn answers_that_are_cheaper_than_estimated_give_the_rest_back_and_dearer_ones_are_charged_in_full() {
     let (budget, mut books, mut isolate) = (budget(100), Books::default(), Isolate::new("a"));
     assert!(isolate.admits(&mut books, budget, 100, NOON));
