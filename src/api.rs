@@ -274,10 +274,37 @@ mod tests {
     }
 
     #[test]
+    fn each_endpoint_belongs_to_a_part_and_is_counted_in_a_scope() {
+        for (method, path, part, scope) in [
+            ("POST", "/v1/chat/completions", Some(Part::Chat), Some(Scope::LlmProxy)),
+            ("POST", "/v1/responses", Some(Part::Responses), Some(Scope::LlmProxy)),
+            ("GET", "/v1/responses/r", Some(Part::Responses), Some(Scope::LlmProxy)),
+            ("DELETE", "/v1/responses/r", Some(Part::Responses), Some(Scope::LlmProxy)),
+            ("GET", "/v1/responses/r/input_items", Some(Part::Responses), Some(Scope::LlmProxy)),
+            ("POST", "/v1/messages", Some(Part::Messages), Some(Scope::LlmProxy)),
+            ("POST", "/v1/messages/count_tokens", Some(Part::Messages), Some(Scope::LlmProxy)),
+            ("POST", "/v1/embeddings", Some(Part::Embeddings), Some(Scope::LlmProxy)),
+            ("GET", "/v1/models", Some(Part::Models), Some(Scope::LlmProxy)),
+            ("GET", "/v1/models/m", Some(Part::Models), Some(Scope::LlmProxy)),
+            ("GET", "/v1/memory/threads/t/messages", Some(Part::Memory), Some(Scope::MemoryRead)),
+            ("HEAD", "/v1/memory/threads/t/messages", Some(Part::Memory), Some(Scope::MemoryRead)),
+            ("GET", "/health", None, None),
+            ("GET", "/v1/gateway/projects", None, None),
+        ] {
+            let found = endpoint(method, path).unwrap();
+            assert_eq!((found.part(), found.scope(method)), (part, scope), "{method} {path}");
+        }
+        let thread = Endpoint::ThreadMessages { thread: "t".into() };
+        assert_eq!(thread.scope("POST"), Some(Scope::MemoryWrite));
+    }
+
+    #[test]
     fn an_unknown_path_is_404_and_a_wrong_method_405_with_the_right_ones() {
         assert_eq!(endpoint("POST", "/v1/nothing").unwrap_err().status(), 404);
         assert_eq!(endpoint("POST", "/").unwrap_err().status(), 404);
         assert_eq!(endpoint("GET", "/v1/responses/r/nothing").unwrap_err().status(), 404);
+        assert_eq!(endpoint("GET", "/v1/gateway/nothing").unwrap_err().status(), 404);
+        assert_eq!(endpoint("PUT", "/v1/gateway/projects").unwrap_err().status(), 405);
         let error = endpoint("POST", "/v1/responses/r").unwrap_err();
         assert_eq!(
             (error.status(), error.body()["error"]["allow"].as_str()),

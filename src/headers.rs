@@ -40,12 +40,14 @@ pub const READ: &[&str] = &[
     "x-api-key",
     "x-memory-gateway-authorization",
     "x-memory-mode",
+    "x-memory-scope",
     "x-request-id",
     "x-resource-id",
     "x-sm-conversation-id",
     "x-sm-user-id",
     "x-stainless-retry-count",
     "x-thread-id",
+    "x-timezone",
     #[cfg(feature = "fault-injection")]
     "x-fault",
 ];

@@ -3,9 +3,20 @@
 //! Invariant: everything here is synchronous over a [`database::Database`]; nothing calls a model or a network.
 
 pub mod address;
+pub mod cache_lifetime;
 pub mod context;
 pub mod database;
+pub mod degenerate;
+pub mod fault;
+pub mod gap;
+pub mod note;
+pub mod observer;
+pub mod plan;
 pub mod public;
 pub mod reconcile;
+pub mod render;
 pub mod schema;
+pub mod settings;
+pub mod state;
 pub mod store;
+pub mod transcript;

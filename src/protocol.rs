@@ -60,11 +60,37 @@ pub enum Prepared {
         tokens: u64,
         /// How many stored messages the prompt holds.
         remembered: usize,
+        /// What is told beside messages.
+        #[serde(default)]
+        injection: Injection,
     },
     /// The thread belongs to another resource.
     NotFound,
     /// The request holds more messages than a turn can.
     TooManyMessages,
+}
+
+/// What memory tells a model beside messages. Each text is told as it is, its tags included.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Injection {
+    /// Texts that stay the same from turn to turn, in order.
+    #[serde(default)]
+    pub stable: Vec<String>,
+    /// A text that any turn may change; it comes last.
+    #[serde(default)]
+    pub volatile: Option<String>,
+}
+
+impl Injection {
+    /// True when nothing is to be told.
+    pub fn is_empty(&self) -> bool {
+        self.stable.is_empty() && self.volatile.is_none()
+    }
+
+    /// The texts in order.
+    pub fn texts(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.stable.iter().chain(&self.volatile).map(String::as_str)
+    }
 }
 
 /// A turn ends.
@@ -144,4 +170,22 @@ pub struct PublicMessage {
     pub incomplete: bool,
     /// The message.
     pub message: Message,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_does_not_know_of_injection_yet_injects_nothing() {
+        let old = r#"{"ready":{"items":[{"keep":0}],"tokens":0,"remembered":0}}"#;
+        let ready = Prepared::Ready {
+            items: vec![Item::Keep(0)],
+            tokens: 0,
+            remembered: 0,
+            injection: Injection::default(),
+        };
+        assert_eq!(serde_json::from_str::<Prepared>(old).unwrap(), ready);
+        assert_eq!(serde_json::from_str::<Injection>(r#"{"later":1}"#).unwrap(), Injection::default());
+    }
 }

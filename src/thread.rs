@@ -10,7 +10,7 @@ use crate::memory::store::{
     MAX_MESSAGES_PER_TURN, Store, StoredMessage, Thread, Turn, TurnStatus, first_seq,
 };
 use crate::protocol::{
-    Commit, Committed, Messages, Prepare, Prepared, PublicMessage, ReadMessages, ThreadKey,
+    Commit, Committed, Injection, Messages, Prepare, Prepared, PublicMessage, ReadMessages, ThreadKey,
 };
 use crate::tokens;
 use crate::turn::{Message, chain_hash};
@@ -44,11 +44,11 @@ pub fn prepare<D: Database>(store: &Store<D>, request: &Prepare) -> Result<Prepa
     }
     if !request.inject {
         let items = (0..request.messages.len()).map(Item::Keep).collect();
-        return Ok(Prepared::Ready { items, tokens: 0, remembered: 0 });
+        return Ok(Prepared::Ready { items, tokens: 0, remembered: 0, injection: Injection::default() });
     }
     let remembered = conversation.len();
     let items = weave(conversation, &request.messages, &alignment.places);
-    Ok(Prepared::Ready { tokens: added_tokens(&items), items, remembered })
+    Ok(Prepared::Ready { tokens: added_tokens(&items), items, remembered, injection: Injection::default() })
 }
 
 fn begin_turn<D: Database>(
@@ -118,6 +118,7 @@ fn add<D: Database>(
         created_at: at,
         tokens: tokens::of_message(message),
         superseded_by: turn.superseded_by,
+        covered: false,
         message: message.clone(),
     })?;
     turn.messages += 1;

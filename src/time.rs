@@ -1,8 +1,27 @@
 //! Times on the wire.
 //!
-//! Invariant: inside, a time is Unix milliseconds; only here does it become text, or come from it.
+//! Invariant: inside, a time is Unix milliseconds; only here does it become text or a place on somebody's calendar, or come
+//! from there.
 
-use chrono::{DateTime, SecondsFormat};
+use chrono::{DateTime, Duration, NaiveDateTime, SecondsFormat};
+
+/// Minutes east of UTC at an instant (Unix milliseconds) in some time zone: what the platform's calendar knows.
+pub type Zone<'a> = &'a dyn Fn(u64) -> i32;
+
+/// The same for a time zone by its IANA name.
+pub type Zones<'a> = &'a dyn Fn(&str, u64) -> i32;
+
+/// UTC, whatever the instant.
+pub fn utc(_at: u64) -> i32 {
+    0
+}
+
+/// What the clock on the wall shows at an instant.
+pub fn local(ms: u64, zone: Zone<'_>) -> NaiveDateTime {
+    let ms_signed = i64::try_from(ms).unwrap_or(i64::MAX);
+    let utc = DateTime::from_timestamp_millis(ms_signed).unwrap_or_default().naive_utc();
+    utc.checked_add_signed(Duration::minutes(i64::from(zone(ms)))).unwrap_or(utc)
+}
 
 /// ISO 8601 in UTC with milliseconds, from Unix milliseconds.
 pub fn iso(ms: u64) -> String {
@@ -18,6 +37,16 @@ pub fn from_rfc3339(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_wall_clock_follows_the_zone_of_the_instant() {
+        // Berlin leaves summer time on 25 October 2026 at 01:00 UTC.
+        let berlin = |at: u64| if at < 1_792_890_000_000 { 120 } else { 60 };
+        let shown = |ms| local(ms, &berlin).format("%a %Y-%m-%d %H:%M").to_string();
+        assert_eq!(shown(1_792_889_940_000), "Sun 2026-10-25 02:59");
+        assert_eq!(shown(1_792_890_000_000), "Sun 2026-10-25 02:00");
+        assert_eq!(local(u64::MAX, &utc).to_string(), "1970-01-01 00:00:00");
+    }
 
     #[test]
     fn times_are_iso_8601_with_milliseconds() {

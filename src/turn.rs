@@ -33,6 +33,11 @@ impl Role {
             Role::Tool => "tool",
         }
     }
+
+    /// The role behind the word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Role::User, Role::Assistant, Role::Tool].into_iter().find(|role| role.as_str() == word)
+    }
 }
 
 /// One message of a conversation.

@@ -143,6 +143,8 @@ fn a_project_is_made_listed_changed_and_deleted() {
     );
     assert_eq!(gateway.ask("DELETE", "projects/shop", Value::Null).0, 200);
     assert_eq!(gateway.look_up(&key), None, "its keys went with it");
+    gateway.database.query("UPDATE api_keys SET revoked_at = NULL", &[]).unwrap();
+    assert_eq!(gateway.look_up(&key), None, "one that is added past the API is nobody's either");
     for (method, path) in
         [("GET", "projects/shop"), ("DELETE", "projects/shop"), ("GET", "projects/shop/keys")]
     {
@@ -288,6 +290,7 @@ fn a_binding_is_masked_sealed_and_the_keys_own_before_the_projects() {
     let gateway = Gateway::new();
     let (id, secret) = gateway.key("p", json!({}));
     let (_, sibling) = gateway.key("p", json!({}));
+    let (_, stranger) = gateway.key("q", json!({}));
     let at_project = json!({"credential": "sk-project-planted-1111"});
     let (status, body) = gateway.ask("PUT", "projects/p/bindings/gemini", at_project);
     assert_eq!(
@@ -295,7 +298,7 @@ fn a_binding_is_masked_sealed_and_the_keys_own_before_the_projects() {
         (
             200,
             &json!({"provider": "google", "credential": "…1111", "master_key": "k1",
-                      "created_at": "2027-01-15T08:00:05.000Z", "updated_at": "2027-01-15T08:00:05.000Z"})
+                      "created_at": "2027-01-15T08:00:07.000Z", "updated_at": "2027-01-15T08:00:07.000Z"})
         )
     );
     assert_eq!(
@@ -313,6 +316,7 @@ fn a_binding_is_masked_sealed_and_the_keys_own_before_the_projects() {
         Some(("sk-project-planted-1111".into(), CredentialSource::Project))
     );
     assert_eq!(opened(&gateway, &secret, "openai"), None);
+    assert_eq!(opened(&gateway, &stranger, "google"), None);
     assert!(!gateway.dump().contains("planted"));
     assert_eq!(gateway.get("projects/p/bindings").1["bindings"], json!([body["binding"]]));
     assert_eq!(

@@ -194,4 +194,6 @@ fn every_model_that_a_request_names_must_be_allowed() {
         assert_eq!(asked(&grant, text), outcome, "{text}");
         assert_eq!(asked(&Grant::default(), text), Ok(()), "{text}");
     }
+    let google = Grant::default().with_lists(Some(r#"["google/*"]"#), None);
+    assert_eq!(asked(&google, r#"{"model":"gemini/a","models":["google-ai-studio/b"]}"#), Ok(()));
 }

@@ -600,7 +600,7 @@ fn random_clients_lose_and_double_nothing() {
 fn a_prompt_without_change_is_the_clients_own() {
     let mut thread = Thread::new();
     let request = thread.request(&[user("a"), user("b")]);
-    let Prepared::Ready { items, tokens, remembered } = thread::prepare(&thread.store, &request).unwrap()
+    let Prepared::Ready { items, tokens, remembered, .. } = thread::prepare(&thread.store, &request).unwrap()
     else {
         panic!("not ready")
     };

@@ -31,6 +31,8 @@ pub struct Leases {
 
 #[derive(Debug, Default)]
 struct Lease {
+    /// The limits that it was asked for under.
+    limits: Option<Limits>,
     left: u32,
     used: u32,
     expires_at: u64,
@@ -70,6 +72,12 @@ impl Leases {
         let holder = self.holder.clone();
         let lease = self.leases.entry((key.to_owned(), scope)).or_default();
         lease.seen_at = now;
+        if lease.limits != Some(limits) {
+            // What was handed out under other limits is given back, and what was refused is asked again.
+            lease.limits = Some(limits);
+            lease.left = 0;
+            lease.refused = None;
+        }
         if now >= lease.expires_at {
             lease.left = 0;
         }
@@ -253,6 +261,23 @@ mod tests {
         leases.answered("k", &ask, granted(4), 0, 1).unwrap();
         admitted(&mut leases, 2);
         assert_eq!(asking(&mut leases, LEASE_MS).account, Some(Account { number: 2, used: 1, left: 0 }));
+    }
+
+    #[test]
+    fn other_limits_end_a_lease_and_a_refusal() {
+        let mut leases = Leases::new("i".into());
+        let ask = asking(&mut leases, 0);
+        leases.answered("k", &ask, granted(4), 0, 1).unwrap();
+        admitted(&mut leases, 2);
+        let lowered = Limits { global: 1, ..LIMITS };
+        let ask = match leases.take("k", Scope::MemoryRead, lowered, 3) {
+            Taken::Asking(ask) => ask,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(ask.account, Some(Account { number: 2, used: 1, left: 0 }));
+        let full = Answer::Refused { window: Window::Global, retry_ms: 7_000 };
+        assert!(leases.answered("k", &ask, full, 3, 4).is_err());
+        asking(&mut leases, 5);
     }
 
     #[test]

@@ -4,12 +4,18 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::api::percent_decoded;
 use crate::error::Error;
 use crate::headers::Headers;
 
 /// The longest thread or resource id, in bytes of the decoded form.
 pub const MAX_ID_BYTES: usize = 512;
+
+/// The longest name of a time zone, in bytes. Those in use have at most 32
+/// (<https://data.iana.org/time-zones/tzdb/theory.html#naming>).
+const MAX_ZONE_BYTES: usize = 64;
 
 /// What a request asks of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +28,17 @@ pub enum Mode {
     Write,
 }
 
+/// How far memory reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// The thread alone.
+    #[default]
+    Thread,
+    /// What is known of the owner from other threads, too.
+    Resource,
+}
+
 /// A conversation and its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
@@ -31,10 +48,15 @@ pub struct Address {
     pub resource: String,
     /// What the request asks of memory.
     pub mode: Mode,
+    /// How far memory is to reach; `None` leaves it to the settings.
+    pub scope: Option<Scope>,
+    /// The user's time zone by its IANA name (`Europe/Berlin`); only its form is checked here.
+    pub time_zone: Option<String>,
 }
 
-/// Reads `x-thread-id`, `x-resource-id` and `x-memory-mode`, or the synonyms that supermemory's clients send. `None`
-/// without a thread, or with memory switched off. Errors: 400 that names the header.
+/// Reads `x-thread-id` and `x-resource-id`, or the synonyms that supermemory's clients send, and beside them
+/// `x-memory-mode`, `x-memory-scope` and `x-timezone`. `None` without a thread, or with memory switched off. Errors: 400
+/// that names the header.
 pub fn read(headers: Headers<'_>) -> Result<Option<Address>, Error> {
     let mode = match headers.get("x-memory-mode").map(|value| value.trim().to_ascii_lowercase()).as_deref() {
         None | Some("" | "on") => Some(Mode::On),
@@ -52,9 +74,36 @@ pub fn read(headers: Headers<'_>) -> Result<Option<Address>, Error> {
             "x-resource-id",
             "x-thread-id needs x-resource-id beside it: the id of the user or entity that owns the thread.",
         )),
-        (Some(thread), Some(resource), Some(mode)) => Ok(Some(Address { thread, resource, mode })),
+        (Some(thread), Some(resource), Some(mode)) => {
+            let (scope, time_zone) = (scope(headers)?, time_zone(headers)?);
+            Ok(Some(Address { thread, resource, mode, scope, time_zone }))
+        }
         _ => Ok(None),
     }
+}
+
+fn scope(headers: Headers<'_>) -> Result<Option<Scope>, Error> {
+    match headers.get("x-memory-scope").map(|value| value.trim().to_ascii_lowercase()).as_deref() {
+        None | Some("") => Ok(None),
+        Some("thread") => Ok(Some(Scope::Thread)),
+        Some("resource") => Ok(Some(Scope::Resource)),
+        Some(_) => Err(Error::invalid("x-memory-scope", "x-memory-scope must be thread or resource.")),
+    }
+}
+
+fn time_zone(headers: Headers<'_>) -> Result<Option<String>, Error> {
+    let Some(name) = headers.get("x-timezone").map(str::trim).filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let is_legal = name.len() <= MAX_ZONE_BYTES
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte));
+    if !is_legal {
+        return Err(Error::invalid(
+            "x-timezone",
+            "x-timezone must be the IANA name of a time zone, such as Europe/Berlin.",
+        ));
+    }
+    Ok(Some(name.to_owned()))
 }
 
 fn id(headers: Headers<'_>, name: &str, synonym: &str) -> Result<Option<String>, Error> {
@@ -118,6 +167,39 @@ mod tests {
             from("x-thread-id: t\nx-resource-id: user-42\nx-memory-mode: Read"),
             both("t", Mode::Read)
         );
+    }
+
+    #[test]
+    fn scope_and_time_zone_are_read_beside_a_thread() {
+        let thread = "x-thread-id: t\nx-resource-id: u";
+        let read = |lines: &str| read(Headers::from_lines(&format!("{thread}\n{lines}"))).unwrap();
+        let address = |scope, time_zone: Option<&str>| Address {
+            thread: "t".into(),
+            resource: "u".into(),
+            mode: Mode::On,
+            scope,
+            time_zone: time_zone.map(str::to_owned),
+        };
+        assert_eq!(read(""), Some(address(None, None)));
+        assert_eq!(read("x-memory-scope: \nx-timezone: "), Some(address(None, None)));
+        assert_eq!(read("x-memory-scope: Thread"), Some(address(Some(Scope::Thread), None)));
+        assert_eq!(
+            read("x-memory-scope: resource\nx-timezone: America/Argentina/Buenos_Aires"),
+            Some(address(Some(Scope::Resource), Some("America/Argentina/Buenos_Aires")))
+        );
+        for zone in ["UTC", "Etc/GMT+12", "America/Port-au-Prince", &"z".repeat(64)] {
+            assert_eq!(read(&format!("x-timezone: {zone}")), Some(address(None, Some(zone))));
+        }
+        for (lines, header) in [
+            ("x-memory-scope: user", "x-memory-scope"),
+            ("x-timezone: Europe/Köln", "x-timezone"),
+            ("x-timezone: +02:00", "x-timezone"),
+            ("x-timezone: Europe/Berlin, Europe/Rome", "x-timezone"),
+            (&format!("x-timezone: {}", "z".repeat(65)), "x-timezone"),
+        ] {
+            assert_eq!(from(&format!("{thread}\n{lines}")), Err(header.to_owned()), "{lines}");
+            assert_eq!(from(lines), Ok(None), "a plain request is not refused for {lines}");
+        }
     }
 
     #[test]

@@ -245,6 +245,7 @@ mod tests {
             chain_hash: None,
             incomplete,
             superseded_by: None,
+            covered: false,
             tokens: 0,
             created_at: 0,
             message: Message::new(Role::Assistant, parts.clone()),

@@ -4,14 +4,24 @@
 //! messages are asked on behalf of a turn, and answered as the conversation stood when that turn arrived: its own
 //! messages, later ones and superseded ones are not seen, but those that the turn itself superseded are.
 
+mod messages;
+mod notes;
+mod segments;
+
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::messages::{Extent, StoredInput, StoredMessage};
+pub use self::notes::{NewNote, NoteStatus, Rendered};
+pub use self::segments::{Kind, Segment, SegmentState};
 use super::database::{Database, Row};
-use super::schema::{exists, may_go_on, migrate, pieces};
-use crate::turn::{Answer, Ending, Message, Role, Stop, Usage};
+use super::schema::{exists, migrate};
+use super::state::State;
+use crate::turn::{Answer, Ending, Stop, Usage};
 
 /// The tables, a script for each version; only ever append.
-const SCHEMA: &[&str] = &["
+const SCHEMA: &[&str] = &[
+    "
     CREATE TABLE thread (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         project TEXT NOT NULL, id TEXT NOT NULL, resource TEXT NOT NULL,
@@ -34,7 +44,43 @@ const SCHEMA: &[&str] = &["
     CREATE TABLE message_rest (
         seq INTEGER NOT NULL, part INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (seq, part)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    -- The segment that has claimed a message; -1 once a branch replaced it unclaimed.
+    ALTER TABLE messages ADD COLUMN segment INTEGER;
+    -- 1 while the notes of an active segment stand for a message.
+    ALTER TABLE messages ADD COLUMN covered INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX raw_messages ON messages (seq) WHERE covered = 0 AND superseded_by IS NULL;
+    CREATE INDEX superseded_messages ON messages (superseded_by, seq) WHERE superseded_by IS NOT NULL;
+    CREATE INDEX unclaimed_messages ON messages (seq) WHERE segment IS NULL;
+    CREATE INDEX messages_by_segment ON messages (segment, seq) WHERE segment IS NOT NULL;
+    CREATE TABLE segments (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, state TEXT NOT NULL, cycle TEXT UNIQUE,
+        seq_from INTEGER NOT NULL, seq_to INTEGER NOT NULL, tokens INTEGER NOT NULL,
+        attempt INTEGER NOT NULL, level INTEGER NOT NULL, not_before INTEGER NOT NULL, lease_until INTEGER,
+        planned_at INTEGER NOT NULL, ready_at INTEGER, activated_at INTEGER,
+        provider TEXT, model TEXT, tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL,
+        error TEXT, script TEXT
+    ) STRICT;
+    CREATE INDEX segments_by_state ON segments (state, id);
+    CREATE TABLE notes (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, segment INTEGER NOT NULL, parent INTEGER,
+        priority TEXT NOT NULL, speaker TEXT NOT NULL, said_at INTEGER NOT NULL, refers TEXT, key TEXT,
+        text TEXT NOT NULL, sources TEXT NOT NULL, last_source INTEGER NOT NULL, tokens INTEGER NOT NULL,
+        status TEXT NOT NULL, superseded_by INTEGER, created_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX notes_by_status ON notes (status, id);
+    CREATE INDEX notes_by_segment ON notes (segment, id);
+    CREATE INDEX notes_by_successor ON notes (superseded_by) WHERE superseded_by IS NOT NULL;
+    CREATE TABLE render (
+        ord INTEGER PRIMARY KEY, segment INTEGER NOT NULL, last_day TEXT, bytes TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE gaps (seq INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
+    CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL) STRICT;
+    CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL) STRICT;
+    CREATE TABLE tombstone (one INTEGER PRIMARY KEY CHECK (one = 1), deleted_at INTEGER NOT NULL) STRICT;
+",
+];
 
 /// Messages of one turn share the upper bits of their `seq`.
 const TURN_SHIFT: u32 = 20;
@@ -143,40 +189,6 @@ pub struct Turn {
     pub stop: Option<Stop>,
 }
 
-/// A message as stored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoredMessage {
-    /// Its place in the conversation.
-    pub seq: i64,
-    /// Its public id.
-    pub id: String,
-    /// SHA-256 of role and content.
-    pub content_hash: String,
-    /// SHA-256 of all inputs up to and with this one; `None` for the assistant's messages.
-    pub chain_hash: Option<String>,
-    /// True for an answer that was cut short.
-    pub incomplete: bool,
-    /// When it was stored, in Unix milliseconds.
-    pub created_at: u64,
-    /// Estimated tokens.
-    pub tokens: u64,
-    /// The turn whose branch replaced it.
-    pub superseded_by: Option<i64>,
-    /// The message.
-    pub message: Message,
-}
-
-/// The hashes of a stored input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredInput {
-    /// Its place in the conversation.
-    pub seq: i64,
-    /// SHA-256 of role and content.
-    pub content_hash: String,
-    /// SHA-256 of all inputs up to and with this one.
-    pub chain_hash: String,
-}
-
 /// Storage of one thread.
 #[derive(Debug)]
 pub struct Store<D>(D);
@@ -184,11 +196,6 @@ pub struct Store<D>(D);
 const THREAD: &str = "project, id, resource, created_at, updated_at, indexed_at, index_retry_at";
 const TURN: &str =
     "seq, id, status, started_at, finished_at, messages, superseded_by, provider, model, usage, stop";
-const MESSAGE: &str =
-    "seq, id, content_hash, chain_hash, incomplete, created_at, tokens, superseded_by, body";
-const INPUT: &str = "seq, content_hash, chain_hash";
-/// What turn `?1` sees of the messages; `?2` is the place of its first own one.
-const SEEN: &str = "seq < ?2 AND (superseded_by IS NULL OR superseded_by >= ?1)";
 
 impl<D: Database> Store<D> {
     /// Opens the storage and brings its tables up to date.
@@ -245,6 +252,32 @@ impl<D: Database> Store<D> {
             .map(drop)
     }
 
+    /// What memory keeps beside messages and notes.
+    pub fn state(&self) -> Result<State, D::Error> {
+        let rows = self.0.query("SELECT body FROM state", &[])?;
+        Ok(rows.first().and_then(|row| from_json(&row.text(0))).unwrap_or_default())
+    }
+
+    /// Writes it.
+    pub fn save_state(&self, state: &State) -> Result<(), D::Error> {
+        self.0
+            .query("INSERT OR REPLACE INTO state (one, body) VALUES (1, ?1)", &[to_json(state).into()])
+            .map(drop)
+    }
+
+    /// When the thread was deleted, if it ever was; nothing from before that may come back.
+    pub fn tombstone(&self) -> Result<Option<u64>, D::Error> {
+        let rows = self.0.query("SELECT deleted_at FROM tombstone", &[])?;
+        Ok(rows.first().map(|row| row.unsigned(0)))
+    }
+
+    /// Leaves the mark of a deletion.
+    pub fn bury(&self, deleted_at: u64) -> Result<(), D::Error> {
+        self.0
+            .query("INSERT OR REPLACE INTO tombstone (one, deleted_at) VALUES (1, ?1)", &[deleted_at.into()])
+            .map(drop)
+    }
+
     /// A turn by its id.
     pub fn turn(&self, id: &str) -> Result<Option<Turn>, D::Error> {
         let rows = self.0.query(&format!("SELECT {TURN} FROM turns WHERE id = ?1"), &[id.into()])?;
@@ -296,206 +329,16 @@ impl<D: Database> Store<D> {
         Ok(rows.iter().map(read_turn).collect())
     }
 
+    /// The number of the oldest turn that is still pending.
+    pub fn first_pending(&self) -> Result<Option<i64>, D::Error> {
+        let rows = self.0.query("SELECT min(seq) FROM turns WHERE status = 'pending'", &[])?;
+        Ok(rows.first().and_then(|row| row.optional(0)).map(|value| value.integer()))
+    }
+
     /// When the oldest pending turn arrived.
     pub fn oldest_pending(&self) -> Result<Option<u64>, D::Error> {
         let rows = self.0.query("SELECT min(started_at) FROM turns WHERE status = 'pending'", &[])?;
         Ok(rows.first().and_then(|row| row.optional(0)).map(|value| value.unsigned()))
-    }
-
-    /// Adds a message.
-    pub fn add_message(&self, stored: &StoredMessage) -> Result<(), D::Error> {
-        let body = to_json(&stored.message);
-        let mut pieces = pieces(&body);
-        self.0.query(
-            &format!(
-                "INSERT INTO messages ({MESSAGE}, role) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
-            ),
-            &[
-                stored.seq.into(),
-                stored.id.as_str().into(),
-                stored.content_hash.as_str().into(),
-                stored.chain_hash.clone().into(),
-                i64::from(stored.incomplete).into(),
-                stored.created_at.into(),
-                stored.tokens.into(),
-                stored.superseded_by.into(),
-                pieces.next().unwrap_or_default().into(),
-                stored.message.role.as_str().into(),
-            ],
-        )?;
-        for (part, piece) in (1i64..).zip(pieces) {
-            self.0.query(
-                "INSERT INTO message_rest (seq, part, body) VALUES (?1, ?2, ?3)",
-                &[stored.seq.into(), part.into(), piece.into()],
-            )?;
-        }
-        Ok(())
-    }
-
-    /// The conversation as turn `turn` sees it, in order.
-    pub fn conversation(&self, turn: i64) -> Result<Vec<StoredMessage>, D::Error> {
-        let rows = self.0.query(
-            &format!("SELECT {MESSAGE} FROM messages WHERE {SEEN} ORDER BY seq"),
-            &[turn.into(), first_seq(turn).into()],
-        )?;
-        self.read_messages(rows)
-    }
-
-    /// Messages that no branch replaced, as a page, and how many there are in all.
-    pub fn page(
-        &self,
-        limit: u32,
-        offset: u32,
-        descending: bool,
-    ) -> Result<(Vec<StoredMessage>, u64), D::Error> {
-        let order = if descending { "DESC" } else { "ASC" };
-        let rows = self.0.query(
-            &format!(
-                "SELECT {MESSAGE} FROM messages WHERE superseded_by IS NULL ORDER BY seq {order} LIMIT ?1 OFFSET ?2"
-            ),
-            &[i64::from(limit).into(), i64::from(offset).into()],
-        )?;
-        let count = self.0.query("SELECT count(*) FROM messages WHERE superseded_by IS NULL", &[])?;
-        Ok((self.read_messages(rows)?, count.first().map_or(0, |row| row.unsigned(0))))
-    }
-
-    /// The newest input that `turn` sees.
-    pub fn last_input(&self, turn: i64) -> Result<Option<StoredInput>, D::Error> {
-        let rows = self.0.query(
-            &format!(
-                "SELECT {INPUT} FROM messages WHERE {SEEN} AND chain_hash IS NOT NULL ORDER BY seq DESC LIMIT 1"
-            ),
-            &[turn.into(), first_seq(turn).into()],
-        )?;
-        Ok(rows.first().map(read_input))
-    }
-
-    /// The newest input before `until` that `turn` sees.
-    pub fn input_before(&self, turn: i64, until: i64) -> Result<Option<StoredInput>, D::Error> {
-        let rows = self.0.query(
-            &format!(
-                "SELECT {INPUT} FROM messages WHERE {SEEN} AND seq < ?3 AND chain_hash IS NOT NULL
-                 ORDER BY seq DESC LIMIT 1"
-            ),
-            &[turn.into(), first_seq(turn).into(), until.into()],
-        )?;
-        Ok(rows.first().map(read_input))
-    }
-
-    /// The newest message of the user that `turn` sees.
-    pub fn last_of_user(&self, turn: i64) -> Result<Option<StoredInput>, D::Error> {
-        let rows = self.0.query(
-            &format!("SELECT {INPUT} FROM messages WHERE {SEEN} AND role = 'user' ORDER BY seq DESC LIMIT 1"),
-            &[turn.into(), first_seq(turn).into()],
-        )?;
-        Ok(rows.first().map(read_input))
-    }
-
-    /// The input with this chain hash.
-    pub fn input_by_chain(&self, turn: i64, chain_hash: &str) -> Result<Option<StoredInput>, D::Error> {
-        let rows = self.0.query(
-            &format!(
-                "SELECT {INPUT} FROM messages WHERE {SEEN} AND chain_hash = ?3 ORDER BY seq DESC LIMIT 1"
-            ),
-            &[turn.into(), first_seq(turn).into(), chain_hash.into()],
-        )?;
-        Ok(rows.first().map(read_input))
-    }
-
-    /// The newest inputs with this content, newest first, at most `limit`.
-    pub fn inputs_by_content(
-        &self,
-        turn: i64,
-        content_hash: &str,
-        limit: u32,
-    ) -> Result<Vec<StoredInput>, D::Error> {
-        let rows = self.0.query(
-            &format!(
-                "SELECT {INPUT} FROM messages WHERE {SEEN} AND content_hash = ?3 AND chain_hash IS NOT NULL
-                 ORDER BY seq DESC LIMIT ?4"
-            ),
-            &[turn.into(), first_seq(turn).into(), content_hash.into(), i64::from(limit).into()],
-        )?;
-        Ok(rows.iter().map(read_input).collect())
-    }
-
-    /// The inputs behind `seq`, in order, at most `limit`.
-    pub fn inputs_after(&self, turn: i64, seq: i64, limit: u32) -> Result<Vec<StoredInput>, D::Error> {
-        let rows = self.0.query(
-            &format!(
-                "SELECT {INPUT} FROM messages WHERE {SEEN} AND seq > ?3 AND chain_hash IS NOT NULL
-                 ORDER BY seq LIMIT ?4"
-            ),
-            &[turn.into(), first_seq(turn).into(), seq.into(), i64::from(limit).into()],
-        )?;
-        Ok(rows.iter().map(read_input).collect())
-    }
-
-    /// The user's messages behind `seq`, in order, at most `limit`.
-    pub fn of_user_after(&self, turn: i64, seq: i64, limit: u32) -> Result<Vec<StoredInput>, D::Error> {
-        let rows = self.0.query(
-            &format!(
-                "SELECT {INPUT} FROM messages WHERE {SEEN} AND seq > ?3 AND role = 'user' ORDER BY seq LIMIT ?4"
-            ),
-            &[turn.into(), first_seq(turn).into(), seq.into(), i64::from(limit).into()],
-        )?;
-        Ok(rows.iter().map(read_input).collect())
-    }
-
-    /// The last of the assistant's messages that stand behind `seq` with no input between.
-    pub fn answer_to(&self, turn: i64, seq: i64) -> Result<Option<StoredMessage>, D::Error> {
-        let until = self.inputs_after(turn, seq, 1)?.first().map_or(i64::MAX, |next| next.seq);
-        let rows = self.0.query(
-            &format!(
-                "SELECT {MESSAGE} FROM messages WHERE {SEEN} AND seq > ?3 AND seq < ?4 ORDER BY seq DESC LIMIT 1"
-            ),
-            &[turn.into(), first_seq(turn).into(), seq.into(), until.min(first_seq(turn)).into()],
-        )?;
-        Ok(self.read_messages(rows)?.pop())
-    }
-
-    /// Marks the messages behind `seq` that `turn` sees, and the turns still answering there, as replaced by `turn`.
-    pub fn supersede_after(&self, turn: i64, seq: i64) -> Result<(), D::Error> {
-        self.0.query(
-            "UPDATE messages SET superseded_by = ?1 WHERE seq < ?2 AND seq > ?3 AND superseded_by IS NULL",
-            &[turn.into(), first_seq(turn).into(), seq.into()],
-        )?;
-        // The turn of `seq` itself may still be answering; if it has answered, the mark changes nothing.
-        self.0.query(
-            "UPDATE turns SET superseded_by = ?1 WHERE seq < ?1 AND seq >= ?2 AND superseded_by IS NULL",
-            &[turn.into(), turn_of(seq).into()],
-        )?;
-        Ok(())
-    }
-
-    fn read_messages(&self, rows: Vec<Row>) -> Result<Vec<StoredMessage>, D::Error> {
-        rows.iter().map(|row| self.read_message(row)).collect()
-    }
-
-    fn read_message(&self, row: &Row) -> Result<StoredMessage, D::Error> {
-        let seq = row.integer(0);
-        let mut body = row.text(8);
-        if may_go_on(&body) {
-            for rest in
-                self.0.query("SELECT body FROM message_rest WHERE seq = ?1 ORDER BY part", &[seq.into()])?
-            {
-                body.push_str(&rest.text(0));
-            }
-        }
-        // What this version cannot read (written by a newer one) is an empty message, not a dead thread.
-        let message =
-            serde_json::from_str(&body).unwrap_or_else(|_| Message::new(Role::Assistant, Vec::new()));
-        Ok(StoredMessage {
-            seq,
-            id: row.text(1),
-            content_hash: row.text(2),
-            chain_hash: row.optional(3).map(|value| value.text()),
-            incomplete: row.integer(4) != 0,
-            created_at: row.unsigned(5),
-            tokens: row.unsigned(6),
-            superseded_by: row.optional(7).map(|value| value.integer()),
-            message,
-        })
     }
 }
 
@@ -515,8 +358,9 @@ fn read_turn(row: &Row) -> Turn {
     }
 }
 
-fn read_input(row: &Row) -> StoredInput {
-    StoredInput { seq: row.integer(0), content_hash: row.text(1), chain_hash: row.text(2) }
+/// What [`to_json`] wrote; `None` for what a newer version wrote otherwise.
+fn from_json<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text).ok()
 }
 
 /// JSON of one of our own types, which have no part that cannot be written.

@@ -304,7 +304,7 @@ async fn begin(
     deadline_ms: u32,
 ) -> Result<(MemoryStatus, u64, Vec<Item>), Error> {
     match thread.prepare(beginning, deadline_ms).await {
-        Some(Prepared::Ready { items, tokens, remembered }) => {
+        Some(Prepared::Ready { items, tokens, remembered, .. }) => {
             let status = match (beginning.inject, remembered) {
                 (false, _) => MemoryStatus::Off,
                 (true, 0) => MemoryStatus::Empty,

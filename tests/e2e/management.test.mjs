@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, test } from "node:test";
-import { post, refused, user } from "./conversation.mjs";
+import { post, refused, until, user } from "./conversation.mjs";
 import { ADMIN_TOKEN, startGateway } from "./gateway.mjs";
 import { startUpstream } from "./wire.mjs";
 
@@ -193,6 +193,56 @@ test("the credential is the caller's, else the key's, else the project's, else t
 
   const files = JSON.stringify(await gateway.d1("SELECT * FROM bindings"));
   assert.doesNotMatch(files + gateway.logs(), /of-the-key-5678|of-the-project/);
+});
+
+test("the log says whose credential a request went with, and has what was refused, for its own project alone", async () => {
+  const { project, id, key } = await newKey({ label: "app", models: ["openai/*", "groq/*"] });
+  await say(key);
+  await gateway.manage("PUT", `/projects/${project}/bindings/openai`, { credential: "sk-of-the-project" });
+  await say(key);
+  await say(key, "mistral/m");
+  await say(key, "openai/m", { headers: { "x-memory-mode": "sometimes" } });
+  await gateway.manage("PATCH", `/projects/${project}/keys/${id}`, { limits: { global: 1 } });
+  await say(key);
+  const logs = await until(async () => {
+    const { logs, total } = await gateway.manage("GET", `/projects/${project}/usage/logs`);
+    return total === 5 && logs.every(({ status_code }) => status_code) && logs;
+  }, "five rows");
+  const short = ({ status_code, source, api_key_id, api_key_label }) =>
+    `${status_code} ${source} ${api_key_id === id} ${api_key_label}`;
+  assert.deepEqual(logs.map(short).sort(), [
+    "200 deployment true app",
+    "200 project true app",
+    "400  true app",
+    "403  true app",
+    "429  true app",
+  ]);
+  const { request_id } = logs[0];
+  const one = await gateway.manage("GET", `/projects/${project}/usage/logs/${request_id}`);
+  assert.deepEqual([one.status, one.log], [200, logs[0]]);
+  const { project: other } = await newKey();
+  assert.equal((await gateway.manage("GET", `/projects/${other}/usage/logs/${request_id}`)).status, 404);
+  assert.equal((await gateway.manage("GET", `/projects/${other}/usage/logs`)).total, 0);
+  const { activity } = await gateway.manage("GET", `/projects/${project}/usage/activity?group_by=key`);
+  assert.deepEqual(
+    activity.map(({ api_key_id, requests }) => [api_key_id, requests]),
+    [[id, 5]],
+  );
+});
+
+test("a key's and a project's own budgets hold, and the error says whose is spent", async () => {
+  const budget = { period: "day", tokens: 1 };
+  const { project, key, path } = await newKey({ budget });
+  const message = async () => {
+    const error = await refused(await say(key));
+    assert.deepEqual([error.status, error.type], [402, "budget_exceeded"]);
+    return error.message;
+  };
+  assert.match(await message(), /key/);
+  await gateway.manage("PATCH", path, { budget: null });
+  assert.equal((await say(key)).status, 200);
+  await gateway.manage("PATCH", `/projects/${project}`, { budget });
+  assert.match(await message(), /project/);
 });
 
 test("a provider that refuses a bound credential refuses nobody's own, and the answer says what to mend", async () => {
