@@ -1,4 +1,5 @@
 //! Budgets under many isolates, on a clock that the test turns: what is admitted, what is spent, what is lost.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
 
@@ -175,7 +176,7 @@ fn what_was_promised_is_told_before_the_books_take_it_back() {
     assert!(isolate.purse.should_tell(NOON + TOLD_WITHIN_MS));
     isolate.tell(&mut books, budget, NOON + TOLD_WITHIN_MS);
     assert!(!isolate.purse.should_tell(NOON + DAY));
-    assert!(TOLD_WITHIN_MS * 4 < LEASE_MS);
+    const { assert!(TOLD_WITHIN_MS * 4 < LEASE_MS) };
 }
 
 /// A small generator of pseudo-random numbers (SplitMix64).
@@ -221,9 +222,8 @@ fn simulate(seed: u64) {
             spent += used;
             isolates[at].purse.settle(promised, used, now);
         }
-        for at in 0..count {
+        for (at, Isolate { purse, .. }) in isolates.iter_mut().enumerate() {
             let wanted = 1 + random.below(400);
-            let purse = &mut isolates[at].purse;
             match purse.admit(wanted, now) {
                 Admission::Promised => {
                     number += 1;
@@ -242,7 +242,6 @@ fn simulate(seed: u64) {
                     }
                 }
             }
-            let purse = &mut isolates[at].purse;
             if purse.should_tell(now)
                 && let Some(draw) = purse.report(budget, &at.to_string(), now)
             {

@@ -1,4 +1,5 @@
 //! The ledger's statements on SQLite itself, with the schema that D1 gets.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice)]
 
 mod support;
 

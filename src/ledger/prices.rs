@@ -196,7 +196,7 @@ pub fn decimal(text: &str, scale: u128) -> Option<u128> {
     let mut amount = whole.parse::<u128>().ok()?.checked_mul(scale)?;
     let mut unit = scale;
     for digit in fraction.trim_end_matches('0').bytes() {
-        if unit % 10 != 0 {
+        if !unit.is_multiple_of(10) {
             return None;
         }
         unit /= 10;
