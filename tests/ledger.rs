@@ -1,4 +1,5 @@
 //! The ledger's statements on SQLite itself, with the schema that D1 gets.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice)]
 
 mod support;
 
@@ -155,9 +156,7 @@ fn writing_twice_writing_late_and_writing_in_any_order_leave_one_settled_row() {
     let open = row("a", 5, Outcome::Pending);
     let settled = Row { usage: Usage { input: 9, ..Usage::default() }, ..row("a", 5, Outcome::Complete) };
     let contrary = Row { usage: Usage { input: 77, ..Usage::default() }, ..row("a", 5, Outcome::Failed) };
-    for order in
-        [vec![&open, &settled], vec![&settled, &open], vec![&open, &settled, &contrary, &open, &settled]]
-    {
+    for order in [vec![&open, &settled], vec![&settled, &open], vec![&open, &settled, &contrary, &open]] {
         let ledger = Ledger::new();
         for written in order {
             ledger.write(std::slice::from_ref(written));

@@ -196,7 +196,7 @@ pub fn decimal(text: &str, scale: u128) -> Option<u128> {
     let mut amount = whole.parse::<u128>().ok()?.checked_mul(scale)?;
     let mut unit = scale;
     for digit in fraction.trim_end_matches('0').bytes() {
-        if unit % 10 != 0 {
+        if !unit.is_multiple_of(10) {
             return None;
         }
         unit /= 10;
@@ -280,7 +280,7 @@ mod tests {
         let prices = Prices::read(
             r#"{"openai/gpt-*":{"input":1,"output":2},
                 "openai/gpt-5.4*":{"input":3.5,"output":4,"cached":0.035,"cache_write":5,"reasoning":6},
-                "mine/m":{"input":0,"output":0}}"#,
+                "mine/m":{"input":0,"output":0},"mine/tiny":{"input":0.0005,"output":0}}"#,
         )
         .unwrap();
         let rates = |name: &str| prices.rates("openai", name, 0);
@@ -305,6 +305,11 @@ mod tests {
             })
         );
         assert_eq!(prices.cost("mine", "m", &used(5, 5, 0, 0, 0)), Some(0));
+        // Half a nano-dollar a token: rounded once for all tokens, and a half is rounded up.
+        assert_eq!(
+            [1, 2, 3].map(|tokens| prices.cost("mine", "tiny", &used(tokens, 0, 0, 0, 0))),
+            [Some(1), Some(1), Some(2)]
+        );
         assert_eq!(rates("o3").map(|rates| rates.input), Some(2_000_000));
         for (bad, why) in [
             ("[", "is not a JSON object"),
