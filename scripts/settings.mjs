@@ -31,6 +31,9 @@ const PASSED_ON = [
   "PENDING_TURN_TTL_MS",
   "RESPONSES_TTL_DAYS",
   "CORS_ORIGINS",
+  "ADMIN_TOKEN",
+  "MASTER_KEYS",
+  "LIMITS",
 ];
 /** For start.mjs itself, not for the Worker. */
 const OURS = ["PORT", "SANDBOX_PORT", "GATEWAY_KEY"];

@@ -3,8 +3,11 @@
 //! Invariant: the one list of routes. A path with doubled or trailing slashes means the same as without, and what lies
 //! in a path segment is percent-decoded here and nowhere else.
 
+use crate::admin::{self, Resource};
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
+use crate::grant::Part;
+use crate::limits::Scope;
 use crate::operation::Operation;
 
 /// What a request asks for.
@@ -61,6 +64,41 @@ pub enum Endpoint {
         /// The thread's id, decoded.
         thread: String,
     },
+    /// What is below `/v1/gateway`.
+    Management(Resource),
+}
+
+impl Endpoint {
+    /// The part of the API that rules of keys name; `None` for what wants no gateway key.
+    pub fn part(&self) -> Option<Part> {
+        Some(match self {
+            Endpoint::Health | Endpoint::Management(_) => return None,
+            Endpoint::Inference(Operation::Embeddings) => Part::Embeddings,
+            Endpoint::Inference(operation) => match operation.dialect() {
+                Dialect::Responses => Part::Responses,
+                Dialect::Messages => Part::Messages,
+                Dialect::Chat | Dialect::Google => Part::Chat,
+            },
+            Endpoint::Response { .. }
+            | Endpoint::DeleteResponse { .. }
+            | Endpoint::ResponseInputItems { .. } => Part::Responses,
+            Endpoint::Models | Endpoint::Model { .. } => Part::Models,
+            Endpoint::ThreadMessages { .. }
+            | Endpoint::Observations { .. }
+            | Endpoint::ObservationRecord { .. }
+            | Endpoint::ObservationConfig { .. }
+            | Endpoint::DeleteThread { .. } => Part::Memory,
+        })
+    }
+
+    /// What a request with this method is counted as; `None` for what wants no gateway key.
+    pub fn scope(&self, method: &str) -> Option<Scope> {
+        match self.part()? {
+            Part::Memory if matches!(method, "GET" | "HEAD") => Some(Scope::MemoryRead),
+            Part::Memory => Some(Scope::MemoryWrite),
+            _ => Some(Scope::LlmProxy),
+        }
+    }
 }
 
 /// Finds the endpoint. Errors: 404 for an unknown path, 405 with the methods that a known one has.
@@ -97,13 +135,11 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
         ["v1", "memory", "threads", thread] => {
             (Endpoint::DeleteThread { thread: percent_decoded(thread) }, DELETE)
         }
-        _ => {
-            return Err(Error::not_found(format!(
-                "No such path: {}. The base URL of the gateway ends in /v1, for example \
-                 https://gateway.example.com/v1.",
-                path.chars().take(200).collect::<String>()
-            )));
-        }
+        ["v1", "gateway", rest @ ..] => match admin::resource(rest) {
+            Some((resource, methods)) => (Endpoint::Management(resource), methods),
+            None => return Err(no_such_path(path)),
+        },
+        _ => return Err(no_such_path(path)),
     };
     if methods.contains(&method) {
         return Ok(endpoint);
@@ -111,6 +147,13 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
     let allow = methods.join(", ");
     Err(Error::new(Kind::MethodNotAllowed, format!("This path takes {allow}, not {method}."))
         .with("allow", allow))
+}
+
+fn no_such_path(path: &str) -> Error {
+    Error::not_found(format!(
+        "No such path: {}. The base URL of the gateway ends in /v1, for example https://gateway.example.com/v1.",
+        path.chars().take(200).collect::<String>()
+    ))
 }
 
 /// The dialect whose clients call a path, whatever the method and the outcome: their errors have its form.
@@ -269,10 +312,37 @@ mod tests {
     }
 
     #[test]
+    fn each_endpoint_belongs_to_a_part_and_is_counted_in_a_scope() {
+        for (method, path, part, scope) in [
+            ("POST", "/v1/chat/completions", Some(Part::Chat), Some(Scope::LlmProxy)),
+            ("POST", "/v1/responses", Some(Part::Responses), Some(Scope::LlmProxy)),
+            ("GET", "/v1/responses/r", Some(Part::Responses), Some(Scope::LlmProxy)),
+            ("DELETE", "/v1/responses/r", Some(Part::Responses), Some(Scope::LlmProxy)),
+            ("GET", "/v1/responses/r/input_items", Some(Part::Responses), Some(Scope::LlmProxy)),
+            ("POST", "/v1/messages", Some(Part::Messages), Some(Scope::LlmProxy)),
+            ("POST", "/v1/messages/count_tokens", Some(Part::Messages), Some(Scope::LlmProxy)),
+            ("POST", "/v1/embeddings", Some(Part::Embeddings), Some(Scope::LlmProxy)),
+            ("GET", "/v1/models", Some(Part::Models), Some(Scope::LlmProxy)),
+            ("GET", "/v1/models/m", Some(Part::Models), Some(Scope::LlmProxy)),
+            ("GET", "/v1/memory/threads/t/messages", Some(Part::Memory), Some(Scope::MemoryRead)),
+            ("HEAD", "/v1/memory/threads/t/messages", Some(Part::Memory), Some(Scope::MemoryRead)),
+            ("GET", "/health", None, None),
+            ("GET", "/v1/gateway/projects", None, None),
+        ] {
+            let found = endpoint(method, path).unwrap();
+            assert_eq!((found.part(), found.scope(method)), (part, scope), "{method} {path}");
+        }
+        let thread = Endpoint::ThreadMessages { thread: "t".into() };
+        assert_eq!(thread.scope("POST"), Some(Scope::MemoryWrite));
+    }
+
+    #[test]
     fn an_unknown_path_is_404_and_a_wrong_method_405_with_the_right_ones() {
         assert_eq!(endpoint("POST", "/v1/nothing").unwrap_err().status(), 404);
         assert_eq!(endpoint("POST", "/").unwrap_err().status(), 404);
         assert_eq!(endpoint("GET", "/v1/responses/r/nothing").unwrap_err().status(), 404);
+        assert_eq!(endpoint("GET", "/v1/gateway/nothing").unwrap_err().status(), 404);
+        assert_eq!(endpoint("PUT", "/v1/gateway/projects").unwrap_err().status(), 405);
         let error = endpoint("POST", "/v1/responses/r").unwrap_err();
         assert_eq!(
             (error.status(), error.body()["error"]["allow"].as_str()),

@@ -30,6 +30,15 @@ impl Operation {
         }
     }
 
+    /// The endpoint's path.
+    pub fn path(self) -> &'static str {
+        match self {
+            Operation::Answer(dialect) => dialect.path(),
+            Operation::CountTokens => "/v1/messages/count_tokens",
+            Operation::Embeddings => "/v1/embeddings",
+        }
+    }
+
     /// Checks what every such request must have. Errors: 400 that names the field.
     pub fn check(self, body: &Body<'_>) -> Result<(), Error> {
         match self {

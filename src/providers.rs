@@ -57,7 +57,9 @@ pub struct Provider {
     pub keyless: bool,
     /// True when it has embeddings.
     pub embeddings: bool,
-    /// True when its models belong into the list of models.
+    /// True when it has a list of models.
+    pub lists: bool,
+    /// True when its models belong into everybody's list of models, once the deployment reaches it.
     pub listed: bool,
     /// What it wants otherwise than its dialect says.
     pub quirks: &'static [Quirk],
@@ -167,9 +169,9 @@ impl Provider {
         format!("{}/models{page}", self.base_url_for(dialect))
     }
 
-    /// The headers with which the deployment asks it for its list of models.
-    pub fn list_headers(&self) -> Vec<(&'static str, String)> {
-        let Some(key) = &self.key else { return Vec::new() };
+    /// The headers with which it is asked for its list of models.
+    pub fn list_headers(&self, credential: Option<&Secret>) -> Vec<(&'static str, String)> {
+        let Some(key) = credential else { return Vec::new() };
         let header = self.key_header(self.list_dialect());
         let mut headers = vec![header.carry(key.reveal(), header.is_token(key.reveal()))];
         if header == KeyHeader::XApiKey {

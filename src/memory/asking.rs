@@ -3,8 +3,10 @@
 //! Invariant: a provider that is down, slow or refuses the credential says nothing about the question, which is asked again;
 //! one that refuses the question itself, or whose model does, says something about the question.
 
-use super::cycle::Heard;
+use super::cycle::{Heard, Job, Reply};
 use super::observer::Asked;
+use super::store::Kind;
+use crate::ledger::{MemoryCost, MemoryOperation};
 use crate::request::{Entry, Request, Thinking};
 use crate::turn::{Answer, Ending, Message, Part, PartKind, Role};
 
@@ -52,6 +54,33 @@ pub fn heard(status: u16, answer: Option<&Answer>) -> Heard {
     let text = answer.message.as_ref().filter(|message| !declines(message)).map(Message::text);
     let stop = answer.stop.clone().filter(|_| answer.ending == Ending::Complete);
     Heard::Answer { text, stop }
+}
+
+/// What a question cost, for the ledger. No words of the conversation are in it.
+pub fn cost(job: &Job, reply: &Reply, started_at: u64, latency_ms: u64) -> MemoryCost {
+    let error = match &reply.heard {
+        Heard::Answer { .. } => None,
+        Heard::Refused(why) | Heard::Unreachable(why) => Some(why.clone()),
+    };
+    MemoryCost {
+        id: job.cycle.clone(),
+        project: job.thread.project.clone(),
+        thread: job.thread.id.clone(),
+        resource: job.thread.resource.clone(),
+        cycle: job.cycle.clone(),
+        operation: match job.kind {
+            Kind::Observe => MemoryOperation::Observe,
+            Kind::Reflect => MemoryOperation::Reflect,
+        },
+        provider: reply.provider.clone(),
+        model: reply.model.clone(),
+        usage: reply.usage,
+        estimated: reply.estimated,
+        status: reply.status,
+        error,
+        started_at,
+        latency_ms,
+    }
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@
 //! object ends with a report, however it ended; the object never holds the answer up for longer than the deadline.
 
 use futures::channel::oneshot;
+use futures::future::join;
 use js_sys::Uint8Array;
 use serde_json::{Value, json};
 
 use super::border::{now, random_id, zone_offset};
 use super::delivery::Delivery;
-use super::inference::Inference;
+use super::inference::{Inference, usage_edit};
 use super::report::Report;
 use super::resource_client::ResourceClient;
 use super::response_state::ResponseState;
@@ -22,7 +23,6 @@ use crate::frame::Frame;
 use crate::headers::Headers;
 use crate::memory::address::{Address, Mode};
 use crate::memory::context::Item;
-use crate::memory::settings::Overrides;
 use crate::memory::store::TurnStatus;
 use crate::plan::{Plan, ask_for_usage};
 use crate::prompt::{self, Target};
@@ -45,10 +45,13 @@ pub async fn run(inference: Inference, dialect: Dialect, address: Option<Address
         Ok(delivery) => delivery.run(&inference, reply).await,
         Err(Refused { error, report }) => {
             // The client does not wait for the book-keeping of a turn that failed.
-            let _ = reply.send(Err(error));
-            if let Some(report) = report {
-                report.send().await;
-            }
+            let _ = reply.send(Err(error.clone()));
+            let reported = async {
+                if let Some(report) = report {
+                    report.send().await;
+                }
+            };
+            join(reported, inference.meter.refuse(&error)).await;
         }
     }
 }
@@ -89,6 +92,8 @@ async fn start(
     address: Option<&Address>,
 ) -> Result<Delivery, Refused> {
     let mut route = inference.route(&Body::parse(&inference.bytes)?)?;
+    inference.routed(&route);
+    inference.meter.admit(&route, inference.operation, &inference.bytes).await?;
     let mut state = match dialect {
         Dialect::Responses => Some(ResponseState::read(inference, &route).await?),
         Dialect::Chat | Dialect::Messages | Dialect::Google => None,
@@ -118,23 +123,27 @@ async fn start(
     });
     let written = write(inference, &route, &plan, &body, prompt, state.as_ref());
     let Written { bytes: sent, way, ignored } = match written {
-        Ok(written) => written,
+        Ok(written) => counted(inference, &route, written),
         Err(error) => return Err(refused(error, remembered)),
     };
 
     route.dialect = way.target.dialect;
-    let sent = Uint8Array::from(sent.as_slice());
+    if let Some(remembered) = &remembered {
+        inference.meter.note(|account| account.remembers(remembered.tokens));
+    }
+    let body = Uint8Array::from(sent.as_slice());
     let sent_at = now();
     let asked = upstream::request(
         &route,
         inference.operation,
         inference.incoming.headers(),
-        &sent,
+        &body,
         way.streams_upstream,
         &inference.client,
         inference.incoming.config.upstream_timeout_ms,
     );
-    let upstream = match asked.await {
+    let (asked, ()) = join(asked, inference.meter.send(&sent)).await;
+    let upstream = match asked {
         Ok(upstream) => upstream,
         Err(error) => return Err(refused(error, remembered)),
     };
@@ -167,6 +176,21 @@ struct Prompt<'a> {
     items: Vec<Item>,
     /// What is told beside them.
     injection: Injection,
+}
+
+/// The request, with token counts asked for where a stream would end without them and somebody counts.
+fn counted(inference: &Inference, route: &Route<'_>, mut written: Written) -> Written {
+    let Written { bytes, way, .. } = &mut written;
+    if way.frame.is_none() && !way.hides_usage && inference.meter.counts() {
+        let asking = Body::parse(bytes)
+            .ok()
+            .and_then(|body| Some(body.edited(vec![usage_edit(way.client, way.streams, route, &body)?])));
+        if let Some(asking) = asking {
+            *bytes = asking;
+            way.hides_usage = true;
+        }
+    }
+    written
 }
 
 /// Writes the request as the provider is to get it.
@@ -288,7 +312,7 @@ async fn remember(
         repeated: headers.get("x-stainless-retry-count").is_some_and(|count| count != "0"),
         scope: address.scope,
         time_zone: address.time_zone.clone(),
-        project: Overrides::default(),
+        project: inference.principal.settings.memory.overrides(),
         messages: prompt::messages(conversation),
     };
     let asked_at = now();

@@ -63,6 +63,10 @@ extern "C" {
     pub fn value(this: &Read) -> Uint8Array;
 
     pub type AbortController;
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> AbortController;
+    #[wasm_bindgen(method, getter)]
+    pub fn signal(this: &AbortController) -> web_sys::AbortSignal;
     #[wasm_bindgen(method)]
     pub fn abort(this: &AbortController);
 

@@ -5,6 +5,8 @@
 import { DurableObject } from "cloudflare:workers";
 import Gateway, {
   ResourceObject as RustResourceObject,
+  BudgetObject as RustBudgetObject,
+  KeyObject as RustKeyObject,
   ResponseObject as RustResponseObject,
   ThreadObject as RustThreadObject,
 } from "memory-gateway-wasm";
@@ -73,6 +75,9 @@ export default {
       );
     }
   },
+  scheduled(event, env, context) {
+    return guarded(() => new Gateway(context, env).scheduled(event));
+  },
 };
 
 /** A class of objects whose calls end when the wasm instance dies. */
@@ -91,6 +96,8 @@ const guardedObject = (Rust) =>
     }
   };
 
+export class BudgetObject extends guardedObject(RustBudgetObject) {}
 export class ThreadObject extends guardedObject(RustThreadObject) {}
 export class ResourceObject extends guardedObject(RustResourceObject) {}
 export class ResponseObject extends guardedObject(RustResponseObject) {}
+export class KeyObject extends guardedObject(RustKeyObject) {}

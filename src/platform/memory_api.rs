@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::gateway_worker::{Incoming, json_answer};
-use super::inference::{authenticate, read_body};
+use super::inference::read_body;
 use super::resource_client::ResourceClient;
 use super::thread_client::ThreadClient;
 use super::{d1_index, log};
@@ -25,22 +25,22 @@ struct Asked {
     key: ThreadKey,
 }
 
-/// Who asks, and for which thread. Errors: 401, 400 for an id that cannot be one.
-async fn asked(incoming: &Incoming, thread: String) -> Result<Asked, Error> {
-    let (_, principal) = authenticate(incoming).await?;
+/// Who asks, and for which thread. Errors: 400 for an id that cannot be one.
+fn asked(incoming: &Incoming, thread: String) -> Result<Asked, Error> {
+    let principal = &incoming.caller()?.principal;
     check_id("threadId", &thread)?;
     let resource = query_parameter(incoming.query(), "resourceId").filter(|id| !id.is_empty());
     if let Some(resource) = &resource {
         check_id("resourceId", resource)?;
     }
-    let object = ThreadClient::new(incoming.env.clone(), &principal, &thread);
-    let key = ThreadKey { project: principal.project, thread, resource };
+    let object = ThreadClient::new(incoming.env.clone(), principal, &thread);
+    let key = ThreadKey { project: principal.project.clone(), thread, resource };
     Ok(Asked { object, key })
 }
 
 /// `GET /v1/memory/threads/{id}/messages`.
 pub async fn thread_messages(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
-    let Asked { object, key } = asked(incoming, thread).await?;
+    let Asked { object, key } = asked(incoming, thread)?;
     let page = Page::read(incoming.query())?;
     let asked = ReadMessages { key, limit: page.limit, offset: page.offset, descending: page.descending };
     match object.messages(&asked).await {
@@ -68,14 +68,14 @@ async fn read(
     thread: String,
     body: fn(&Record) -> Value,
 ) -> Result<web_sys::Response, Error> {
-    let Asked { object, key } = asked(incoming, thread).await?;
+    let Asked { object, key } = asked(incoming, thread)?;
     let observations = object.observations(&ReadObservations { key }).await;
     told(incoming, observations, body)
 }
 
 /// `PATCH /v1/memory/threads/{id}/observations/config`.
 pub async fn configure(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
-    let Asked { object, key } = asked(incoming, thread).await?;
+    let Asked { object, key } = asked(incoming, thread)?;
     let body = read_body(&incoming.request, incoming.headers(), incoming.config.max_body_bytes).await?;
     let overrides = public::read_config(&body.to_vec())?;
     let observations = object.configure(&Configure { key, overrides }).await;
@@ -96,7 +96,7 @@ fn told(
 
 /// `DELETE /v1/memory/threads/{id}`: the thread's object, what its resource knows from it, and its place in the index.
 pub async fn delete_thread(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
-    let Asked { object, key } = asked(incoming, thread).await?;
+    let Asked { object, key } = asked(incoming, thread)?;
     let deleted =
         object.delete(&Delete { key: key.clone() }).await.map_err(|error| unreachable(incoming, &error))?;
     let Deleted::Deleted { deleted_at, resource, messages, notes, jobs } = deleted else {

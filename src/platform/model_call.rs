@@ -1,14 +1,16 @@
 //! A question of memory's own to a model, through the same providers as everybody's.
 //!
-//! Invariant: it ends within its deadline, and whatever happens there is a reply; the deployment's own credential is used,
-//! never a caller's.
+//! Invariant: it ends within its deadline, and whatever happens there is a reply; the project's credential is used or the
+//! deployment's own, never a caller's.
 
 use js_sys::{ArrayBuffer, Uint8Array};
 use serde_json::Value;
 use wasm_bindgen::JsCast;
 
-use super::border::{settled, within};
-use super::upstream;
+use worker::Env;
+
+use super::border::{now, settled, within};
+use super::{d1_keys, ledger, upstream};
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::error::Error;
@@ -23,16 +25,25 @@ use crate::tokens;
 use crate::translate;
 use crate::turn::{Answer, Origin, Usage};
 
-/// Asks the first of the job's models that there is a way to.
-pub async fn ask(config: &Config, job: &Job) -> Reply {
+/// Asks the first of the job's models that there is a way to, on the account of the thread's project: within its budget
+/// for memory, and with a row in the ledger for what it cost.
+pub async fn ask(env: &Env, config: &Config, job: &Job) -> Reply {
+    let bindings = match d1_keys::project_bindings(env, &job.thread.project).await {
+        Ok(bindings) => bindings,
+        Err(reason) => return unasked(job, format!("the project's bindings: {reason}")),
+    };
     let mut reason = String::from("no model is named");
     for model in &job.models {
-        match route(config, Operation::Answer(Dialect::Chat), model, None) {
-            Ok(route) => return ask_by(route, job).await,
+        match route(config, Operation::Answer(Dialect::Chat), model, None, &bindings) {
+            Ok(route) => return ask_on_account(env, route, job).await,
             // What is missing is the operator's to mend, and named in the log.
             Err(error) => reason = error.message().to_owned(),
         }
     }
+    unasked(job, reason)
+}
+
+fn unasked(job: &Job, reason: String) -> Reply {
     let model = job.models.first().cloned().unwrap_or_default();
     let (provider, model) = model.split_once('/').unwrap_or(("", &model));
     Reply {
@@ -43,6 +54,23 @@ pub async fn ask(config: &Config, job: &Job) -> Reply {
         estimated: false,
         status: None,
     }
+}
+
+async fn ask_on_account(env: &Env, route: Route<'_>, job: &Job) -> Reply {
+    let (provider, model) = (route.provider.name.clone(), route.model.clone());
+    let estimate = Usage { input: asked_tokens(job), output: job.answer_tokens, ..Usage::default() };
+    let project = &job.thread.project;
+    if let Err(error) = ledger::admit_memory(env, &job.cycle, project, &provider, &model, &estimate).await {
+        return Reply { provider, model, ..unasked(job, error.message().to_owned()) };
+    }
+    let started_at = now();
+    let reply = ask_by(route, job).await;
+    ledger::record_memory(env, asking::cost(job, &reply, started_at, now() - started_at)).await;
+    reply
+}
+
+fn asked_tokens(job: &Job) -> u64 {
+    tokens::of_text(&job.asked.system) + tokens::of_text(&job.asked.user)
 }
 
 async fn ask_by(mut route: Route<'_>, job: &Job) -> Reply {
@@ -60,7 +88,7 @@ async fn ask_by(mut route: Route<'_>, job: &Job) -> Reply {
     let usage = reported.unwrap_or_else(|| {
         let output = answer.as_ref().and_then(|answer| answer.message.as_ref()).map_or(0, tokens::of_message);
         let input = match status {
-            Some(200..300) => tokens::of_text(&job.asked.system) + tokens::of_text(&job.asked.user),
+            Some(200..300) => asked_tokens(job),
             _ => 0,
         };
         Usage { input, output, ..Usage::default() }

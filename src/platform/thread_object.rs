@@ -148,7 +148,7 @@ impl ThreadObject {
             return Ok(());
         };
         let began = now();
-        let reply = model_call::ask(config, &job).await;
+        let reply = model_call::ask(&self.env, config, &job).await;
         let jitter = u64::from_le_bytes(random_bytes());
         let verdict = transaction(&self.state, || {
             thread::settle_job(store, now(), &cycle, &reply, jitter, self.around())

@@ -24,6 +24,22 @@ const KEYS = [
   { key: "msk_test_other", project: "other" },
 ];
 
+/** Opens the management API of the tests' gateways. */
+export const ADMIN_TOKEN = "admin-token-of-the-tests";
+
+/** What every gateway of the tests has, unless a test says otherwise. */
+const VARS = {
+  // Generous: a test machine with every core busy must not look like a thread store that is down.
+  MEMORY_DEADLINE_MS: "5000",
+  ADMIN_TOKEN,
+  MASTER_KEYS: `tests:${Buffer.alloc(32, 7).toString("base64")}`,
+  // One key for a whole file of tests: no user is that quick.
+  LIMITS: JSON.stringify({
+    ...{ global: 1_000_000, llm_proxy: 1_000_000, llm_proxy_burst: 1_000_000 },
+    ...{ memory_read: 1_000_000, memory_write: 1_000_000 },
+  }),
+};
+
 /**
  * Starts a gateway. `build`: "release", or "faults" with fault injection. `state`: a folder to keep and to
  * use again; without it the storage is temporary. `keys`: the first two are given back as `key` and
@@ -34,8 +50,7 @@ export async function startGateway({ vars = {}, build = "release", state, keys =
   if (!existsSync(storageOf(folder))) cpSync(await template(keys), folder, { recursive: true });
   const port = await freePort();
   const config = testConfig(build, main);
-  // Generous: a test machine with every core busy must not look like a thread store that is down.
-  const allVars = { MEMORY_DEADLINE_MS: "5000", ...vars };
+  const allVars = { ...VARS, ...vars };
   let text = "";
   let gateway;
   const start = async () => {
@@ -68,6 +83,15 @@ export async function startGateway({ vars = {}, build = "release", state, keys =
       if (state) return gateway.stop();
       await gateway.kill(); // Two seconds quicker, and there is nothing to close in good order.
       rmSync(folder, { recursive: true, force: true });
+    },
+    /** Asks the management API; gives `{status, ...body}`. */
+    async manage(method, path, body, token = allVars.ADMIN_TOKEN) {
+      const answer = await fetch(`${gateway.url}/v1/gateway${path}`, {
+        method,
+        headers: { ...(token && { authorization: `Bearer ${token}` }), "content-type": "application/json" },
+        body: body && JSON.stringify(body),
+      });
+      return { status: answer.status, ...(await answer.json()) };
     },
     /** Runs SQL on the gateway's D1 database, also while it runs; gives the rows. */
     d1: async (sql) => query(folder, sql),
