@@ -25,6 +25,7 @@ pub mod reconcile;
 pub mod reflector;
 pub mod render;
 pub mod schema;
+pub mod search;
 pub mod secrets;
 pub mod settings;
 pub mod state;
