@@ -111,8 +111,8 @@ fn a_hit_says_what_it_is_where_it_stands_and_how_well_it_fits() {
         [
             (HitKind::Note, vec![place(1)], "user", Some("H"), false),
             (HitKind::Message, vec![place(1)], "user", None, false),
-            (HitKind::Message, vec![place(3)], "user", None, false),
             (HitKind::Message, vec![place(1) + 1], "assistant", None, true),
+            (HitKind::Message, vec![place(3)], "user", None, false),
             (HitKind::Message, vec![place(3) + 1], "assistant", None, true),
             (HitKind::Message, vec![place(2) + 1], "assistant", None, true),
         ]

@@ -86,7 +86,7 @@ const SCHEMA: &[&str] = &[
     "
     -- Words of messages and notes. Marks (Mn, Mc) are parts of words: Indian scripts write vowels with them.
     CREATE VIRTUAL TABLE words USING fts5(
-        words, content = '', contentless_delete = 1,
+        text, content = '', contentless_delete = 1,
         tokenize = \"porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'\"
     );
     CREATE TABLE search_progress (

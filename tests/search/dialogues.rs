@@ -42,10 +42,10 @@ fn recall(threads: &[(&Dialogue, Thread)], limit: usize) -> (f64, f64) {
 }
 
 #[test]
-fn most_of_what_answers_a_question_is_among_the_first_ten_hits() {
+fn three_quarters_of_what_answers_a_question_are_among_the_first_ten_hits() {
     let Some(dialogues) = recorded() else { return };
     let threads: Vec<_> = dialogues.iter().map(|dialogue| (dialogue, replayed(dialogue))).collect();
-    for (limit, least, least_any) in [(5, 0.0, 0.0), (10, 0.0, 0.0), (20, 0.0, 0.0)] {
+    for (limit, least, least_any) in [(5, 0.64, 0.67), (10, 0.76, 0.80), (20, 0.80, 0.84)] {
         let (share, any) = recall(&threads, limit);
         println!("at {limit}: {share:.3} of the evidence, any of it for {any:.3} of the questions");
         assert!(share >= least && any >= least_any, "at {limit}: {share:.3}, {any:.3}");

@@ -8,7 +8,7 @@
 //! caption says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::NaiveDateTime;
 use memory_gateway::turn::{Message, Part, Role};
@@ -87,17 +87,14 @@ impl Dialogue {
 
 /// The recorded dialogues beside the project; `None`, and a line that says so, where they are not at hand.
 pub fn recorded() -> Option<Vec<Dialogue>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures/dialogues");
-    // A worktree of the project may stand one directory deeper.
-    let deeper = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/dialogues");
-    let Some(path) = [path, deeper].into_iter().find(|path| path.is_dir()) else {
-        println!("skipped: no recorded dialogues beside the project");
+    let folder = std::env::var("MEMORY_GATEWAY_FIXTURES")
+        .map_or_else(|_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures"), PathBuf::from);
+    let file = folder.join("dialogues/locomo-conv-26-30.json");
+    if !file.is_file() {
+        println!("No dialogues in {}: nothing measured.", folder.display());
         return None;
-    };
-    let mut files: Vec<_> = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    let wanted = files.iter().filter(|file| file.to_string_lossy().contains("locomo"));
-    Some(wanted.flat_map(|file| read(file)).collect())
+    }
+    Some(read(&file))
 }
 
 /// The dialogues of a file.

@@ -117,7 +117,7 @@ impl<D: Database> Store<D> {
         }
         self.0
             .query(
-                "INSERT OR REPLACE INTO words (rowid, words)
+                "INSERT OR REPLACE INTO words (rowid, text)
                  SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?1)",
                 &[to_json(&rows).into()],
             )
