@@ -10,6 +10,7 @@ mod recorded_dialogues;
 
 use memory_gateway::memory::database::Database;
 use memory_gateway::memory::note::{Note, Priority, Speaker};
+use memory_gateway::memory::settings::Settings;
 use memory_gateway::memory::store::{NewNote, NoteStatus, TurnStatus};
 use memory_gateway::protocol::{Found, Hit, HitKind, ReadSources, Search, Sources, ThreadKey};
 use memory_gateway::thread;
@@ -198,6 +199,12 @@ fn what_a_branch_replaced_is_never_found_neither_before_nor_after_it_was_indexed
             .turn(&[user("apples are red"), assistant("Ok."), user("cherries are black")], assistant("Ok."));
         assert_eq!(found(&thread, "plums"), [] as [&str; 0]);
         assert_eq!(found(&thread, "cherry"), ["cherries are black"]);
+        // Nor does it take the place of what is found.
+        let first = Search { key: key(), query: "blue plums are red".into(), limit: 1 };
+        let Found::Hits { hits, .. } = thread::search(&thread.store, &first).unwrap() else {
+            panic!("no thread")
+        };
+        assert_eq!(hits[0].snippet, "apples are red");
         assert!(search(&thread, "apples cherries").iter().all(|hit| !hit.snippet.contains("plums")));
     }
 }
@@ -246,7 +253,9 @@ fn an_answer_that_comes_when_the_index_has_passed_its_place_is_found() {
 
 #[test]
 fn a_long_backlog_is_indexed_in_steps_and_a_search_says_that_more_is_to_come() {
-    let mut thread = Thread::new();
+    let unobserved =
+        Settings { observe_tokens: u64::MAX / 8, buffer_tokens: u64::MAX / 16, ..Settings::default() };
+    let mut thread = Thread::with(unobserved);
     let texts: Vec<Message> =
         (0..2_600).map(|number| user(&format!("fact{number} about a walrus"))).collect();
     thread.turn(&texts, assistant("Ok."));
@@ -267,7 +276,7 @@ fn a_long_backlog_is_indexed_in_steps_and_a_search_says_that_more_is_to_come() {
         thread::index_words(&thread.store).unwrap();
         steps += 1;
     }
-    assert_eq!(steps, 2);
+    assert_eq!((steps, alarm(&thread)), (2, None));
     assert_eq!(search(&thread), (3, true));
 }
 
