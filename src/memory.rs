@@ -27,6 +27,7 @@ pub mod record;
 pub mod reflector;
 pub mod render;
 pub mod schema;
+pub mod search;
 pub mod secrets;
 pub mod settings;
 pub mod state;

@@ -24,6 +24,10 @@ pub const OBSERVATIONS: &str = "/v1/observations";
 pub const CONFIGURE: &str = "/v1/configure";
 /// `POST`: [`Delete`] to [`Deleted`].
 pub const DELETE: &str = "/v1/delete";
+/// `POST`: [`Search`] to [`Found`].
+pub const SEARCH: &str = "/v1/search";
+/// `POST`: [`ReadSources`] to [`Sources`].
+pub const SOURCES: &str = "/v1/sources";
 
 /// Whose thread is meant. The object answers only to the pair that it was created for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -259,6 +263,86 @@ pub struct PublicMessage {
     pub incomplete: bool,
     /// The message.
     pub message: Message,
+}
+
+/// Asks what of a thread's messages and notes has to do with a question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Search {
+    /// Whose thread.
+    pub key: ThreadKey,
+    /// The question: any words.
+    pub query: String,
+    /// How many hits at most.
+    pub limit: u32,
+}
+
+/// The answer to [`Search`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// What was found.
+    Hits {
+        /// Best first.
+        hits: Vec<Hit>,
+        /// False while older messages have not been indexed yet: a later search may find more.
+        complete: bool,
+    },
+    /// There is no such thread.
+    NotFound,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hit {
+    /// What it is.
+    pub kind: HitKind,
+    /// The message's public id, or the note's number.
+    pub id: String,
+    /// The places in the conversation: the message's own, or those that the note rests on.
+    pub seqs: Vec<i64>,
+    /// Who spoke: a role, or for a note the speaker that it rests on.
+    pub speaker: String,
+    /// The note's priority as its letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
+    /// When it was said, in Unix milliseconds.
+    pub at: u64,
+    /// The stretch of its text that says most about the question, at most 240 characters, `…` where it was cut.
+    pub snippet: String,
+    /// How well it fits; only to be compared with the other hits of a search.
+    pub score: f64,
+    /// It holds none of the words itself: it stands beside a message that does.
+    #[serde(default)]
+    pub is_beside: bool,
+}
+
+/// What a hit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HitKind {
+    /// A message as it was said.
+    Message,
+    /// A note of the log.
+    Note,
+}
+
+/// Asks for the messages that a note rests on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadSources {
+    /// Whose thread.
+    pub key: ThreadKey,
+    /// The note's number; a note that was rewritten since still has its own.
+    pub note: i64,
+}
+
+/// The answer to [`ReadSources`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sources {
+    /// The messages in order, without those that a branch replaced.
+    Messages(Vec<PublicMessage>),
+    /// There is no such thread, or no such note in it.
+    NotFound,
 }
 
 #[cfg(test)]

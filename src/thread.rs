@@ -3,10 +3,13 @@
 //! Invariant: a user's message is stored before the model is asked; `prepare` and `commit` may come any number of times
 //! and in any order, and the thread ends up the same. Each function is one transaction of the caller's.
 
+mod recall;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+pub use self::recall::{index_words, search, sources};
 use crate::memory::activation::{Moment, activate};
 use crate::memory::address::Scope;
 use crate::memory::branch;
@@ -544,5 +547,6 @@ pub fn next_alarm<D: Database>(
     let settings = around.settings(&state);
     let job = Desk { store, settings: &settings, now, zone: &crate::time::utc }.due(&state)?;
     let news = if store.outbox(1)?.is_empty() { None } else { Some(state.news_retry_at) };
-    Ok([index, sweep, job, news].into_iter().flatten().min().map(|due| due.max(now)))
+    let words = store.index_is_behind()?.then_some(now);
+    Ok([index, sweep, job, news, words].into_iter().flatten().min().map(|due| due.max(now)))
 }

@@ -6,6 +6,7 @@
 
 mod messages;
 mod notes;
+mod search;
 mod segments;
 
 use serde::de::DeserializeOwned;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::messages::{Extent, StoredInput, StoredMessage};
 pub use self::notes::{NewNote, NoteStatus, Rendered};
+pub use self::search::FoundMessage;
 pub use self::segments::{Kind, Segment, SegmentState};
 use super::database::{Database, Row};
 use super::schema::{exists, migrate};
@@ -80,6 +82,31 @@ const SCHEMA: &[&str] = &[
     CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL) STRICT;
     CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL) STRICT;
     CREATE TABLE tombstone (one INTEGER PRIMARY KEY CHECK (one = 1), deleted_at INTEGER NOT NULL) STRICT;
+",
+    "
+    -- Words of messages and notes. Marks (Mn, Mc) are parts of words: Indian scripts write vowels with them.
+    CREATE VIRTUAL TABLE words USING fts5(
+        text, content = '', contentless_delete = 1,
+        tokenize = \"porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'\"
+    );
+    CREATE TABLE search_progress (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        message INTEGER NOT NULL, note INTEGER NOT NULL, is_behind INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO search_progress (one, message, note, is_behind) VALUES (1, 0, 0, 0);
+    -- Answers that came when the index had already passed their places.
+    CREATE TABLE unindexed_messages (seq INTEGER PRIMARY KEY) STRICT;
+    CREATE TRIGGER message_behind_index AFTER INSERT ON messages
+    WHEN NEW.seq <= (SELECT message FROM search_progress) BEGIN
+        INSERT OR IGNORE INTO unindexed_messages (seq) VALUES (NEW.seq);
+    END;
+    CREATE TRIGGER message_leaves_index AFTER DELETE ON messages BEGIN
+        DELETE FROM words WHERE rowid = OLD.seq;
+        DELETE FROM unindexed_messages WHERE seq = OLD.seq;
+    END;
+    CREATE TRIGGER note_leaves_index AFTER DELETE ON notes BEGIN
+        DELETE FROM words WHERE rowid = -OLD.id;
+    END;
 ",
 ];
 
@@ -314,7 +341,7 @@ impl<D: Database> Store<D> {
         self.0.run(
             "DELETE FROM message_rest; DELETE FROM messages; DELETE FROM notes; DELETE FROM render;
              DELETE FROM segments; DELETE FROM gaps; DELETE FROM outbox; DELETE FROM state; DELETE FROM turns;
-             DELETE FROM thread;",
+             DELETE FROM thread; UPDATE search_progress SET message = 0, note = 0, is_behind = 0;",
         )
     }
 

@@ -389,8 +389,12 @@ impl<D: Database> Store<D> {
     }
 
     fn read_message(&self, row: &Row) -> Result<StoredMessage, D::Error> {
-        let seq = row.integer(0);
-        let mut body = row.text(8);
+        let message = self.read_body(row.integer(0), row.text(8))?;
+        Ok(read_stored(row, message))
+    }
+
+    /// The message whose body begins with `body`.
+    pub(super) fn read_body(&self, seq: i64, mut body: String) -> Result<Message, D::Error> {
         if may_go_on(&body) {
             for rest in
                 self.0.query("SELECT body FROM message_rest WHERE seq = ?1 ORDER BY part", &[seq.into()])?
@@ -399,9 +403,7 @@ impl<D: Database> Store<D> {
             }
         }
         // What this version cannot read (written by a newer one) is an empty message, not a dead thread.
-        let message =
-            serde_json::from_str(&body).unwrap_or_else(|_| Message::new(Role::Assistant, Vec::new()));
-        Ok(read_stored(row, message))
+        Ok(serde_json::from_str(&body).unwrap_or_else(|_| Message::new(Role::Assistant, Vec::new())))
     }
 }
 

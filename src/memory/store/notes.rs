@@ -124,6 +124,15 @@ impl<D: Database> Store<D> {
         Ok(rows.iter().map(read_note).collect())
     }
 
+    /// The notes with these numbers, whatever became of them.
+    pub fn notes_at(&self, ids: &[i64]) -> Result<Vec<Note>, D::Error> {
+        let rows = self.0.query(
+            &format!("SELECT {NOTE} FROM notes WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id"),
+            &[to_json(&ids).into()],
+        )?;
+        Ok(rows.iter().map(read_note).collect())
+    }
+
     /// The notes that gave way to a note.
     pub fn predecessors(&self, note: i64) -> Result<Vec<Note>, D::Error> {
         let rows = self.0.query(
