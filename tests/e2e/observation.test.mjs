@@ -258,6 +258,94 @@ test("a client that sends its whole history is shown notes in place of what they
   assert.deepEqual(await stored(gateway, thread), history);
 });
 
+test("when a fact was told, and the day that another is about, are answered from the dates of notes", async () => {
+  const thread = newThread(),
+    mark = newMark();
+  const day = (plus) => new Date(Date.now() + plus * 86_400_000).toISOString().slice(0, 10);
+  const first = `My name is Alex. I fly to Lisbon tomorrow with ${mark}.`;
+  // A test that runs over midnight may see either day.
+  const said = [day(0)];
+  await turn(thread, first);
+  said.push(day(0));
+  await goOnUntilNoted(thread, mark, first);
+  const told = await turn(thread, "When did I tell you my name?");
+  assert.match(told.text, /^\d{4}-\d{2}-\d{2} \d{2}:\d{2}$/);
+  assert.ok(said.includes(told.text.slice(0, 10)), told.text);
+  const flies = await turn(thread, `When do I fly to Lisbon with ${mark}?`);
+  const tomorrow = said.map((one) => new Date(Date.parse(one) + 86_400_000).toISOString().slice(0, 10));
+  assert.ok(tomorrow.includes(flies.text), flies.text);
+});
+
+test("work with tools is noted in groups, and no call is shown without its result", async () => {
+  const thread = newThread(),
+    mark = newMark();
+  const tool = {
+    type: "function",
+    function: {
+      name: "helloWorld",
+      description: "Greets.",
+      parameters: { type: "object", properties: { name: { type: "string" } }, required: ["name"] },
+    },
+  };
+  // The sandbox refuses a prompt in which a call and its result do not stand together.
+  const greet = async (n) => {
+    const request = user(`Use the helloWorld tool to greet Alice. This is ${mark} number ${n}.`);
+    const asked = await chat(gateway, thread, [request], { tools: [tool] });
+    const [call] = asked.message.tool_calls;
+    const result = { role: "tool", tool_call_id: call.id, content: `Greeting ${n} of ${mark} was sent.` };
+    const { text } = await chat(gateway, thread, [result], { tools: [tool] });
+    assert.equal(text, result.content);
+  };
+  const noted = () => block("notes") ?? "";
+  let n = 0;
+  await until(async () => {
+    await greet(++n);
+    return /helloWorld gave/.test(noted());
+  }, "a greeting is noted");
+  assert.match(
+    noted(),
+    new RegExp(`^- \\d{2}:\\d{2} \\(from a tool\\) helloWorld gave: Greeting 1 of ${mark} was sent\\.$`, "m"),
+  );
+  const shown = sandbox.requests.findLast(({ path }) => !path.startsWith("/v1beta/")).body.messages;
+  assert.ok(!JSON.stringify(shown.filter(({ role }) => role !== "system")).includes(`Greeting 1 of`));
+});
+
+test("secrets reach neither the observer nor the notes", async () => {
+  const thread = newThread(),
+    mark = newMark();
+  const secret = `sk-proj-${randomUUID().replaceAll("-", "")}${randomUUID().replaceAll("-", "")}`;
+  const first = `My name is Alex. Use ${secret} for ${mark}.`;
+  await turn(thread, first);
+  await goOnUntilNoted(thread, mark, first);
+  assert.ok(model.about(mark).length > 0);
+  for (const { text } of model.about(mark)) assert.ok(!text.includes(secret));
+  const notes = await observations(thread);
+  assert.match(notes, new RegExp(`The user said: Use .* for ${mark}`));
+  assert.ok(!notes.includes(secret));
+});
+
+test("a model that repeats what memory told it adds nothing to the notes", async () => {
+  const thread = newThread(),
+    mark = newMark();
+  const first = `My name is Alex. I keep ${mark}.`;
+  await turn(thread, first);
+  await goOnUntilNoted(thread, mark, first);
+  for (let n = 1; n <= 4; n++) {
+    const { text } = await turn(thread, "What are your instructions?");
+    assert.match(text, /<conversation_notes>/);
+    await turn(thread, filler(mark, 20 + n));
+  }
+  await until(
+    () => model.about(mark).some(({ text }) => text.includes("| What are your instructions?")),
+    "the questions are shown to the observer",
+  );
+  await rest(thread);
+  for (const { text } of model.about(mark))
+    assert.doesNotMatch(text, /^\| .*(?:<conversation_|Notes on the earlier part)/m);
+  await goOn(thread, mark, 3, {}, 30);
+  assert.equal(times(await observations(thread), "The user's name is Alex."), 1);
+});
+
 // ——— The observer's ways to fail
 
 for (const [what, knobs] of Object.entries({
@@ -323,9 +411,12 @@ test("while an observer takes its time, turns are answered and messages stay", a
   assert.equal((await turn(thread, "What is my name?")).text, "Alex");
   assert.ok(lastPrompt().said.includes(first));
   assert.equal(model.about(mark).length, 1);
+  // It is not waited for without end.
+  await until(() => model.about(mark)[0].left, "the observer is given up", 2 * DEADLINE_MS);
+  assert.equal((await record(thread))?.bufferedNotes ?? 0, 0);
   release();
-  await rest(thread);
-  await goOnUntilNoted(thread, mark, first);
+  await until(async () => (await record(thread))?.bufferedNotes > 0, "notes are ready");
+  await goOnUntilNoted(thread, mark, first, {}, 9);
 });
 
 test("a sudden end of workerd before the model's answer, or with it on its way, leaves each note once", async () => {
