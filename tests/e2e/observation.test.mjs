@@ -99,9 +99,13 @@ async function turn(thread, text, { dialect = "chat", stream = false, headers, r
   return { text: events.map((event) => piece(event) ?? "").join(""), headers: response.headers };
 }
 
-/** What the newest request to the thread's own model told beside messages, and the messages' texts. */
+/** The newest request to the thread's own model. */
+const newestRequest = () =>
+  sandbox.requests.findLast(({ method, path }) => method === "POST" && !path.startsWith("/v1beta/"));
+
+/** What it told beside messages, and the messages' texts. */
 function lastPrompt() {
-  const { body } = sandbox.requests.findLast(({ path }) => !path.startsWith("/v1beta/"));
+  const { body } = newestRequest();
   const plain = (content) =>
     typeof content === "string" ? content : (content ?? []).map(({ text }) => text ?? "").join("\n");
   const items = body.messages ?? (typeof body.input === "string" ? [user(body.input)] : body.input);
@@ -306,7 +310,7 @@ test("work with tools is noted in groups, and no call is shown without its resul
     noted(),
     new RegExp(`^- \\d{2}:\\d{2} \\(from a tool\\) helloWorld gave: Greeting 1 of ${mark} was sent\\.$`, "m"),
   );
-  const shown = sandbox.requests.findLast(({ path }) => !path.startsWith("/v1beta/")).body.messages;
+  const shown = newestRequest().body.messages;
   assert.ok(!JSON.stringify(shown.filter(({ role }) => role !== "system")).includes(`Greeting 1 of`));
 });
 
@@ -492,7 +496,7 @@ test("over 30 turns a prompt begins with the one before, but for the turns in wh
     await turn(thread, filler(mark, n));
     // Fewer and larger changes than elsewhere here, as it is in earnest.
     if (n === 1) assert.deepEqual(await configure(thread, { messageTokens: 1_200 }), 1_200);
-    const { body } = sandbox.requests.findLast(({ path }) => !path.startsWith("/v1beta/"));
+    const { body } = newestRequest();
     const shown = body.messages.map((message) => JSON.stringify(message));
     const log = shown.find((text) => text.includes("<conversation_notes>")) ?? "";
     if (before !== null && log === before.log)
