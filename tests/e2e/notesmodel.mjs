@@ -12,6 +12,8 @@ export async function startNotesModel(sandbox) {
     knobs = new Map(),
     held = new Map();
   const server = createServer(async (req, res) => {
+    // Whoever looks for a server of their own may knock at any port.
+    if (req.method !== "POST") return void res.writeHead(404).end();
     const raw = await wholeOf(req);
     const text = textOf(raw);
     const entry = { text, answered: false, left: false };
@@ -27,7 +29,7 @@ export async function startNotesModel(sandbox) {
     const spoiled = of(knobs, text);
     const asking = spoiled ? withKnobs(req.url, raw, spoiled) : { path: req.url, body: raw };
     const { host: _, connection: __, "content-length": ___, ...headers } = req.headers;
-    const options = { method: req.method, headers, signal: gone.signal, body: asking.body };
+    const options = { method: "POST", headers, signal: gone.signal, body: asking.body };
     try {
       const answer = await fetch(sandbox.url + asking.path, options);
       const bytes = Buffer.from(await answer.arrayBuffer());
