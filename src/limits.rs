@@ -103,7 +103,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// The hosted service's limits, so that its users find their own.
+    /// Far above what one application sends, and where a loop that runs away ends.
     fn default() -> Self {
         Limits {
             global: 5_000,

@@ -1,5 +1,5 @@
 //! The management API over SQLite with the deployment's own schema, and what a key looked up there may do.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 mod support;
 

@@ -388,6 +388,42 @@ test("no secret that is planted anywhere is written down anywhere", async () => 
   assert.ok(!written.log.includes("sandbox-key") && !written.log.includes("collectorsecret"));
 });
 
+// ——— Switched off
+
+test("switched off, nothing is counted, and the log still has its line", async () => {
+  const off = await startGateway({
+    vars: {
+      LEDGER: "off",
+      PROVIDERS: JSON.stringify({ raw: { base_url: `${upstream.url}/v1` } }),
+    },
+  });
+  try {
+    const bytes = 'data: {"choices":[{"index":0,"delta":{"content":"one"}}]}\n\nodd bytes, passed on';
+    upstream.answer = (res) => res.writeHead(200, { "content-type": "text/event-stream" }).end(bytes);
+    const answer = await whole(`${off.baseURL}/chat/completions`, {
+      headers: {
+        authorization: `Bearer ${off.key}`,
+        "content-type": "application/json",
+        "x-request-id": "off-1",
+      },
+      body: JSON.stringify({ model: "raw/m", stream: true, messages: [user("hello")] }),
+    });
+    assert.deepEqual([answer.text, answer.clean], [bytes, true]);
+    assert.equal(JSON.parse(upstream.requests.at(-1).raw).stream_options, undefined);
+    const line = await until(
+      () => logged(off).find(({ event, request_id }) => event === "request" && request_id === "off-1"),
+      "the line",
+    );
+    assert.deepEqual(
+      [line.status, line.outcome, line.provider, line.cost_usd],
+      [200, "complete", "raw", null],
+    );
+    assert.deepEqual(await off.d1("SELECT * FROM ledger"), []);
+  } finally {
+    await off.stop();
+  }
+});
+
 // ——— When something breaks
 
 test("while the database takes no rows, answers come as ever, and the rows come afterwards", async () => {

@@ -523,9 +523,8 @@ for (const memory of [false, true]) {
         ...(memory && memoryHeaders(newThread())),
       },
       body: JSON.stringify(chatBody("raw/m")),
-    }).catch((error) => ({ status: 0, clean: false, error }));
-    if (memory) assert.equal(JSON.parse(answer.text).error.code, "upstream_incomplete");
-    else assert.equal(answer.clean, false, JSON.stringify(answer));
+    });
+    assert.equal(JSON.parse(answer.text).error.code, "upstream_incomplete");
   });
 
   test(`${label}: an answer of the provider without a body does not hang`, async () => {
@@ -577,7 +576,7 @@ for (const memory of [false, true]) {
         "true-client-ip": "10.1.2.3",
         "x-stainless-lang": "js",
         "x-stainless-retry-count": "0",
-        "x-request-id": "planted",
+        "x-request-id": "chosen-by-the-client",
         "x-custom": "planted",
         "x-memory-mode": "on",
         referer: "https://planted.test",
