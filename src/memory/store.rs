@@ -398,7 +398,9 @@ impl<D: Database> Store<D> {
 
     /// The number of the oldest turn that is still pending.
     pub fn first_pending(&self) -> Result<Option<i64>, D::Error> {
-        let rows = self.0.query("SELECT min(seq) FROM turns WHERE status = 'pending'", &[])?;
+        let rows = self
+            .0
+            .query("SELECT min(seq) FROM turns INDEXED BY pending_turns WHERE status = 'pending'", &[])?;
         Ok(rows.first().and_then(|row| row.optional(0)).map(|value| value.integer()))
     }
 

@@ -6,6 +6,7 @@
 //! `role` is `user` or `assistant`, `name` may be left out, `at` is Unix milliseconds and never falls, `questions` may be left
 //! out. LoCoMo's form (`conversation`, `qa`) is read as well: its first speaker is the user, and a shared photo is what its
 //! caption says.
+#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

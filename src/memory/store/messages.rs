@@ -92,12 +92,14 @@ impl<D: Database> Store<D> {
 
     /// The conversation as turn `turn` sees it, in order, as far as no notes stand for it.
     pub fn conversation(&self, turn: i64) -> Result<Vec<StoredMessage>, D::Error> {
-        // Two questions, each answered by an index of its own: an `OR` would read the whole thread.
+        // Two questions, each answered by an index of its own: an `OR` would read the whole thread, and so would SQLite, to
+        // save sorting the second.
         let rows = self.0.query(
             &format!(
                 "SELECT {MESSAGE} FROM messages WHERE covered = 0 AND superseded_by IS NULL AND seq < ?2
                  UNION ALL
-                 SELECT {MESSAGE} FROM messages WHERE covered = 0 AND superseded_by >= ?1 AND seq < ?2
+                 SELECT {MESSAGE} FROM messages INDEXED BY superseded_messages
+                 WHERE covered = 0 AND superseded_by >= ?1 AND seq < ?2
                  ORDER BY 1"
             ),
             &[turn.into(), first_seq(turn).into()],
@@ -330,8 +332,10 @@ impl<D: Database> Store<D> {
 
     /// The places of raw messages whose segment is in use.
     pub fn left_behind(&self) -> Result<Vec<i64>, D::Error> {
+        // By way of the raw messages, which are few, and not of all segments that ever came into use.
         self.places(
-            "covered = 0 AND superseded_by IS NULL AND segment IN (SELECT id FROM segments WHERE state = 'active')",
+            "covered = 0 AND superseded_by IS NULL
+             AND EXISTS (SELECT 1 FROM segments WHERE id = +messages.segment AND state = 'active')",
             &[],
         )
     }
