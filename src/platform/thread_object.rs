@@ -20,7 +20,8 @@ use crate::memory::news::News;
 use crate::memory::settings::Settings;
 use crate::memory::store::Store;
 use crate::protocol::{
-    COMMIT, CONFIGURE, DELETE, Deleted, MESSAGES, Messages, OBSERVATIONS, Observations, PREPARE,
+    COMMIT, CONFIGURE, DELETE, Deleted, Found, MESSAGES, Messages, OBSERVATIONS, Observations, PREPARE,
+    SEARCH, SOURCES, Sources,
 };
 use crate::thread::{self, Surroundings};
 
@@ -68,6 +69,10 @@ impl DurableObject for ThreadObject {
             CONFIGURE => {
                 self.run(&body, |store, asked| thread::configure(store, asked, now(), self.around()))
             }
+            SEARCH if !self.exists()? => answer(&Found::NotFound),
+            SEARCH => self.run(&body, thread::search),
+            SOURCES if !self.exists()? => answer(&Sources::NotFound),
+            SOURCES => self.run(&body, thread::sources),
             DELETE if !self.exists()? => answer(&Deleted::NotFound),
             DELETE => self.delete(&body).await,
             _ => return Response::error("unknown message", 404),
@@ -98,6 +103,7 @@ impl DurableObject for ThreadObject {
             }
             transaction(&self.state, || thread::index_told(&*store, known.updated_at, now(), told.is_ok()))?;
         }
+        transaction(&self.state, || thread::index_words(&*store))?;
         self.tell_resource(&store).await?;
         self.do_a_job(&store).await?;
         self.keep_alarm().await?;
