@@ -14,6 +14,7 @@ use memory_gateway::memory::note::{Days, Note, Priority, Speaker};
 use memory_gateway::memory::reflector::{
     self, Edit, NewNote, Objection, Outcome, Rejected, Replacement, apply, ask,
 };
+use memory_gateway::tokens;
 use memory_gateway::turn::{Stop, hex};
 use sha2::{Digest, Sha256};
 
@@ -364,22 +365,23 @@ fn details_go_with_their_note_and_stay_below_what_replaces_it() {
 
 #[test]
 fn a_result_is_smaller_from_a_twentieth_on() {
-    // Nineteen notes of a hundred tokens, and one of five: 8 tokens a line besides.
-    let notes: Vec<Note> =
-        (1..=20).map(|id| note(id, Low, &"abcd".repeat(if id == 20 { 5 } else { 100 }))).collect();
-    let all = 19 * 108 + 13;
+    // Nineteen notes of about a hundred tokens, and one of five: 8 tokens a line besides.
+    let words = |count: usize| vec!["word"; count].join(" ");
+    let cost = |count: usize| tokens::of_text(&words(count)) + 8;
+    let notes: Vec<Note> = (1..=20).map(|id| note(id, Low, &words(if id == 20 { 5 } else { 100 }))).collect();
+    let all = 19 * cost(100) + cost(5);
     let outcome = applied("DROP 20", &notes);
-    assert_eq!(outcome.tokens(&notes), (all, all - 13));
+    assert_eq!(outcome.tokens(&notes), (all, all - cost(5)));
     assert!(!outcome.is_smaller(&notes));
     let outcome = applied("DROP 1", &notes);
-    assert_eq!(outcome.tokens(&notes), (all, all - 108));
+    assert_eq!(outcome.tokens(&notes), (all, all - cost(100)));
     assert!(outcome.is_smaller(&notes));
     let merged = |count: usize| {
-        let text = "abcd".repeat(count);
+        let text = words(count);
         apply(&[Edit::Merge { ids: vec![1, 2], priority: Low, refers: None, key: None, text }], &notes)
     };
-    assert_eq!(merged(96).tokens(&notes), (all, all - 112));
-    assert!(merged(96).is_smaller(&notes) && !merged(300).is_smaller(&notes));
+    assert_eq!(merged(90).tokens(&notes), (all, all - 2 * cost(100) + cost(90)));
+    assert!(merged(90).is_smaller(&notes) && !merged(300).is_smaller(&notes));
 }
 
 struct Random(u64);

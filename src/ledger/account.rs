@@ -304,9 +304,9 @@ mod tests {
     fn every_end_of_a_streamed_answer_makes_its_row() {
         use Ending::{Complete, Failed, Truncated, Unread};
         use Stopped::{ClientGone, Cut, Ended, Silent};
-        // Ten words are 49 bytes, and four tokens frame a message.
+        // Ten words are ten tokens, and four frame a message.
         let words = "word word word word word word word word word word";
-        let said = 17;
+        let said = 14;
         for (usage, ending, stopped, expected) in [
             (Some(COUNTED), Complete, Ended, (Outcome::Complete, 100, 20, false)),
             (Some(COUNTED), Complete, ClientGone, (Outcome::Complete, 100, 20, false)),

@@ -3,6 +3,8 @@
 use memory_gateway::memory::cycle::Verdict;
 use memory_gateway::memory::settings::Settings;
 use memory_gateway::memory::store::{Kind, NoteStatus, SegmentState};
+use memory_gateway::protocol::{ReadSources, Sources, ThreadKey};
+use memory_gateway::thread;
 
 use crate::support::{assistant, user};
 use crate::world::{World, answered, observe, small};
@@ -175,4 +177,12 @@ fn sources_are_found_through_two_rewrites() {
     let merged = notes.iter().find(|note| note.sources.contains(&sources[0][0])).unwrap();
     let expected: Vec<i64> = sources[..3].iter().flatten().copied().collect();
     assert_eq!(merged.sources, expected);
+    // Whoever opens the note finds the very messages.
+    let key = ThreadKey { project: "p".into(), thread: "t".into(), resource: None };
+    let asked = ReadSources { key, note: merged.id };
+    let Sources::Messages(messages) = thread::sources(&world.thread.store, &asked).unwrap() else {
+        panic!("no sources")
+    };
+    let texts: Vec<String> = messages.iter().map(|message| message.message.text()).collect();
+    assert_eq!(texts, (0..3).map(|at| format!("fact {at} is `value-{at}`")).collect::<Vec<_>>());
 }
