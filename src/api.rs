@@ -59,6 +59,8 @@ pub enum Endpoint {
         /// The thread's id, decoded.
         thread: String,
     },
+    /// `GET /v1/memory/search`.
+    Search,
     /// `DELETE /v1/memory/threads/{id}`.
     DeleteThread {
         /// The thread's id, decoded.
@@ -87,6 +89,7 @@ impl Endpoint {
             | Endpoint::Observations { .. }
             | Endpoint::ObservationRecord { .. }
             | Endpoint::ObservationConfig { .. }
+            | Endpoint::Search
             | Endpoint::DeleteThread { .. } => Part::Memory,
         })
     }
@@ -132,6 +135,7 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
         ["v1", "memory", "threads", thread, "observations", "config"] => {
             (Endpoint::ObservationConfig { thread: percent_decoded(thread) }, PATCH)
         }
+        ["v1", "memory", "search"] => (Endpoint::Search, READ),
         ["v1", "memory", "threads", thread] => {
             (Endpoint::DeleteThread { thread: percent_decoded(thread) }, DELETE)
         }
@@ -197,6 +201,49 @@ pub fn query_parameter(query: &str, name: &str) -> Option<String> {
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .find(|(known, _)| *known == name)
         .map(|(_, value)| percent_decoded(&value.replace('+', " ")))
+}
+
+/// What to look for in a thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchQuery {
+    /// The thread's id.
+    pub thread: String,
+    /// The question: any words.
+    pub query: String,
+    /// How many results at most.
+    pub limit: u32,
+}
+
+impl SearchQuery {
+    /// The longest question, in bytes.
+    const MAX_BYTES: usize = 2_000;
+
+    /// Reads `q`, `threadId` and `limit` (default 10, clamped to 100) from a query. Errors: 400 that names the parameter.
+    pub fn read(query: &str) -> Result<Self, Error> {
+        let given = |name: &str| query_parameter(query, name).filter(|value| !value.trim().is_empty());
+        let Some(question) = given("q").filter(|question| question.len() <= Self::MAX_BYTES) else {
+            return Err(Error::invalid(
+                "q",
+                format!("Say in `q` what to look for, in at most {} bytes.", Self::MAX_BYTES),
+            ));
+        };
+        let Some(thread) = given("threadId") else {
+            return Err(Error::invalid(
+                "threadId",
+                "Say in `threadId` which thread to search. All threads of a resource cannot be searched at once.",
+            ));
+        };
+        let limit = match given("limit") {
+            None => 10,
+            Some(text) => text.parse::<u32>().ok().filter(|limit| *limit > 0).ok_or_else(|| {
+                Error::invalid(
+                    "limit",
+                    format!("`limit` must be a whole number of at least 1, not `{text}`."),
+                )
+            })?,
+        };
+        Ok(SearchQuery { thread, query: question, limit: limit.min(100) })
+    }
 }
 
 /// A page of a list: how many, from where, and in which order.
@@ -397,5 +444,23 @@ mod tests {
         for (query, param) in [("limit=x", "limit"), ("offset=-1", "offset"), ("order=up", "order")] {
             assert_eq!(Page::read(query).unwrap_err().body()["error"]["param"], param);
         }
+    }
+
+    #[test]
+    fn a_search_says_where_and_for_what() {
+        let read = |query: &str| {
+            SearchQuery::read(query)
+                .map(|read| (read.thread, read.query, read.limit))
+                .map_err(|error| error.body()["error"]["param"].as_str().unwrap_or_default().to_owned())
+        };
+        assert_eq!(
+            read("q=tea%20or+coffee&threadId=a%2Fb&limit=500"),
+            Ok(("a/b".into(), "tea or coffee".into(), 100))
+        );
+        assert_eq!(read("q=tea&threadId=t").map(|read| read.2), Ok(10));
+        assert_eq!(read("threadId=t"), Err("q".into()));
+        assert_eq!(read("q=%20&threadId=t"), Err("q".into()));
+        assert_eq!(read("q=tea&resourceId=r"), Err("threadId".into()));
+        assert_eq!(read("q=tea&threadId=t&limit=0"), Err("limit".into()));
     }
 }

@@ -24,6 +24,7 @@ mod memory_api;
 mod meter;
 mod model_call;
 mod models_api;
+mod object_storage;
 mod pump;
 mod report;
 mod resource_client;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::record::Record;
 use super::settings::Overrides;
 use crate::error::Error;
-use crate::protocol::PublicMessage;
+use crate::protocol::{Hit, HitKind, PublicMessage};
 use crate::time::iso;
 use crate::turn::{Media, Part, PartKind, Source};
 
@@ -74,6 +74,30 @@ pub fn record(record: &Record) -> Value {
         "pausedUntil": record.paused_until.map(iso),
         "config": config_of(record),
     } })
+}
+
+/// `{results, complete}`: what a search found, best first.
+pub fn search(thread: &str, hits: &[Hit], complete: bool) -> Value {
+    let results: Vec<Value> = hits
+        .iter()
+        .map(|hit| {
+            json!({
+                "type": match hit.kind {
+                    HitKind::Message => "message",
+                    HitKind::Note => "note",
+                },
+                "id": hit.id,
+                "threadId": thread,
+                "role": hit.speaker,
+                "priority": hit.priority,
+                "createdAt": iso(hit.at),
+                "snippet": hit.snippet,
+                "score": hit.score,
+                "isBeside": hit.is_beside,
+            })
+        })
+        .collect();
+    json!({ "results": results, "complete": complete })
 }
 
 /// `{config}`.
@@ -164,4 +188,50 @@ fn reference(kind: &str, media: &Media) -> Value {
         fields.insert(field.to_owned(), value.clone().into());
     }
     described
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_read_flat_or_grouped_and_refused_by_name() {
+        let read = |text: &str| {
+            read_config(text.as_bytes())
+                .map(|read| (read.observe_tokens, read.swap_tokens))
+                .map_err(|error| error.body()["error"]["param"].as_str().unwrap_or_default().to_owned())
+        };
+        assert_eq!(read(r#"{"messageTokens":500}"#), Ok((Some(500), None)));
+        assert_eq!(
+            read(r#"{"observation":{"messageTokens":500},"reflection":{"observationTokens":900}}"#),
+            Ok((Some(500), Some(900)))
+        );
+        assert_eq!(read(r#"{"messageTokens":1}"#), Err("messageTokens".into()));
+        assert_eq!(read(r#"{"observationTokens":"many"}"#), Err("observationTokens".into()));
+        assert_eq!(read("{}"), Err("messageTokens".into()));
+        assert_eq!(read("{"), Err(String::new()));
+    }
+
+    #[test]
+    fn a_hit_says_what_it_is_where_it_stands_and_when_it_was_said() {
+        let hit = Hit {
+            kind: HitKind::Note,
+            id: "7".into(),
+            seqs: vec![1],
+            speaker: "user".into(),
+            priority: Some("H".into()),
+            at: 1_798_761_600_123,
+            snippet: "The user's name is Alex.".into(),
+            score: 1.5,
+            is_beside: false,
+        };
+        assert_eq!(
+            search("t", &[hit], true),
+            json!({ "results": [{
+                "type": "note", "id": "7", "threadId": "t", "role": "user", "priority": "H",
+                "createdAt": "2027-01-01T00:00:00.123Z", "snippet": "The user's name is Alex.", "score": 1.5,
+                "isBeside": false,
+            }], "complete": true })
+        );
+    }
 }

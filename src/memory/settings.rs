@@ -64,39 +64,30 @@ impl Default for Settings {
     }
 }
 
-/// What a project or a thread says otherwise.
+/// What a project or a thread says otherwise: fields of [`Settings`], those that are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[allow(missing_docs)]
 pub struct Overrides {
-    /// See [`Settings::observe_tokens`]; the others likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observe_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub buffer_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub keep_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub reflect_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub swap_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub idle_activation: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub observer_model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub reflector_model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub scope: Option<Scope>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub time_zone: Option<String>,
 }
 

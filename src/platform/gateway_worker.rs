@@ -176,6 +176,7 @@ async fn serve(
         Endpoint::Observations { thread } => memory_api::observations(&incoming, thread).await,
         Endpoint::ObservationRecord { thread } => memory_api::record(&incoming, thread).await,
         Endpoint::ObservationConfig { thread } => memory_api::configure(&incoming, thread).await,
+        Endpoint::Search => memory_api::search(&incoming).await,
         Endpoint::DeleteThread { thread } => memory_api::delete_thread(&incoming, thread).await,
         Endpoint::Management(resource) => admin_api::answer(&incoming, &resource).await,
     }

@@ -29,6 +29,7 @@ use crate::keys::Principal;
 use crate::memory::address::{self, Address};
 use crate::operation::{Operation, estimated_tokens};
 use crate::plan::{Plan, ask_for_usage};
+use crate::reply::MemoryStatus;
 use crate::responses;
 use crate::route::{Route, check_models, route};
 use crate::turn::Origin;
@@ -170,6 +171,10 @@ impl Inference {
             ));
         }
         let address = address::read(headers)?;
+        if address::is_switched_off(headers) {
+            self.incoming.answer_lines.add_memory(MemoryStatus::Off, 0);
+        }
+        let headers = self.incoming.headers();
         if let Some(address) = &address {
             self.meter.note(|account| account.belongs_to(&address.thread, &address.resource));
         }

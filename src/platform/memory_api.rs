@@ -10,13 +10,14 @@ use super::inference::read_body;
 use super::resource_client::ResourceClient;
 use super::thread_client::ThreadClient;
 use super::{d1_index, log};
-use crate::api::{Page, query_parameter};
+use crate::api::{Page, SearchQuery, query_parameter};
 use crate::error::{Error, Kind};
 use crate::memory::address::check_id;
 use crate::memory::public;
 use crate::memory::record::Record;
 use crate::protocol::{
-    Configure, Delete, Deleted, Messages, Observations, ReadMessages, ReadObservations, ThreadKey,
+    Configure, Delete, Deleted, Found, Messages, Observations, ReadMessages, ReadObservations, Search,
+    ThreadKey,
 };
 
 /// A thread that a caller asks for.
@@ -90,6 +91,20 @@ fn told(
     match observations {
         Ok(Observations::Record(record)) => json_answer(incoming, &body(&record)),
         Ok(Observations::NotFound) => Err(Error::thread_not_found()),
+        Err(error) => Err(unreachable(incoming, &error)),
+    }
+}
+
+/// `GET /v1/memory/search`.
+pub async fn search(incoming: &Incoming) -> Result<web_sys::Response, Error> {
+    let SearchQuery { thread, query, limit } = SearchQuery::read(incoming.query())?;
+    let Asked { object, key } = asked(incoming, thread)?;
+    let asked = Search { key, query, limit };
+    match object.search(&asked).await {
+        Ok(Found::Hits { hits, complete }) => {
+            json_answer(incoming, &public::search(&asked.key.thread, &hits, complete))
+        }
+        Ok(Found::NotFound) => Err(Error::thread_not_found()),
         Err(error) => Err(unreachable(incoming, &error)),
     }
 }

@@ -12,8 +12,8 @@ use super::border::within;
 use super::log;
 use crate::keys::Principal;
 use crate::protocol::{
-    COMMIT, CONFIGURE, Commit, Committed, Configure, DELETE, Delete, Deleted, MESSAGES, Messages,
-    OBSERVATIONS, Observations, PREPARE, Prepare, Prepared, ReadMessages, ReadObservations,
+    COMMIT, CONFIGURE, Commit, Committed, Configure, DELETE, Delete, Deleted, Found, MESSAGES, Messages,
+    OBSERVATIONS, Observations, PREPARE, Prepare, Prepared, ReadMessages, ReadObservations, SEARCH, Search,
 };
 
 /// Waits between attempts to report a turn's end, in milliseconds. The sum stays well below the 30 s that the platform
@@ -88,6 +88,11 @@ impl ThreadClient {
     /// Sets what the thread's memory does otherwise.
     pub async fn configure(&self, request: &Configure) -> worker::Result<Observations> {
         self.call(CONFIGURE, request).await
+    }
+
+    /// Finds what has to do with a question.
+    pub async fn search(&self, request: &Search) -> worker::Result<Found> {
+        self.call(SEARCH, request).await
     }
 
     /// Deletes all that the thread holds.

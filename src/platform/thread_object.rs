@@ -1,19 +1,17 @@
 //! The Durable Object of a thread: decodes the protocol, runs the core in one transaction, keeps the alarm.
 //!
-//! Invariant: between the first statement and the last of a message there is no `await`, and a failure undoes them all.
+//! Invariant: memory's questions to models are asked between transactions, never inside one; what came of them is settled in
+//! one of its own.
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use super::border::{now, random_bytes, random_id, zones};
+use super::object_storage::{ObjectStorage, answer};
 use super::resource_client::ResourceClient;
 use super::sql_database::SqlDatabase;
-use super::transaction::transaction;
 use super::{d1_index, gateway_worker, log, model_call};
 use crate::config::{Config, PENDING_TURN_TTL_MS};
 use crate::memory::news::News;
@@ -28,11 +26,8 @@ use crate::thread::{self, Surroundings};
 /// One thread of one project.
 #[durable_object]
 pub struct ThreadObject {
-    state: State,
+    storage: ObjectStorage<Store<SqlDatabase>>,
     env: Env,
-    store: RefCell<Option<Rc<Store<SqlDatabase>>>>,
-    /// When the alarm that is set will ring; setting it costs a written row.
-    alarm_at: Cell<Option<u64>>,
     config: Option<Rc<Config>>,
     defaults: Settings,
 }
@@ -40,14 +35,7 @@ pub struct ThreadObject {
 impl DurableObject for ThreadObject {
     fn new(state: State, env: Env) -> Self {
         let config = gateway_worker::config(&env).ok();
-        ThreadObject {
-            state,
-            env,
-            store: RefCell::new(None),
-            alarm_at: Cell::new(None),
-            config,
-            defaults: Settings::default(),
-        }
+        ThreadObject { storage: ObjectStorage::new(state), env, config, defaults: Settings::default() }
     }
 
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
@@ -56,63 +44,51 @@ impl DurableObject for ThreadObject {
         let path = request.path();
         let body = request.bytes().await?;
         let changes = matches!(path.as_str(), PREPARE | COMMIT | CONFIGURE);
-        let answer = match path.as_str() {
-            PREPARE => self.run(&body, |store, asked| thread::prepare(store, asked, self.around())),
-            COMMIT => self.run(&body, |store, asked| thread::commit(store, asked, self.around())),
-            MESSAGES if !self.exists()? => answer(&Messages::NotFound),
-            MESSAGES => self.run(&body, thread::messages),
-            OBSERVATIONS if !self.exists()? => answer(&Observations::NotFound),
-            OBSERVATIONS => {
-                self.run(&body, |store, asked| thread::observations(store, asked, now(), self.around()))
-            }
-            CONFIGURE if !self.exists()? => answer(&Observations::NotFound),
+        let answered = match path.as_str() {
+            PREPARE => self.storage.run(&body, |store, asked| thread::prepare(store, asked, self.around())),
+            COMMIT => self.storage.run(&body, |store, asked| thread::commit(store, asked, self.around())),
+            MESSAGES if !self.storage.exists()? => answer(&Messages::NotFound),
+            MESSAGES => self.storage.run(&body, thread::messages),
+            OBSERVATIONS if !self.storage.exists()? => answer(&Observations::NotFound),
+            OBSERVATIONS => self
+                .storage
+                .run(&body, |store, asked| thread::observations(store, asked, now(), self.around())),
+            CONFIGURE if !self.storage.exists()? => answer(&Observations::NotFound),
             CONFIGURE => {
-                self.run(&body, |store, asked| thread::configure(store, asked, now(), self.around()))
+                self.storage.run(&body, |store, asked| thread::configure(store, asked, now(), self.around()))
             }
-            SEARCH if !self.exists()? => answer(&Found::NotFound),
-            SEARCH => self.run(&body, thread::search),
-            SOURCES if !self.exists()? => answer(&Sources::NotFound),
-            SOURCES => self.run(&body, thread::sources),
-            DELETE if !self.exists()? => answer(&Deleted::NotFound),
+            SEARCH if !self.storage.exists()? => answer(&Found::NotFound),
+            SEARCH => self.storage.run(&body, thread::search),
+            SOURCES if !self.storage.exists()? => answer(&Sources::NotFound),
+            SOURCES => self.storage.run(&body, thread::sources),
+            DELETE if !self.storage.exists()? => answer(&Deleted::NotFound),
             DELETE => self.delete(&body).await,
             _ => return Response::error("unknown message", 404),
         }?;
         if changes {
             self.keep_alarm().await?;
         }
-        Ok(answer)
+        Ok(answered)
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
-        self.alarm_at.set(None);
-        if !self.exists()? {
+        self.storage.alarm_rang();
+        if !self.storage.exists()? {
             return Response::empty();
         }
-        let store = self.store()?;
         let ttl = self.pending_turn_ttl_ms();
-        let lost = transaction(&self.state, || thread::close_lost_turns(&*store, now(), ttl, self.around()))?;
+        let lost =
+            self.storage.transaction(|store| thread::close_lost_turns(store, now(), ttl, self.around()))?;
         for turn in lost {
             log::event("turn_closed_as_lost", json!({ "turn": turn }));
         }
-        if let Some(known) = store.thread()?
-            && thread::index_due(&known).is_some_and(|due| due <= now())
-        {
-            let told = d1_index::record(&self.env, &known).await;
-            if let Err(error) = &told {
-                log::event("index_failed", json!({ "error": error.to_string() }));
-            }
-            transaction(&self.state, || thread::index_told(&*store, known.updated_at, now(), told.is_ok()))?;
-        }
-        transaction(&self.state, || thread::index_words(&*store))?;
-        self.tell_resource(&store).await?;
-        self.do_a_job(&store).await?;
+        self.tell_index().await?;
+        self.storage.transaction(thread::index_words)?;
+        self.tell_resource().await?;
+        self.do_a_job().await?;
         self.keep_alarm().await?;
         Response::empty()
     }
-}
-
-fn answer(message: &impl Serialize) -> worker::Result<Response> {
-    Response::from_bytes(serde_json::to_vec(message)?)
 }
 
 impl ThreadObject {
@@ -125,9 +101,22 @@ impl ThreadObject {
         self.config.as_ref().map_or(PENDING_TURN_TTL_MS, |config| config.pending_turn_ttl_ms)
     }
 
+    /// Tells the index across threads, where it is to hear of this one.
+    async fn tell_index(&self) -> worker::Result<()> {
+        let Some(known) = self.storage.store()?.thread()? else { return Ok(()) };
+        if thread::index_due(&known).is_none_or(|due| due > now()) {
+            return Ok(());
+        }
+        let told = d1_index::record(&self.env, &known).await;
+        if let Err(error) = &told {
+            log::event("index_failed", json!({ "error": error.to_string() }));
+        }
+        self.storage.transaction(|store| thread::index_told(store, known.updated_at, now(), told.is_ok()))
+    }
+
     /// Tells the resource's object what it is to hear.
-    async fn tell_resource(&self, store: &Store<SqlDatabase>) -> worker::Result<()> {
-        let Some(post) = thread::news(store, now())? else { return Ok(()) };
+    async fn tell_resource(&self) -> worker::Result<()> {
+        let Some(post) = thread::news(&*self.storage.store()?, now())? else { return Ok(()) };
         let resource = ResourceClient::new(self.env.clone(), &post.thread.project, &post.thread.resource);
         let mut told = Ok(());
         for news in &post.news {
@@ -142,23 +131,21 @@ impl ThreadObject {
                 break;
             }
         }
-        transaction(&self.state, || thread::news_told(store, &post, now(), told.is_ok()))
+        self.storage.transaction(|store| thread::news_told(store, &post, now(), told.is_ok()))
     }
 
     /// Does the next job of memory whose time has come: one at a time, so that the alarm stays far below its limit.
-    async fn do_a_job(&self, store: &Store<SqlDatabase>) -> worker::Result<()> {
+    async fn do_a_job(&self) -> worker::Result<()> {
         let Some(config) = &self.config else { return Ok(()) };
         let cycle = random_id("cyc_");
-        let Some(job) = transaction(&self.state, || thread::take_job(store, now(), &cycle, self.around()))?
-        else {
-            return Ok(());
-        };
+        let job = self.storage.transaction(|store| thread::take_job(store, now(), &cycle, self.around()))?;
+        let Some(job) = job else { return Ok(()) };
         let began = now();
         let reply = model_call::ask(&self.env, config, &job).await;
         let jitter = u64::from_le_bytes(random_bytes());
-        let verdict = transaction(&self.state, || {
-            thread::settle_job(store, now(), &cycle, &reply, jitter, self.around())
-        })?;
+        let verdict = self
+            .storage
+            .transaction(|store| thread::settle_job(store, now(), &cycle, &reply, jitter, self.around()))?;
         log::event("memory_cycle", thread::cycle_event(&job, &reply, &verdict, now() - began));
         Ok(())
     }
@@ -166,62 +153,18 @@ impl ThreadObject {
     /// Deletes the thread: the whole database goes, and a mark stays that keeps late messages from bringing it back.
     async fn delete(&self, body: &[u8]) -> worker::Result<Response> {
         let asked = serde_json::from_slice(body)?;
-        let store = self.store()?;
-        let deleted = transaction(&self.state, || thread::delete(&*store, &asked, now()))?;
+        let deleted = self.storage.transaction(|store| thread::delete(store, &asked, now()))?;
         if let Deleted::Deleted { deleted_at, .. } = &deleted {
-            self.store.replace(None);
-            drop(store);
             // Deleting rows leaves their bytes in the file until they are written over.
-            self.state.storage().delete_all().await?;
-            self.alarm_at.set(None);
-            let store = self.store()?;
-            transaction(&self.state, || store.bury(*deleted_at))?;
+            self.storage.delete_all().await?;
+            self.storage.transaction(|store| store.bury(*deleted_at))?;
         }
         answer(&deleted)
     }
 
-    /// True when something was ever stored. Looking must not make an empty database, which would be kept and billed.
-    fn exists(&self) -> worker::Result<bool> {
-        if self.store.borrow().is_none()
-            && let Some(store) = Store::open_existing(SqlDatabase::of(&self.state)?)?
-        {
-            self.store.replace(Some(Rc::new(store)));
-        }
-        Ok(self.store.borrow().is_some())
-    }
-
-    /// The open storage; opening it is tried again after a failure.
-    fn store(&self) -> worker::Result<Rc<Store<SqlDatabase>>> {
-        if let Some(store) = self.store.borrow().as_ref() {
-            return Ok(store.clone());
-        }
-        let store = transaction(&self.state, || Store::open(SqlDatabase::of(&self.state)?).map(Rc::new))?;
-        self.store.replace(Some(store.clone()));
-        Ok(store)
-    }
-
-    fn run<Q: DeserializeOwned, A: Serialize>(
-        &self,
-        body: &[u8],
-        work: impl FnOnce(&Store<SqlDatabase>, &Q) -> worker::Result<A>,
-    ) -> worker::Result<Response> {
-        let message: Q = serde_json::from_slice(body)?;
-        let store = self.store()?;
-        let answer = transaction(&self.state, || work(&store, &message))?;
-        self::answer(&answer)
-    }
-
-    /// Sets the alarm, unless one that rings early enough is set.
     async fn keep_alarm(&self) -> worker::Result<()> {
-        let now = now();
-        let store = self.store()?;
-        let due = thread::next_alarm(&*store, now, self.pending_turn_ttl_ms(), self.around())?;
-        let Some(due) = due else { return Ok(()) };
-        if self.alarm_at.get().is_none_or(|set| set > due) {
-            let offset = i64::try_from(due.saturating_sub(now)).unwrap_or(i64::MAX);
-            self.state.storage().set_alarm(offset).await?;
-            self.alarm_at.set(Some(due));
-        }
-        Ok(())
+        let store = self.storage.store()?;
+        let due = thread::next_alarm(&*store, now(), self.pending_turn_ttl_ms(), self.around())?;
+        self.storage.ring_by(due).await
     }
 }

@@ -468,7 +468,7 @@ test("x-memory-mode decides whether notes are shown and messages noted", async (
   };
   const unknown = "I don't know your name.";
   assert.deepEqual(await ask("read"), { text: "Alex", status: "hit", told: true, grown: 0 });
-  assert.deepEqual(await ask("off"), { text: unknown, status: null, told: false, grown: 0 });
+  assert.deepEqual(await ask("off"), { text: unknown, status: "off", told: false, grown: 0 });
   assert.deepEqual(await ask("write"), { text: unknown, status: "off", told: false, grown: 2 });
   assert.deepEqual(await ask("on"), { text: "Alex", status: "hit", told: true, grown: 4 });
 });
@@ -694,6 +694,25 @@ test("each cycle is told in the log with its thread, cost and outcome, and witho
   assert.ok(ready.tokens_in > 0 && ready.tokens_out > 0 && ready.took_ms >= 0);
   assert.deepEqual([ready.seq_from, ready.seq_to], [failed.seq_from, failed.seq_to]);
   assert.ok(!gateway.logs().includes(mark));
+});
+
+test("what was said in a thread is found by its words, in messages and in notes", async () => {
+  const thread = newThread();
+  const mark = newMark();
+  await turn(thread, `My name is Alex. I keep ${mark}.`);
+  await goOnUntilNoted(thread, mark, `My name is Alex. I keep ${mark}.`);
+  const look = async (query, key = gateway.key) => {
+    const url = `${gateway.baseURL}/memory/search?threadId=${encodeURIComponent(thread)}&q=${encodeURIComponent(query)}`;
+    const answer = await fetch(url, { headers: { authorization: `Bearer ${key}` } });
+    return { status: answer.status, ...(await answer.json()) };
+  };
+  const found = await look(`who keeps ${mark}?`);
+  assert.equal(found.status, 200);
+  assert.equal(found.complete, true);
+  assert.deepEqual(new Set(found.results.filter((hit) => !hit.isBeside).map((hit) => hit.type)), new Set(["message", "note"]));
+  assert.ok(found.results[0].snippet.includes(mark), JSON.stringify(found.results[0]));
+  assert.deepEqual((await look("zeppelin")).results, []);
+  assert.equal((await look(mark, gateway.otherKey)).status, 404);
 });
 
 test("observations of another project's or an unknown thread are not found", async () => {
