@@ -84,10 +84,14 @@ const DIALECTS = {
 };
 
 /** One turn on the wire; gives what was answered, and the headers. */
-async function turn(thread, text, { dialect = "chat", stream = false, headers, resource } = {}) {
+async function turn(
+  thread,
+  text,
+  { dialect = "chat", stream = false, headers, resource, at = gateway } = {},
+) {
   const { path, model, body, whole, piece } = DIALECTS[dialect];
   const response = await post(
-    gateway,
+    at,
     path,
     { model, ...body(text), ...(stream && { stream }) },
     { thread, resource, headers },
@@ -698,6 +702,61 @@ test("each cycle is told in the log with its thread, cost and outcome, and witho
   assert.ok(ready.tokens_in > 0 && ready.tokens_out > 0 && ready.took_ms >= 0);
   assert.deepEqual([ready.seq_from, ready.seq_to], [failed.seq_from, failed.seq_to]);
   assert.ok(!gateway.logs().includes(mark));
+});
+
+test("what memory asks of models is in the ledger, call by call, apart from what users ask", async () => {
+  const thread = newThread(),
+    mark = newMark();
+  model.spoil(mark, "status=503;first=1");
+  await turn(thread, `My name is Alex. I keep ${mark}.`);
+  await goOn(thread, mark, 2);
+  const told = () =>
+    [...gateway.logs().matchAll(/\{"event":"memory_cycle".*\}/g)]
+      .map(([line]) => JSON.parse(line))
+      .filter((event) => event.thread === thread);
+  await until(() => told().some(({ outcome }) => outcome === "ready"), "notes are ready");
+  const rows = () =>
+    gateway.d1(
+      `SELECT request_id, operation, outcome, provider, model, status_code, prompt_tokens, completion_tokens, key_id
+       FROM ledger WHERE kind = 'memory' AND thread_id = '${thread}' ORDER BY started_at`,
+    );
+  await until(async () => (await rows()).length === told().length, "each call has its row");
+  assert.deepEqual(
+    await rows(),
+    told().map(({ cycle, outcome, tokens_in, tokens_out, status }) => ({
+      request_id: cycle,
+      operation: "observe",
+      outcome: outcome === "ready" ? "complete" : "failed",
+      provider: "google",
+      model: "gemini-2.5-flash",
+      status_code: status,
+      prompt_tokens: tokens_in,
+      completion_tokens: tokens_out,
+      key_id: "",
+    })),
+  );
+});
+
+test("memory that has spent its budget asks nobody, and every turn is answered", async () => {
+  const poor = await startGateway({
+    vars: {
+      ...sandboxVars(sandbox),
+      GOOGLE_BASE_URL: model.url,
+      MEMORY_OBSERVE_TOKENS: String(OBSERVE_TOKENS),
+      MEMORY_BUDGET: '{"tokens":1,"period":"day"}',
+    },
+  });
+  try {
+    const thread = newThread(),
+      mark = newMark();
+    for (const text of [`My name is Alex. I keep ${mark}.`, filler(mark, 1), filler(mark, 2)])
+      await turn(thread, text, { at: poor });
+    const refused = () => /"event":"memory_cycle".*budget/.test(poor.logs());
+    await until(refused, "the log says why nobody was asked");
+    assert.equal(model.about(mark).length, 0);
+  } finally {
+    await poor.stop();
+  }
 });
 
 test("what was said in a thread is found by its words, in messages and in notes", async () => {
