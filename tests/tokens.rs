@@ -264,7 +264,7 @@ fn differs(request: &Request, provider: &str) -> bool {
         "output_config.task_budget",
         "reasoning.mode",
     ];
-    request.tools.iter().any(|tool| matches!(tool.kind, ToolKind::Server(_)))
+    request.tools.iter().any(|tool| matches!(tool.kind, ToolKind::Server(_) | ToolKind::WebSearch(_)))
         || fields.iter().any(|field| request.rest.contains_key(*field))
         // Vertex counts neither tools nor the thoughts behind calls.
         || (provider == "vertex" && !request.tools.is_empty())
