@@ -13,15 +13,15 @@ import {
   words,
 } from "./conversation.mjs";
 import { openai, routesFor } from "./openai.mjs";
-import { answerTo } from "./rules.mjs";
 
 export const chat = {
   ...openai,
+  speaks: true,
   routes: routesFor("POST", "/chat/completions"),
 
-  answer({ body, model, flavour, text }) {
+  answer({ body, model, flavour, answerTo }) {
     const conversation = readConversation(body, model, flavour);
-    const answer = limit(text === undefined ? answerTo(conversation) : { text }, conversation);
+    const answer = limit(answerTo(conversation), conversation);
     for (const call of answer.toolCalls ?? []) call.id = newId("call_");
     const run = {
       flavour,
@@ -35,7 +35,7 @@ export const chat = {
             : newId("chatcmpl-", 29),
       created: Math.floor(Date.now() / 1000),
       choices: Array.from({ length: body.n ?? 1 }, (_, index) => index),
-      finish: answer.cut ? "length" : answer.toolCalls ? "tool_calls" : "stop",
+      finish: finishOf(answer),
       usage: usage(conversation, answer, body.n ?? 1, flavour),
       includeUsage: body.stream_options?.include_usage === true,
     };
@@ -43,6 +43,9 @@ export const chat = {
     return { whole: whole(run), failedWhole: (error) => openai.errorBody(error, flavour) };
   },
 };
+
+const finishOf = ({ cut, filtered, toolCalls }) =>
+  filtered ? "content_filter" : cut ? "length" : toolCalls ? "tool_calls" : "stop";
 
 const ROLES = ["system", "developer", "user", "assistant", "tool", "function"];
 const PARTS = {

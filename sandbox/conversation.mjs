@@ -11,7 +11,8 @@
 //   stop: [string],
 // }
 // Medium: { kind: "image" | "audio" | "file", url } or { kind, bytes, type }
-// Answer: { text } or { toolCalls: [{ name, arguments /* JSON text */ }] }, with cut: true once a limit shortened it.
+// Answer: { text } or { toolCalls: [{ name, arguments /* JSON text */ }] }, with cut: true once a limit shortened it,
+// filtered: true where a safety filter ended it, verbatim: true where its text was not written to the schema.
 
 import { randomBytes } from "node:crypto";
 
@@ -86,19 +87,19 @@ export function* argumentPieces(json) {
 /** The answer under the request's own limits: stop sequences, then about one token a word. */
 export function limit(answer, { maxTokens, stop }) {
   if (answer.toolCalls) return limitToolCalls(answer, maxTokens);
-  let text = answer.text;
+  let { text, ...marks } = answer;
   for (const sequence of stop) {
     const at = sequence ? text.indexOf(sequence) : -1;
     if (at >= 0) text = text.slice(0, at);
   }
-  if (maxTokens === null) return { text };
+  if (maxTokens === null) return { text, ...marks };
   let end = 0,
     count = 0;
   for (const match of text.matchAll(/\S+/g)) {
     if (++count > maxTokens) return { text: text.slice(0, end), cut: true };
     end = match.index + match[0].length;
   }
-  return { text };
+  return { text, ...marks };
 }
 
 // A call cut by the token limit keeps its broken JSON: clients have to survive that from real providers.

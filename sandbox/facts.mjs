@@ -1,5 +1,8 @@
 // Owns: what the conversation states about the user, and the questions about it.
-// Invariant: a fact is only ever taken from the text of a user or system turn; of two statements the later wins.
+// Invariant: a fact is only ever taken from the text of a user or system turn, and not from notes on what others said; of
+// two statements the later wins. When something was said is known from notes alone.
+
+import { notesIn, withoutOthers } from "./notes.mjs";
 
 // Every repetition below is bounded, so a pattern costs at most a constant for each place it could start at.
 const NAME = String.raw`(\p{Lu}[\p{L}\p{M}'’-]{0,40}(?: \p{Lu}[\p{L}\p{M}'’-]{1,40}){0,3})`;
@@ -50,9 +53,8 @@ export function factsIn(turns) {
   const facts = new Map();
   for (const { role, text } of turns) {
     if (role !== "user" && role !== "system") continue;
-    const found = PATTERNS.flatMap((pattern) => matchesOf(pattern, ends(text), role)).sort(
-      (a, b) => a.at - b.at,
-    );
+    const said = role === "system" ? withoutOthers(ends(text)) : ends(text);
+    const found = PATTERNS.flatMap((pattern) => matchesOf(pattern, said, role)).sort((a, b) => a.at - b.at);
     for (const { topic, value, weak } of found) {
       if (weak && facts.get(topic)?.weak === false) continue;
       facts.set(topic, { value, weak: weak === true });
@@ -133,9 +135,41 @@ const QUESTIONS = [
   },
 ];
 
+const SAID = /\bwhen did i (?:tell you|say|mention|ask)(?: you)?(?: that| about| to)?\s([^?\n]{1,200})/giu;
+const DUE =
+  /\bwhen (?:do|does|will|would|is|are|was|did) (?!i (?:tell you|say|mention|ask)\b)([^?\n]{1,200})\?/giu;
+const DAY = /\b\d{4}-\d{2}-\d{2}(?:(?:\.\.| to | – |–)\d{4}-\d{2}-\d{2})?/g;
+
+/** When it was said, or the day that is spoken of, of the newest note that holds every word of weight asked for. */
+function* datesAsked(question, turns) {
+  for (const [at, about] of places(question, SAID)) {
+    const note = noteOn(about, turns, () => true);
+    yield { at, text: note ? `${note.day} ${note.time}` : "I don't know when you said that." };
+  }
+  for (const [at, about] of places(question, DUE)) {
+    const note = noteOn(about, turns, ({ text }) => text.search(DAY) >= 0);
+    if (note) yield { at, text: note.text.match(DAY).at(-1) };
+  }
+}
+
+const places = (question, ask) => [...question.matchAll(ask)].map(({ index, 1: about }) => [index, about]);
+
+const LIGHT = /^(?:.{1,2}|the|that|this|you|your|our|will|have|had|was|were|are)$/;
+const weighty = (text) =>
+  (text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? []).filter((word) => !LIGHT.test(word));
+
+function noteOn(about, turns, fits) {
+  const asked = weighty(about);
+  if (asked.length === 0) return undefined;
+  return [...notesIn(turns)].findLast((note) => {
+    const words = weighty(note.text);
+    return !/^The user asked: /.test(note.text) && asked.every((word) => words.includes(word)) && fits(note);
+  });
+}
+
 /** The answer to questions about the user in `question`, from what `turns` say; null if it asks none. */
 export function recollect(question, turns) {
-  const answers = [];
+  const answers = [...datesAsked(question, turns)];
   let facts;
   for (const { ask, topic, unknown, fallback } of QUESTIONS) {
     for (const match of question.matchAll(ask)) {

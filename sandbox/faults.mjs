@@ -1,8 +1,25 @@
-// Owns: the knobs after the first ";" of a model name, and what they do to the bytes of an answer.
-// Invariant: without knobs the bytes are exactly the dialect's, one event a write; an unknown knob is refused, so that
-// a misspelt test fails instead of passing over a healthy answer.
+// Owns: the knobs after the first ";" of a model name, and what they do to the words and the bytes of an answer.
+// Invariant: without knobs the words are the rules' and the bytes exactly the dialect's, one event a write; an unknown
+// knob is refused, so that a misspelt test fails instead of passing over a healthy answer.
 
 import { ApiError, invalid } from "./conversation.mjs";
+
+const DEGENERATE_LINES = 1_000;
+
+// What a model itself can do wrong, in the words of its answer and in why it says that it ended. A half is cut inside
+// a word where it falls so, as a token limit does.
+const SPOILERS = {
+  empty: () => ({ text: "" }),
+  truncated: ({ text }) => ({ text: firstHalf(text), cut: true }),
+  unfinished: ({ text }) => ({ text: firstHalf(text) }),
+  filtered: ({ text }) => ({ text: firstHalf(text), filtered: true }),
+  malformed: ({ text }, lines) => ({ text: prose(lines) + text }),
+  degenerate: ({ text }) => ({ text: `${text.split("\n", 1)}\n`.repeat(DEGENERATE_LINES), cut: true }),
+};
+
+const prose = (lines) =>
+  Array.from({ length: lines }, (_, n) => `Here is part ${n + 1} of what you asked for:\n`).join("");
+const firstHalf = (text) => [...text].slice(0, text.length / 2).join("");
 
 const KNOBS = [
   "delay",
@@ -23,7 +40,8 @@ const KNOBS = [
   "comments",
   "gzip",
   "blocked",
-  "filtered",
+  "first",
+  ...Object.keys(SPOILERS),
 ];
 
 /** "gpt-5.4-mini;delay=50;cut=300" -> { model: "gpt-5.4-mini", knobs: { delay: 50, cut: 300 } } */
@@ -38,6 +56,17 @@ export function splitModel(name) {
     knobs[knob] = Number(value);
   }
   return { model, knobs };
+}
+
+/** The knobs among these that change words, so that an endpoint without words can refuse them. */
+export const spoilersIn = (knobs) => Object.keys(knobs).filter((knob) => knob in SPOILERS);
+
+/** An answer as a model that goes wrong gives it. What is spoiled is no JSON any more that fits a schema. */
+export function spoiled(answer, knobs) {
+  for (const knob of spoilersIn(knobs)) {
+    answer = { ...SPOILERS[knob]({ text: answer.text ?? "" }, knobs[knob]), verbatim: true };
+  }
+  return answer;
 }
 
 const STATUS = {

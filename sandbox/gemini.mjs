@@ -6,7 +6,6 @@ import { completionTokens, limit, newId, promptTokens, tokens, words } from "./c
 import { callSignature, textSignature } from "./geminiorder.mjs";
 import { abilities, readCount, readRequest } from "./geminirequest.mjs";
 import { google, inLine, printed } from "./google.mjs";
-import { answerTo } from "./rules.mjs";
 import { thoughtOn } from "./thinking.mjs";
 
 const JSON_TYPE = "application/json; charset=UTF-8";
@@ -23,15 +22,16 @@ const asEvents = (_headers, query) => query.get("alt") === "sse";
 export const gemini = {
   ...google,
   canBlock: true,
+  speaks: true,
   routes: [
     route("generateContent", "whole"),
     route("streamGenerateContent", "events", asEvents),
     route("streamGenerateContent", "list", (...asked) => !asEvents(...asked)),
   ],
 
-  answer({ body, model, flavour, text, blocked, filtered }) {
+  answer({ body, model, flavour, answerTo, blocked }) {
     const request = readRequest(body, model);
-    const run = runOf(request, model, { text, blocked, filtered });
+    const run = runOf(request, model, { answerTo, blocked });
     const failed = (error) => google.errorBody(error);
     if (flavour === "whole")
       return { type: JSON_TYPE, json: printed, whole: whole(run), failedWhole: failed };
@@ -62,17 +62,16 @@ export const geminiCount = {
   },
 };
 
-function runOf({ conversation, ...request }, model, { text, blocked, filtered }) {
+function runOf({ conversation, ...request }, model, { answerTo, blocked }) {
   const { third } = abilities(model);
   const thoughts = request.thinks ? thoughtOn(conversation) : "";
   const thoughtsTokens = completionTokens({ text: thoughts });
-  const found = text === undefined ? answerTo(conversation) : { text };
-  if (request.unwrap && found.text !== undefined && text === undefined)
-    found.text = request.unwrap(found.text);
+  const found = answerTo(conversation);
+  if (request.unwrap && found.text !== undefined && !found.verbatim) found.text = request.unwrap(found.text);
   const answer = limitedBy(found, conversation, thoughtsTokens);
   // A call whose JSON the limit broke never shows: Google tells of it and sends none.
   const malformed = answer.cut === true && answer.toolCalls !== undefined;
-  const finish = filtered
+  const finish = found.filtered
     ? "SAFETY"
     : malformed
       ? "MALFORMED_FUNCTION_CALL"

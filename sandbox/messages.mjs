@@ -5,17 +5,17 @@ import { anthropic, checkVersion } from "./anthropic.mjs";
 import { argumentPieces, completionTokens, limit, newId, promptTokens, words } from "./conversation.mjs";
 import { readRequest } from "./messagesrequest.mjs";
 import { cachedUsage } from "./promptcache.mjs";
-import { answerTo } from "./rules.mjs";
 import { thoughtsOn } from "./thinking.mjs";
 
 export const messages = {
   ...anthropic,
+  speaks: true,
   routes: [
     { method: "POST", path: "/v1/messages", flavour: "anthropic" },
     { method: "POST", path: "/api/v1/messages", flavour: "openrouter" },
   ],
 
-  answer({ body, model, flavour, headers, key, requestId, text, state }) {
+  answer({ body, model, flavour, headers, key, requestId, answerTo, state }) {
     if (flavour === "anthropic") checkVersion(headers);
     const { conversation, thinking, prefill } = readRequest(body, {
       model,
@@ -23,8 +23,7 @@ export const messages = {
       kind: "create",
       version: headers["anthropic-version"],
     });
-    const found = text === undefined ? answerTo(conversation) : { text };
-    const { answer, ...stop } = ended(withoutPrefill(found, prefill), conversation);
+    const { answer, ...stop } = ended(withoutPrefill(answerTo(conversation), prefill), conversation);
     const thoughts = conversation.maxTokens === 0 ? null : thoughtsOn(conversation, thinking);
     const prompt = cachedUsage(
       body,
@@ -38,7 +37,7 @@ export const messages = {
       role: "assistant",
       content: contentOf(answer, thoughts),
       ...stop,
-      stop_details: null,
+      stop_details: answer.filtered ? { type: "refusal", category: null, explanation: null } : null,
       usage: {
         ...prompt,
         output_tokens: outputTokens(answer, thoughts),
@@ -81,8 +80,8 @@ export const countTokens = {
 };
 
 // A begun answer is gone on with, not begun again.
-function withoutPrefill({ text, toolCalls }, prefill) {
-  return toolCalls ? { toolCalls } : { text: text.startsWith(prefill) ? text.slice(prefill.length) : text };
+function withoutPrefill(answer, prefill) {
+  return answer.text?.startsWith(prefill) ? { ...answer, text: answer.text.slice(prefill.length) } : answer;
 }
 
 function ended(full, conversation) {
@@ -96,7 +95,15 @@ function ended(full, conversation) {
   const cut = answer.cut || conversation.maxTokens === 0;
   return {
     answer,
-    stop_reason: cut ? "max_tokens" : answer.toolCalls ? "tool_use" : stopped ? "stop_sequence" : "end_turn",
+    stop_reason: answer.filtered
+      ? "refusal"
+      : cut
+        ? "max_tokens"
+        : answer.toolCalls
+          ? "tool_use"
+          : stopped
+            ? "stop_sequence"
+            : "end_turn",
     stop_sequence: stopped && !cut ? first : null,
   };
 }

@@ -13,19 +13,19 @@ import {
   words,
 } from "./conversation.mjs";
 import { openai, routesFor } from "./openai.mjs";
-import { answerTo } from "./rules.mjs";
 
 const STORED_AT_MOST = 10_000;
 
 export const responses = {
   ...openai,
+  speaks: true,
   routes: routesFor("POST", "/responses", ["openai", "openrouter"]),
 
-  answer({ body, model, flavour, text, state }) {
+  answer({ body, model, flavour, answerTo, state }) {
     const stored = (state.responses ??= new Map());
     const items = chain(body, flavour, stored);
     const conversation = readConversation(body, items);
-    const answer = limit(text === undefined ? answerTo(conversation) : { text }, conversation);
+    const answer = limit(answerTo(conversation), conversation);
     const prompt = promptTokens(conversation),
       completion = completionTokens(answer);
     const run = {
@@ -254,10 +254,13 @@ function readToolChoice(choice, tools, given) {
   return { tools, toolChoice: { name: choice.name } };
 }
 
+/** Why an answer is not whole; null if it is. */
+const cutShort = ({ cut, filtered }) => (filtered ? "content_filter" : cut ? "max_output_tokens" : null);
+
 const textPart = (text) => ({ type: "output_text", annotations: [], logprobs: [], text });
 
 function outputItems(answer) {
-  const status = answer.cut ? "incomplete" : "completed";
+  const status = cutShort(answer) ? "incomplete" : "completed";
   if (!answer.toolCalls)
     return [
       {
@@ -321,8 +324,8 @@ const finished = (run) => ({
   ...snapshot(run),
   output: run.output,
   usage: run.usage,
-  ...(run.answer.cut
-    ? { status: "incomplete", incomplete_details: { reason: "max_output_tokens" } }
+  ...(cutShort(run.answer)
+    ? { status: "incomplete", incomplete_details: { reason: cutShort(run.answer) } }
     : { status: "completed", completed_at: Math.floor(Date.now() / 1000) }),
 });
 
@@ -344,7 +347,7 @@ function* events(run, last) {
       : callEvents(event, item, output_index);
   }
   yield event(
-    run.answer.cut ? "response.incomplete" : "response.completed",
+    cutShort(run.answer) ? "response.incomplete" : "response.completed",
     { response: last },
     { terminal: true },
   );

@@ -3,12 +3,18 @@
 
 import { workOut } from "./arithmetic.mjs";
 import { ends, factsIn, recollect } from "./facts.mjs";
+import { withoutNotes } from "./notes.mjs";
+import { observe } from "./observer.mjs";
+import { reflect } from "./reflector.mjs";
 import { callsFor, fillFrom } from "./toolcalls.mjs";
 
 const QUESTION_ENDS = 2_000;
 const MOST_WORDS = 1_000_000;
 
 export function answerTo(conversation) {
+  const notes = observe(conversation) ?? reflect(conversation);
+  if (notes !== null) return { text: notes };
+
   const { turns, schema } = conversation;
   const last = turns.findLast(({ role }) => role === "user") ?? { text: "", media: [] };
   // Rules read the ends of a long text: what is asked stands at its beginning or its end.
@@ -28,7 +34,7 @@ export function answerTo(conversation) {
     text = rule(seen);
     if (text !== null) break;
   }
-  text = obey(system, text ?? `You said: ${last.text}`);
+  text = obey(system.map(withoutNotes), text ?? `You said: ${last.text}`);
   if (schema === null) return { text };
   return {
     text: JSON.stringify(schema.properties || schema.$ref ? fillFrom(schema, text) : { answer: text }),

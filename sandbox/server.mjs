@@ -2,24 +2,26 @@
 // Invariant: every request outside /sandbox and /health is logged before it is answered, and `aborted` is true only if
 // the client left first: a connection that a fault broke is not the client's doing.
 
+import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { chat } from "./chat.mjs";
 import { ApiError, invalid } from "./conversation.mjs";
 import { embeddings } from "./embeddings.mjs";
-import { frames, splitModel, statusError, wholeBody, writes } from "./faults.mjs";
+import { frames, spoiled, spoilersIn, splitModel, statusError, wholeBody, writes } from "./faults.mjs";
 import { gemini, geminiCount } from "./gemini.mjs";
 import { countTokens, messages } from "./messages.mjs";
 import { anthropicModels, geminiModel, geminiModels, models } from "./models.mjs";
 import { openai } from "./openai.mjs";
 import { responses, storedResponses } from "./responses.mjs";
-import { manyWords } from "./rules.mjs";
+import { answerTo, manyWords } from "./rules.mjs";
 
 // A dialect is { routes: [{ method, path, flavour, when }], credential, errorBody, headers, modelName, answer }; `answer`
 // gives { whole, failedWhole } or { events, failure, named, list, end }, either with { type, json } where the JSON is not
 // the plainest; `when` tells, of two routes at one path, by the request's headers and query whether this is it. `json`
-// prints its errors, `canBlock` takes the knobs of a safety filter. A new one is added here and nowhere else.
+// prints its errors, `speaks` takes the knobs that spoil words, `canBlock` that of a prompt which is not answered at all.
+// A new one is added here and nowhere else.
 const DIALECTS = [
   chat,
   responses,
@@ -193,8 +195,12 @@ async function answer(exchange, dialect, request) {
       throw invalid("'model' is required.", "model", "missing_required_parameter");
     ({ model, knobs } = splitModel(name));
   }
-  if ((knobs.blocked || knobs.filtered) && !dialect.canBlock)
-    throw invalid("The sandbox knobs 'blocked' and 'filtered' are Gemini's alone.", "model");
+  if (knobs.blocked && !dialect.canBlock)
+    throw invalid("The sandbox knob 'blocked' is Gemini's alone.", "model");
+  const [spoiler] = spoilersIn(knobs);
+  if (spoiler && !dialect.speaks)
+    throw invalid(`The sandbox knob '${spoiler}' is for endpoints that answer in words.`, "model");
+  if (knobs.first !== undefined && timesSeen(exchange.entry, request.state) > knobs.first) knobs = {};
   const { res } = exchange;
   if (knobs.stall) await sleep(knobs.stall, exchange.left);
   if (knobs.status) throw statusError(knobs.status);
@@ -210,9 +216,12 @@ async function answer(exchange, dialect, request) {
   const reply = dialect.answer({
     ...request,
     model,
-    text: knobs.words === undefined ? undefined : manyWords(knobs.words),
+    answerTo: (conversation) =>
+      spoiled(
+        knobs.words === undefined ? answerTo(conversation) : { text: manyWords(knobs.words), verbatim: true },
+        knobs,
+      ),
     blocked: knobs.blocked > 0,
-    filtered: knobs.filtered > 0,
   });
   if (reply.events) {
     res.setHeader("cache-control", "no-cache");
@@ -221,6 +230,16 @@ async function answer(exchange, dialect, request) {
   const body = Buffer.from(wholeBody(reply, knobs));
   if (knobs.gzip) res.setHeader("content-encoding", "gzip");
   return send(exchange, reply.type ?? "application/json", [knobs.gzip ? gzipSync(body) : body], knobs);
+}
+
+/** How often this very request came by now. Whoever asks again unchanged is known by it, whatever else goes on. */
+function timesSeen({ path, body }, state) {
+  const seen = (state.seen ??= new Map());
+  const request = createHash("sha256")
+    .update(`${path}\n${JSON.stringify(body)}`)
+    .digest("base64");
+  seen.set(request, (seen.get(request) ?? 0) + 1);
+  return seen.get(request);
 }
 
 async function send(exchange, type, parts, knobs) {

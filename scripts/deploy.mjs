@@ -35,7 +35,10 @@ await main(async () => {
     `\n${bold("Deployed.")} Give it a provider and a first key:\n\n` +
       "  npx wrangler secret put OPENROUTER_API_KEY    (reaches every model; or one of the following)\n" +
       "  npx wrangler secret put OPENAI_API_KEY        (likewise ANTHROPIC_API_KEY, GOOGLE_API_KEY)\n" +
-      "  node scripts/create-key.mjs --remote --label laptop\n",
+      "  node scripts/create-key.mjs --remote --label laptop\n\n" +
+      "To manage projects and keys from here (npm run admin -- --help), give it an administrator:\n\n" +
+      "  npx wrangler secret put ADMIN_TOKEN           (a long random text)\n" +
+      "  npx wrangler secret put MASTER_KEYS           (k1:… with `openssl rand -base64 32` in place of the dots)\n",
   );
 });
 

@@ -1,8 +1,10 @@
 // Owns `npm start`: from a fresh checkout to a gateway that answers, with storage that stays.
 // Invariant: whatever ends this process also ends every process it started.
+import { randomBytes } from "node:crypto";
 import { createWriteStream, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { TOKEN_FILE } from "./admin-client.mjs";
 import { build, describeSize } from "./build.mjs";
 import { answers, startGatewayProcess } from "./gateway-process.mjs";
 import { newKey } from "./keys.mjs";
@@ -23,7 +25,7 @@ async function start() {
   const settings = readSettings();
   const state = privateFolder(stateOf(settings.port));
   const withSandbox = settings.live.length === 0;
-  const key = settings.key ?? keptKey(state);
+  const key = settings.key ?? kept(state, "key", newKey);
   await ensurePortFree("PORT", settings.port);
   if (withSandbox) await ensurePortFree("SANDBOX_PORT", settings.sandboxPort);
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, stopAll);
@@ -33,7 +35,11 @@ async function start() {
   await step("prepare the local database", () =>
     prepareDatabase(state, [{ key, project: "default", label: "npm start" }]),
   );
-  let vars = settings.vars;
+  let vars = {
+    ADMIN_TOKEN: kept(state, TOKEN_FILE, () => randomBytes(24).toString("base64url")),
+    MASTER_KEYS: kept(state, "master-keys", () => `local:${randomBytes(32).toString("base64")}`),
+    ...settings.vars,
+  };
   if (withSandbox) {
     const url = `http://127.0.0.1:${settings.sandboxPort}`;
     vars = { ...sandboxVars(url), ...vars };
@@ -62,10 +68,10 @@ async function start() {
   throw new Stop(`wrangler ended by itself, with exit code ${code}. The last it wrote:\n\n${output.held}`);
 }
 
-/** The key made on the first start of this port. */
-function keptKey(state) {
-  const path = join(state, "key");
-  if (!existsSync(path)) writeFileSync(path, `${newKey()}\n`, { mode: 0o600 });
+/** A secret made on the first start of this port. */
+function kept(state, name, make) {
+  const path = join(state, name);
+  if (!existsSync(path)) writeFileSync(path, `${make()}\n`, { mode: 0o600 });
   return readFileSync(path, "utf8").trim();
 }
 
@@ -133,6 +139,7 @@ function welcome({ url, key, live, sandboxPort, state }) {
         : live.join(", "),
     ],
     ...(isSandbox ? [["", "For real models put OPENAI_API_KEY=… into .dev.vars and start again."]] : []),
+    ["Manage", "npm run admin -- --help (projects, keys, usage)"],
     ["Storage", `${state.replace(`${root}/`, "")} (delete it to forget everything)`],
   ].map(([name, value]) => `  ${name.padEnd(10)}${value}`);
   return [

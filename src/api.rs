@@ -3,8 +3,11 @@
 //! Invariant: the one list of routes. A path with doubled or trailing slashes means the same as without, and what lies
 //! in a path segment is percent-decoded here and nowhere else.
 
+use crate::admin::{self, Resource};
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
+use crate::grant::Part;
+use crate::limits::Scope;
 use crate::operation::Operation;
 
 /// What a request asks for.
@@ -41,6 +44,64 @@ pub enum Endpoint {
         /// The thread's id, decoded.
         thread: String,
     },
+    /// `GET /v1/memory/threads/{id}/observations`.
+    Observations {
+        /// The thread's id, decoded.
+        thread: String,
+    },
+    /// `GET /v1/memory/threads/{id}/observations/record`.
+    ObservationRecord {
+        /// The thread's id, decoded.
+        thread: String,
+    },
+    /// `PATCH /v1/memory/threads/{id}/observations/config`.
+    ObservationConfig {
+        /// The thread's id, decoded.
+        thread: String,
+    },
+    /// `GET /v1/memory/search`.
+    Search,
+    /// `DELETE /v1/memory/threads/{id}`.
+    DeleteThread {
+        /// The thread's id, decoded.
+        thread: String,
+    },
+    /// What is below `/v1/gateway`.
+    Management(Resource),
+}
+
+impl Endpoint {
+    /// The part of the API that rules of keys name; `None` for what wants no gateway key.
+    pub fn part(&self) -> Option<Part> {
+        Some(match self {
+            Endpoint::Health | Endpoint::Management(_) => return None,
+            Endpoint::Inference(Operation::Embeddings) => Part::Embeddings,
+            Endpoint::Inference(operation) => match operation.dialect() {
+                Dialect::Responses => Part::Responses,
+                Dialect::Messages => Part::Messages,
+                Dialect::Chat | Dialect::Google => Part::Chat,
+            },
+            Endpoint::Response { .. }
+            | Endpoint::DeleteResponse { .. }
+            | Endpoint::ResponseInputItems { .. } => Part::Responses,
+            Endpoint::Models | Endpoint::Model { .. } => Part::Models,
+            Endpoint::ThreadMessages { .. }
+            | Endpoint::Observations { .. }
+            | Endpoint::ObservationRecord { .. }
+            | Endpoint::ObservationConfig { .. }
+            | Endpoint::Search
+            | Endpoint::DeleteThread { .. } => Part::Memory,
+        })
+    }
+
+    /// What a request with this method is counted as; `None` for what wants no gateway key.
+    pub fn scope(&self, method: &str) -> Option<Scope> {
+        match self.part()? {
+            Part::Memory if matches!(method, "GET" | "HEAD") => Some(Scope::MemoryRead),
+            Part::Memory => Some(Scope::MemoryWrite),
+            _ => Some(Scope::LlmProxy),
+        }
+    }
 }
 
 /// Finds the endpoint. Errors: 404 for an unknown path, 405 with the methods that a known one has.
@@ -65,13 +126,24 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
         ["v1", "memory", "threads", thread, "messages"] => {
             (Endpoint::ThreadMessages { thread: percent_decoded(thread) }, READ)
         }
-        _ => {
-            return Err(Error::not_found(format!(
-                "No such path: {}. The base URL of the gateway ends in /v1, for example \
-                 https://gateway.example.com/v1.",
-                path.chars().take(200).collect::<String>()
-            )));
+        ["v1", "memory", "threads", thread, "observations"] => {
+            (Endpoint::Observations { thread: percent_decoded(thread) }, READ)
         }
+        ["v1", "memory", "threads", thread, "observations", "record"] => {
+            (Endpoint::ObservationRecord { thread: percent_decoded(thread) }, READ)
+        }
+        ["v1", "memory", "threads", thread, "observations", "config"] => {
+            (Endpoint::ObservationConfig { thread: percent_decoded(thread) }, PATCH)
+        }
+        ["v1", "memory", "search"] => (Endpoint::Search, READ),
+        ["v1", "memory", "threads", thread] => {
+            (Endpoint::DeleteThread { thread: percent_decoded(thread) }, DELETE)
+        }
+        ["v1", "gateway", rest @ ..] => match admin::resource(rest) {
+            Some((resource, methods)) => (Endpoint::Management(resource), methods),
+            None => return Err(no_such_path(path)),
+        },
+        _ => return Err(no_such_path(path)),
     };
     if methods.contains(&method) {
         return Ok(endpoint);
@@ -79,6 +151,13 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
     let allow = methods.join(", ");
     Err(Error::new(Kind::MethodNotAllowed, format!("This path takes {allow}, not {method}."))
         .with("allow", allow))
+}
+
+fn no_such_path(path: &str) -> Error {
+    Error::not_found(format!(
+        "No such path: {}. The base URL of the gateway ends in /v1, for example https://gateway.example.com/v1.",
+        path.chars().take(200).collect::<String>()
+    ))
 }
 
 /// The dialect whose clients call a path, whatever the method and the outcome: their errors have its form.
@@ -92,6 +171,8 @@ pub fn dialect_of(path: &str) -> Option<Dialect> {
 const READ: &[&str] = &["GET", "HEAD"];
 const READ_AND_DELETE: &[&str] = &["GET", "HEAD", "DELETE"];
 const WRITE: &[&str] = &["POST"];
+const PATCH: &[&str] = &["PATCH"];
+const DELETE: &[&str] = &["DELETE"];
 
 /// The text behind percent-encoding; a text that is not valid as such stays as it is.
 pub fn percent_decoded(text: &str) -> String {
@@ -120,6 +201,49 @@ pub fn query_parameter(query: &str, name: &str) -> Option<String> {
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .find(|(known, _)| *known == name)
         .map(|(_, value)| percent_decoded(&value.replace('+', " ")))
+}
+
+/// What to look for in a thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchQuery {
+    /// The thread's id.
+    pub thread: String,
+    /// The question: any words.
+    pub query: String,
+    /// How many results at most.
+    pub limit: u32,
+}
+
+impl SearchQuery {
+    /// The longest question, in bytes.
+    const MAX_BYTES: usize = 2_000;
+
+    /// Reads `q`, `threadId` and `limit` (default 10, clamped to 100) from a query. Errors: 400 that names the parameter.
+    pub fn read(query: &str) -> Result<Self, Error> {
+        let given = |name: &str| query_parameter(query, name).filter(|value| !value.trim().is_empty());
+        let Some(question) = given("q").filter(|question| question.len() <= Self::MAX_BYTES) else {
+            return Err(Error::invalid(
+                "q",
+                format!("Say in `q` what to look for, in at most {} bytes.", Self::MAX_BYTES),
+            ));
+        };
+        let Some(thread) = given("threadId") else {
+            return Err(Error::invalid(
+                "threadId",
+                "Say in `threadId` which thread to search. All threads of a resource cannot be searched at once.",
+            ));
+        };
+        let limit = match given("limit") {
+            None => 10,
+            Some(text) => text.parse::<u32>().ok().filter(|limit| *limit > 0).ok_or_else(|| {
+                Error::invalid(
+                    "limit",
+                    format!("`limit` must be a whole number of at least 1, not `{text}`."),
+                )
+            })?,
+        };
+        Ok(SearchQuery { thread, query: question, limit: limit.min(100) })
+    }
 }
 
 /// A page of a list: how many, from where, and in which order.
@@ -235,10 +359,37 @@ mod tests {
     }
 
     #[test]
+    fn each_endpoint_belongs_to_a_part_and_is_counted_in_a_scope() {
+        for (method, path, part, scope) in [
+            ("POST", "/v1/chat/completions", Some(Part::Chat), Some(Scope::LlmProxy)),
+            ("POST", "/v1/responses", Some(Part::Responses), Some(Scope::LlmProxy)),
+            ("GET", "/v1/responses/r", Some(Part::Responses), Some(Scope::LlmProxy)),
+            ("DELETE", "/v1/responses/r", Some(Part::Responses), Some(Scope::LlmProxy)),
+            ("GET", "/v1/responses/r/input_items", Some(Part::Responses), Some(Scope::LlmProxy)),
+            ("POST", "/v1/messages", Some(Part::Messages), Some(Scope::LlmProxy)),
+            ("POST", "/v1/messages/count_tokens", Some(Part::Messages), Some(Scope::LlmProxy)),
+            ("POST", "/v1/embeddings", Some(Part::Embeddings), Some(Scope::LlmProxy)),
+            ("GET", "/v1/models", Some(Part::Models), Some(Scope::LlmProxy)),
+            ("GET", "/v1/models/m", Some(Part::Models), Some(Scope::LlmProxy)),
+            ("GET", "/v1/memory/threads/t/messages", Some(Part::Memory), Some(Scope::MemoryRead)),
+            ("HEAD", "/v1/memory/threads/t/messages", Some(Part::Memory), Some(Scope::MemoryRead)),
+            ("GET", "/health", None, None),
+            ("GET", "/v1/gateway/projects", None, None),
+        ] {
+            let found = endpoint(method, path).unwrap();
+            assert_eq!((found.part(), found.scope(method)), (part, scope), "{method} {path}");
+        }
+        let thread = Endpoint::ThreadMessages { thread: "t".into() };
+        assert_eq!(thread.scope("POST"), Some(Scope::MemoryWrite));
+    }
+
+    #[test]
     fn an_unknown_path_is_404_and_a_wrong_method_405_with_the_right_ones() {
         assert_eq!(endpoint("POST", "/v1/nothing").unwrap_err().status(), 404);
         assert_eq!(endpoint("POST", "/").unwrap_err().status(), 404);
         assert_eq!(endpoint("GET", "/v1/responses/r/nothing").unwrap_err().status(), 404);
+        assert_eq!(endpoint("GET", "/v1/gateway/nothing").unwrap_err().status(), 404);
+        assert_eq!(endpoint("PUT", "/v1/gateway/projects").unwrap_err().status(), 405);
         let error = endpoint("POST", "/v1/responses/r").unwrap_err();
         assert_eq!(
             (error.status(), error.body()["error"]["allow"].as_str()),
@@ -293,5 +444,23 @@ mod tests {
         for (query, param) in [("limit=x", "limit"), ("offset=-1", "offset"), ("order=up", "order")] {
             assert_eq!(Page::read(query).unwrap_err().body()["error"]["param"], param);
         }
+    }
+
+    #[test]
+    fn a_search_says_where_and_for_what() {
+        let read = |query: &str| {
+            SearchQuery::read(query)
+                .map(|read| (read.thread, read.query, read.limit))
+                .map_err(|error| error.body()["error"]["param"].as_str().unwrap_or_default().to_owned())
+        };
+        assert_eq!(
+            read("q=tea%20or+coffee&threadId=a%2Fb&limit=500"),
+            Ok(("a/b".into(), "tea or coffee".into(), 100))
+        );
+        assert_eq!(read("q=tea&threadId=t").map(|read| read.2), Ok(10));
+        assert_eq!(read("threadId=t"), Err("q".into()));
+        assert_eq!(read("q=%20&threadId=t"), Err("q".into()));
+        assert_eq!(read("q=tea&resourceId=r"), Err("threadId".into()));
+        assert_eq!(read("q=tea&threadId=t&limit=0"), Err("limit".into()));
     }
 }

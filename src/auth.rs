@@ -71,7 +71,8 @@ pub fn unknown_key() -> Error {
     )
 }
 
-fn unauthenticated(message: &str, code: &'static str) -> Error {
+/// 401 with a machine-readable code.
+pub fn unauthenticated(message: &str, code: &'static str) -> Error {
     Error::new(Kind::Unauthenticated, message).with_code(code)
 }
 

@@ -106,17 +106,20 @@ impl<'a> Body<'a> {
 
     /// An edit that gives a field a new value; a field that is not there yet comes first.
     pub fn set(&self, name: &str, json: String) -> Edit {
-        match self.raw(name).map(RawValue::get) {
-            Some(raw) => {
-                let start = raw.as_ptr() as usize - self.text.as_ptr() as usize;
-                Edit { range: start..start + raw.len(), json }
-            }
+        match self.raw(name) {
+            Some(raw) => self.replace(raw, json),
             None => {
                 let start = self.text.find('{').map_or(0, |brace| brace + 1);
                 let comma = if self.fields.is_empty() { "" } else { "," };
                 Edit { range: start..start, json: format!("\"{name}\":{json}{comma}") }
             }
         }
+    }
+
+    /// An edit that puts another value in the place of one that lies in this body, at whatever depth.
+    pub fn replace(&self, value: &RawValue, json: String) -> Edit {
+        let end = self.end_of(value);
+        Edit { range: end - value.get().len()..end, json }
     }
 
     /// An edit that takes a field out, with the comma that parts it from its neighbour; `None` when it is not there.

@@ -34,6 +34,11 @@ impl<K: Hash + Eq, V> ExpiringCache<K, V> {
         }
         self.entries.insert(key, (now + ttl, value));
     }
+
+    /// Drops everything.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
 }
 
 #[cfg(test)]

@@ -31,6 +31,30 @@ pub struct Outcome {
     pub response: Option<Value>,
 }
 
+/// Why the carriage of an answer stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// The provider closed the stream and said so, or failed in its own words.
+    Ended,
+    /// The provider's bytes stopped too early.
+    Cut,
+    /// The provider was silent for too long.
+    Silent,
+    /// The client left.
+    ClientGone,
+}
+
+impl Stopped {
+    /// Who broke the stream, if anybody did.
+    pub fn by(self) -> Option<&'static str> {
+        match self {
+            Stopped::Ended => None,
+            Stopped::Cut | Stopped::Silent => Some("provider"),
+            Stopped::ClientGone => Some("client"),
+        }
+    }
+}
+
 /// The end of an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct End {
@@ -178,8 +202,11 @@ impl Carriage {
     pub fn fail(&mut self, error: &Error) -> String {
         match &mut self.way {
             // Behind half an event the words would become part of it; where nobody watches, nobody knows.
-            Way::Native(way) if way.torn || way.observer.is_none() => String::new(),
-            Way::Native(way) => way.dialect.write_failure(error),
+            Way::Native(way) if way.torn => String::new(),
+            Way::Native(way) => match &way.observer {
+                Some(observer) => way.dialect.write_failure(error, observer.id()),
+                None => String::new(),
+            },
             Way::Translated(way) => way.writer.as_mut().map(|writer| writer.fail(error)).unwrap_or_default(),
         }
     }

@@ -2,14 +2,23 @@
 //!
 //! Invariant: a value that cannot be used is an error that names the variable; nothing is silently replaced.
 
+mod memory;
+
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+use crate::admin::token::AdminToken;
+use crate::api::percent_decoded;
+use crate::budget::Budget;
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::keys::Secret;
+use crate::ledger::prices::Prices;
+use crate::limits::{LimitChanges, Limits};
+use crate::memory::settings::Settings;
 use crate::providers::rows::{ROWS, Row};
 use crate::providers::{Endpoint, KeyHeader, Provider};
+use crate::vault::MasterKeys;
 
 /// After this long, in milliseconds, a turn whose end was never reported is closed as lost: the longest that the platform
 /// lets a Worker's work go on behind an answer is far below.
@@ -22,7 +31,10 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 pub const RESPONSES_TTL_MS: u64 = 30 * DAY_MS;
 
 /// A hundred years; times stay far below 2^53 milliseconds, which is all that the platform's border lets through.
-const RESPONSES_TTL_MAX_DAYS: u64 = 36_500;
+const MAX_DAYS: u64 = 36_500;
+
+/// How long a request's row is kept in the ledger, in milliseconds.
+const LEDGER_RETENTION_MS: u64 = 90 * DAY_MS;
 
 /// Everything that a deployment can set.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,8 +52,42 @@ pub struct Config {
     pub pending_turn_ttl_ms: u64,
     /// `RESPONSES_TTL_DAYS`: after this long, a kept response that no younger one goes on from is deleted.
     pub responses_ttl_ms: u64,
+    /// `LEDGER`: requests are counted, each in a row. Off, answers pass by unseen wherever nothing else must see them.
+    pub ledger: bool,
+    /// `LEDGER_RETENTION_DAYS`: after this long, in milliseconds, a request's row is deleted; the sums by the hour stay.
+    pub ledger_retention_ms: u64,
+    /// `PRICES`: the deployment's own prices, before those that come with the gateway.
+    pub prices: Prices,
+    /// `KEY_BUDGET`: what a key may use, where it has no budget of its own.
+    pub key_budget: Option<Budget>,
+    /// `PROJECT_BUDGET`: what a project may use, where it has no budget of its own.
+    pub project_budget: Option<Budget>,
+    /// `MEMORY_BUDGET`: what a project's memory may use for its own calls of models.
+    pub memory_budget: Option<Budget>,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` and its siblings: who collects spans.
+    pub otlp: Option<Otlp>,
     /// `CORS_ORIGINS`: the browser origins let in; `*` for all; empty switches CORS off.
     pub cors_origins: Vec<String>,
+    /// `OBSERVER_MODEL`, `MEMORY_OBSERVE_TOKENS` and their like: how threads are remembered.
+    pub memory: Settings,
+    /// `MASTER_KEYS`: what stored credentials are sealed under.
+    pub master_keys: MasterKeys,
+    /// `ADMIN_TOKEN`: opens the management API; without it that is off.
+    pub admin_token: Option<AdminToken>,
+    /// `LIMITS`: how many requests a key may make where its own limits do not say.
+    pub limits: Limits,
+}
+
+/// A collector of spans, as OpenTelemetry's own variables name it:
+/// <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Otlp {
+    /// Where spans go: `OTEL_EXPORTER_OTLP_ENDPOINT` and the path of traces.
+    pub url: String,
+    /// `OTEL_EXPORTER_OTLP_HEADERS`: headers to send along, mostly a credential.
+    pub headers: Vec<(String, Secret)>,
+    /// `OTEL_SERVICE_NAME`: what this gateway is called.
+    pub service: String,
 }
 
 /// One entry of the `PROVIDERS` variable, which is a JSON object of name to entry.
@@ -93,13 +139,12 @@ impl Config {
                 )
             }
         };
-        let days = number("RESPONSES_TTL_DAYS", RESPONSES_TTL_MS / DAY_MS)?;
-        if days > RESPONSES_TTL_MAX_DAYS {
-            return Err(misconfigured(
-                "RESPONSES_TTL_DAYS",
-                &format!("must be at most {RESPONSES_TTL_MAX_DAYS}, not `{days}`"),
-            ));
-        }
+        let days = |name: &str, default_ms: u64| match number(name, default_ms / DAY_MS)? {
+            days if days > MAX_DAYS => {
+                Err(misconfigured(name, &format!("must be at most {MAX_DAYS}, not `{days}`")))
+            }
+            days => Ok(days * DAY_MS),
+        };
         let number32 = |name: &str, default: u32| {
             number(name, u64::from(default)).map(|value| u32::try_from(value).unwrap_or(u32::MAX))
         };
@@ -108,10 +153,42 @@ impl Config {
             max_body_bytes: number("MAX_BODY_BYTES", 20 * 1024 * 1024)? as usize,
             upstream_timeout_ms: number32("UPSTREAM_TIMEOUT_MS", 600_000)?,
             pending_turn_ttl_ms: number("PENDING_TURN_TTL_MS", PENDING_TURN_TTL_MS)?,
-            responses_ttl_ms: days * DAY_MS,
+            responses_ttl_ms: days("RESPONSES_TTL_DAYS", RESPONSES_TTL_MS)?,
+            ledger: match set("LEDGER").as_deref() {
+                None | Some("on") => true,
+                Some("off") => false,
+                Some(text) => {
+                    return Err(misconfigured("LEDGER", &format!("must be on or off, not `{text}`")));
+                }
+            },
+            ledger_retention_ms: days("LEDGER_RETENTION_DAYS", LEDGER_RETENTION_MS)?,
+            key_budget: budget("KEY_BUDGET", &set)?,
+            project_budget: budget("PROJECT_BUDGET", &set)?,
+            memory_budget: budget("MEMORY_BUDGET", &set)?,
+            otlp: otlp(&set)?,
+            prices: set("PRICES")
+                .map(|text| Prices::read(&text).map_err(|what| misconfigured("PRICES", &what)))
+                .transpose()?
+                .unwrap_or_default(),
             cors_origins: set("CORS_ORIGINS")
                 .map(|list| list.split(',').map(|origin| origin.trim().to_owned()).collect())
                 .unwrap_or_default(),
+            memory: memory::settings(&set, &number)?,
+            master_keys: MasterKeys::read(&set("MASTER_KEYS").unwrap_or_default())
+                .map_err(|what| misconfigured("MASTER_KEYS", &what))?,
+            admin_token: set("ADMIN_TOKEN")
+                .map(|text| AdminToken::read(&text).map_err(|what| misconfigured("ADMIN_TOKEN", &what)))
+                .transpose()?,
+            limits: match set("LIMITS") {
+                None => Limits::default(),
+                Some(text) => serde_json::from_str(&text)
+                    .map_err(|error| error.to_string())
+                    .and_then(|document| LimitChanges::read(&document))
+                    .map(|changes| Limits::default().changed(&changes))
+                    .map_err(|what| {
+                        misconfigured("LIMITS", &format!("is no JSON object of limits: {what}"))
+                    })?,
+            },
             providers,
         })
     }
@@ -120,6 +197,33 @@ impl Config {
     pub fn provider(&self, prefix: &str) -> Option<&Provider> {
         self.providers.iter().find(|provider| provider.answers_to(prefix))
     }
+}
+
+fn budget(name: &str, set: &impl Fn(&str) -> Option<String>) -> Result<Option<Budget>, Error> {
+    let Some(text) = set(name) else { return Ok(None) };
+    serde_json::from_str(&text)
+        .map_err(|_| "is not JSON".to_owned())
+        .and_then(|document| Budget::read(&document))
+        .map(Some)
+        .map_err(|what| misconfigured(name, &what))
+}
+
+fn otlp(set: &impl Fn(&str) -> Option<String>) -> Result<Option<Otlp>, Error> {
+    const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+    let Some(endpoint) = set(ENDPOINT) else { return Ok(None) };
+    let mut headers = Vec::new();
+    for pair in set(HEADERS).unwrap_or_default().split(',').filter(|pair| !pair.trim().is_empty()) {
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| misconfigured(HEADERS, "must be a list of name=value pairs"))?;
+        headers.push((name.trim().to_ascii_lowercase(), Secret::new(percent_decoded(value.trim()))));
+    }
+    Ok(Some(Otlp {
+        url: format!("{}/v1/traces", base_url(ENDPOINT, &endpoint)?),
+        headers,
+        service: set("OTEL_SERVICE_NAME").unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned()),
+    }))
 }
 
 /// A shipped provider as the variables have it.
@@ -153,6 +257,7 @@ fn shipped(row: &Row, set: &impl Fn(&str) -> Option<String>) -> Result<Provider,
             })
             .collect(),
         // A model server at its usual address may well not be there: asking it for its list would cost time.
+        lists: row.lists,
         listed: row.lists && (key.is_some() || own_base.is_some()),
         missing,
         api_version,
@@ -199,6 +304,7 @@ fn declared(
         keyless: secret.is_none(),
         key_var: secret.unwrap_or_default(),
         embeddings: row.map_or(dialects.contains(&Dialect::Chat), |row| row.embeddings),
+        lists: true,
         listed: true,
         quirks: row.map_or(&[], |row| row.quirks),
         aliases: entry.aliases,
@@ -253,6 +359,7 @@ mod tests {
         assert_eq!(config.memory_deadline_ms, 250);
         assert_eq!(config.max_body_bytes, 20_971_520);
         assert_eq!(config.responses_ttl_ms, 2_592_000_000);
+        assert_eq!((config.ledger, config.ledger_retention_ms), (true, 7_776_000_000));
         assert_eq!(
             config.provider("gemini").map(|found| found.base_url_for(Dialect::Chat)),
             Some("https://generativelanguage.googleapis.com/v1beta/openai")
@@ -294,6 +401,28 @@ mod tests {
     }
 
     #[test]
+    fn a_collector_of_spans_is_named_as_everywhere() {
+        let read = |headers: &str| {
+            read(&[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.test:4318/"),
+                ("OTEL_EXPORTER_OTLP_HEADERS", headers),
+            ])
+        };
+        assert_eq!(
+            read("Authorization=Basic%20abc, x-team = a=b").unwrap().otlp,
+            Some(Otlp {
+                url: "https://collector.test:4318/v1/traces".into(),
+                headers: vec![
+                    ("authorization".into(), Secret::new("Basic abc")),
+                    ("x-team".into(), Secret::new("a=b"))
+                ],
+                service: "memory-gateway".into(),
+            })
+        );
+        assert!(read("nothing").unwrap_err().message().contains("OTEL_EXPORTER_OTLP_HEADERS"));
+    }
+
+    #[test]
     fn a_value_that_cannot_be_used_names_its_variable() {
         for (name, value) in [
             ("PROVIDERS", "{"),
@@ -311,6 +440,22 @@ mod tests {
             ("MAX_BODY_BYTES", "0"),
             ("RESPONSES_TTL_DAYS", "0"),
             ("RESPONSES_TTL_DAYS", "36501"),
+            ("OBSERVER_MODEL", "gemini-2.5-flash"),
+            ("REFLECTOR_MODEL", "google/"),
+            ("MEMORY_OBSERVE_TOKENS", "many"),
+            ("MEMORY_IDLE_ACTIVATION", "yes"),
+            ("MEMORY_SCOPE", "user"),
+            ("MEMORY_TIME_ZONE", "Europe Berlin"),
+            ("LEDGER", "no"),
+            ("KEY_BUDGET", "5"),
+            ("MEMORY_BUDGET", "{"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+            ("LEDGER_RETENTION_DAYS", "0"),
+            ("PRICES", r#"{"openai/gpt-5":{"input":"much","output":1}}"#),
+            ("MASTER_KEYS", "k1:dG9vIHNob3J0"),
+            ("ADMIN_TOKEN", "too-short"),
+            ("LIMITS", r#"{"llm_proxy":0}"#),
+            ("LIMITS", r#"{"all":1}"#),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert_eq!((error.status(), error.message().contains(name)), (500, true), "{name}={value}");

@@ -7,6 +7,7 @@ pub mod citation;
 pub mod fields;
 pub mod google;
 pub mod messages;
+pub mod request_fields;
 pub mod responses;
 
 use std::ops::Range;
@@ -20,7 +21,7 @@ use crate::body::Body;
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::gather::Step;
-use crate::request::{Entry, Field, Handling, Request};
+use crate::request::{Entry, Field, Handling, Request, Written};
 use crate::sse::Event;
 use crate::turn::{Answer, Message, Origin, Part, Reasoning, Stop, ToolCall, Usage};
 
@@ -116,6 +117,8 @@ pub enum Delta {
     },
     /// The whole message, which replaces what was gathered so far.
     Message(Message),
+    /// The provider's id of the answer, where a client that is told of a failure wants it.
+    Id(String),
     /// Why the model stopped.
     Stop(Stop),
     /// Token counts so far; the later ones hold where they say anything.
@@ -135,6 +138,13 @@ pub enum Growth {
     Sealed(String),
     /// The next piece of JSON text: of a call's arguments, or of the `input` of a part that is kept whole.
     Input(String),
+    /// A piece of a call's arguments, at a JSON path (`$.items[0].name`): a string goes on, any other value is whole.
+    Argument {
+        /// Where it belongs.
+        path: String,
+        /// What is new there.
+        piece: Value,
+    },
     /// A field of the part that has no word in the hub; arrays are joined, all else is replaced.
     Extra(String, Value),
 }
@@ -254,13 +264,27 @@ impl Dialect {
 
     /// Writes a request for a provider; what the table refuses is no longer in it. Errors: 400 that names the place of a
     /// part that cannot be said.
-    pub fn write_request(self, request: &Request, provider: &str) -> Result<Value, Error> {
+    pub fn write_request(self, request: &Request, provider: &str) -> Result<Written, Error> {
         let target = Origin { dialect: self, provider: provider.to_owned() };
         match self {
             Dialect::Chat => chat::write_request(request, &target),
             Dialect::Responses => responses::write_request(request, &target),
             Dialect::Messages => messages::write_request(request, &target),
             Dialect::Google => google::write_request(request, &target),
+        }
+    }
+
+    /// True where a message can bear its participant's name.
+    pub fn names_participants(self) -> bool {
+        self == Dialect::Chat
+    }
+
+    /// True where a provider has tools that take free text.
+    pub fn has_custom_tools(self, provider: &str) -> bool {
+        match self {
+            Dialect::Chat => chat::has_custom_tools(provider),
+            Dialect::Responses => true,
+            Dialect::Messages | Dialect::Google => false,
         }
     }
 
@@ -400,11 +424,12 @@ impl Dialect {
         }
     }
 
-    /// The bytes that tell a client of this dialect, inside a stream that has begun, that the answer is cut short.
-    pub fn write_failure(self, error: &Error) -> String {
+    /// The bytes that tell a client of this dialect, inside a stream that has begun, that the answer is cut short. `id` is
+    /// the answer's, as far as the client knows it.
+    pub fn write_failure(self, error: &Error, id: Option<&str>) -> String {
         match self {
             Dialect::Chat | Dialect::Google => chat::write_failure(error),
-            Dialect::Responses => responses::write_failure(error),
+            Dialect::Responses => responses::write_failure(error, id),
             Dialect::Messages => messages::write_failure(error),
         }
     }

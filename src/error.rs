@@ -15,14 +15,22 @@ pub enum Kind {
     BadRequest,
     /// 401: no valid gateway key.
     Unauthenticated,
+    /// 402: a budget is spent.
+    BudgetExceeded,
+    /// 403: a valid key that may not do this.
+    Forbidden,
     /// 404: absent, or another's.
     NotFound,
     /// 405: the path exists, the method does not.
     MethodNotAllowed,
+    /// 409: it exists already, or stands against something else.
+    Conflict,
     /// 413: the body is over the limit.
     TooLarge,
     /// 415: the body is not JSON.
     UnsupportedMediaType,
+    /// 429: more requests than the key may make.
+    RateLimited,
     /// 499: the client left before the answer; seen only in logs.
     ClientGone,
     /// 500: the gateway itself failed.
@@ -80,6 +88,21 @@ impl Error {
         .with_param("x-thread-id")
     }
 
+    /// 403 for a valid key.
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Error::new(Kind::Forbidden, message)
+    }
+
+    /// 409.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Error::new(Kind::Conflict, message)
+    }
+
+    /// 429.
+    pub fn rate_limited(message: impl Into<String>) -> Self {
+        Error::new(Kind::RateLimited, message)
+    }
+
     /// 500 whose cause is in the log and not in the answer.
     pub fn internal() -> Self {
         Error::new(
@@ -129,10 +152,14 @@ impl Error {
         match self.0.kind {
             Kind::BadRequest => 400,
             Kind::Unauthenticated => 401,
+            Kind::BudgetExceeded => 402,
+            Kind::Forbidden => 403,
             Kind::NotFound => 404,
             Kind::MethodNotAllowed => 405,
+            Kind::Conflict => 409,
             Kind::TooLarge => 413,
             Kind::UnsupportedMediaType => 415,
+            Kind::RateLimited => 429,
             Kind::ClientGone => 499,
             Kind::Internal => 500,
             Kind::Upstream => 502,
@@ -149,6 +176,10 @@ impl Error {
                 "invalid_request_error"
             }
             Kind::Unauthenticated => "authentication_error",
+            Kind::BudgetExceeded => "budget_exceeded",
+            Kind::Forbidden => "permission_error",
+            Kind::Conflict => "conflict",
+            Kind::RateLimited => "rate_limit_error",
             Kind::NotFound => "not_found",
             Kind::ClientGone => "client_closed_request",
             Kind::Internal => "server_error",

@@ -22,6 +22,8 @@ pub struct Frame {
     pub stream_usage: bool,
     /// Fields of the request that the answer repeats. Only Responses does.
     pub echo: Map<String, Value>,
+    /// The client's custom tools that functions stand in for; see [`crate::free_text`].
+    pub custom_tools: Vec<String>,
     /// Who answered.
     pub origin: Origin,
 }

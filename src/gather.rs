@@ -4,12 +4,18 @@
 //! …; each is opened once, grows only while it is open, and is closed once before the end, with the whole of it. At most
 //! one text, refusal or reasoning is open at a time; a tool call stays open beside others only while its arguments are no
 //! whole JSON value. A part that holds nothing is never opened; a call is opened when its name is known, its id never
-//! empty, and its arguments never end as nothing.
+//! empty, and a function's arguments never end as nothing. Arguments that are whole JSON take no more.
+
+mod argument;
+mod extent;
+mod teller;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use self::extent::Extent;
+use self::teller::{Teller, Told};
 use crate::dialect::{Delta, Growth, citation};
 use crate::turn::{Part, PartKind, Reasoning, Stop, ToolCall, Usage};
 
@@ -56,12 +62,14 @@ pub struct Gathered {
     parts: Vec<Part>,
     /// Where in `parts` the text or refusal is that is being said.
     said: Option<usize>,
-    /// Where in `parts` each tool call is, by the provider's slot.
-    calls: BTreeMap<u64, usize>,
+    /// The tool calls that come in pieces, by the provider's slot.
+    calls: BTreeMap<u64, Call>,
     /// The parts that a stream opened and has not closed, by slot.
     open: BTreeMap<u64, Open>,
     /// Fields of the message without a word in the hub.
     pub extra: Map<String, Value>,
+    /// The provider's id of the answer.
+    pub id: Option<String>,
     /// Token counts so far.
     pub usage: Option<Usage>,
     /// Why the model stopped.
@@ -75,37 +83,27 @@ pub struct Gathered {
 }
 
 #[derive(Debug)]
+struct Call {
+    /// Where in `parts` it is.
+    at: usize,
+    /// How far its arguments have come.
+    extent: Extent,
+}
+
+#[derive(Debug)]
 struct Open {
     /// Where in `parts` it is.
     at: usize,
     /// The pieces of its input so far.
     input: String,
-}
-
-/// Tells parts on, as steps.
-#[derive(Debug, Default)]
-struct Teller {
-    /// Part of the ids of calls that come without one.
-    seed: String,
-    steps: Vec<Step>,
-    /// The number that each part was opened under, by where it is in `parts`.
-    told: BTreeMap<usize, Told>,
-    next: usize,
-}
-
-#[derive(Debug)]
-struct Told {
-    number: usize,
-    closed: bool,
-    /// Arguments have been told.
-    input: bool,
+    /// Its arguments so far, where they come as values at paths; null before the first.
+    arguments: Value,
 }
 
 impl Gathered {
     /// Gathers, and tells the steps. `seed` makes up ids for calls that come without one.
     pub fn telling(seed: &str) -> Self {
-        let teller = Teller { seed: seed.to_owned(), ..Teller::default() };
-        Gathered { teller: Some(teller), ..Gathered::default() }
+        Gathered { teller: Some(Teller::new(seed)), ..Gathered::default() }
     }
 
     /// The steps since the last time.
@@ -132,8 +130,10 @@ impl Gathered {
                     extend(&mut part.extra, name.clone(), value.clone());
                     self.tell_growth(at, Growth::Extra(name, value));
                 } else {
-                    // OpenRouter names the sources ahead of the first word.
-                    extend(&mut self.extra, name, value);
+                    // OpenRouter names the sources ahead of the first word. What was not said has no probability.
+                    if name != "logprobs" {
+                        extend(&mut self.extra, name, value);
+                    }
                 }
             }
             Delta::Part(part) => {
@@ -142,7 +142,8 @@ impl Gathered {
             }
             Delta::Open { slot, part } => {
                 self.close(slot, false);
-                self.open.insert(slot, Open { at: self.parts.len(), input: String::new() });
+                let open = Open { at: self.parts.len(), input: String::new(), arguments: Value::Null };
+                self.open.insert(slot, open);
                 self.parts.push(part);
                 self.tell_opened(self.parts.len() - 1);
             }
@@ -163,6 +164,7 @@ impl Gathered {
                     teller.steps.push(Step::Usage(usage));
                 }
             }
+            Delta::Id(id) => self.id = Some(id),
             Delta::End => self.ended = true,
             Delta::Failure(words) => self.failure = Some(words),
         }
@@ -210,14 +212,35 @@ impl Gathered {
         }
     }
 
-    fn add_call(&mut self, slot: u64, call: ToolCall, extra: Map<String, Value>) {
-        let pieces = call.arguments.clone();
-        let known = self.calls.get(&slot).copied().filter(|at| {
-            // Some model servers give every parallel call the index 0; a new id is a new call.
-            matches!(self.parts.get(*at).map(|part| &part.kind), Some(PartKind::ToolCall(known))
-                if call.id.is_empty() || known.id.is_empty() || call.id == known.id || self.made_up(&known.id))
+    fn add_call(&mut self, slot: u64, mut call: ToolCall, extra: Map<String, Value>) {
+        let teller = self.teller.as_ref();
+        let known = self.calls.get_mut(&slot).filter(|open| {
+            match self.parts.get(open.at).map(|part| &part.kind) {
+                Some(PartKind::ToolCall(known)) => {
+                    // Some model servers give every parallel call the index 0; a new id is a new call, and so is one
+                    // without ids that says something else when the one before is whole.
+                    let says_more = open.extent == Extent::Whole
+                        && !call.name.is_empty()
+                        && !call.arguments.trim().is_empty()
+                        && (&call.name, &call.arguments) != (&known.name, &known.arguments);
+                    let is_same = call.id.is_empty() || known.id.is_empty() || call.id == known.id;
+                    let was_nameless = known.id.is_empty() || made_up(teller, &known.id);
+                    if call.id.is_empty() && was_nameless { !says_more } else { is_same || was_nameless }
+                }
+                _ => false,
+            }
         });
-        let at = known.unwrap_or(self.parts.len());
+        let (at, pieces) = match known {
+            // Arguments that are whole take no more: what follows is an event that was sent twice.
+            Some(Call { at, extent }) => (*at, extent.take(&call.arguments).to_owned()),
+            None => {
+                let mut extent = if call.custom { Extent::Unknown } else { Extent::default() };
+                call.arguments.truncate(extent.take(&call.arguments).len());
+                let at = self.parts.len();
+                self.calls.insert(slot, Call { at, extent });
+                (at, call.arguments.clone())
+            }
+        };
         match self.parts.get_mut(at) {
             Some(Part { kind: PartKind::ToolCall(known), extra: known_extra }) => {
                 if known.id.is_empty() {
@@ -226,20 +249,13 @@ impl Gathered {
                 if known.name.is_empty() {
                     known.name = call.name;
                 }
-                known.arguments.push_str(&call.arguments);
+                known.arguments.push_str(&pieces);
                 known.sealed = call.sealed.or(known.sealed.take());
                 known_extra.extend(extra);
             }
-            _ => {
-                self.calls.insert(slot, at);
-                self.parts.push(Part { kind: PartKind::ToolCall(call), extra });
-            }
+            _ => self.parts.push(Part { kind: PartKind::ToolCall(call), extra }),
         }
         self.tell_call(at, pieces);
-    }
-
-    fn made_up(&self, id: &str) -> bool {
-        self.teller.as_ref().is_some_and(|teller| id.starts_with(&format!("call_{}", teller.seed)))
     }
 
     fn grow(&mut self, slot: u64, growth: Growth) {
@@ -251,7 +267,10 @@ impl Gathered {
             (Growth::Text(more), PartKind::Text(text)) => text.push_str(&more),
             (Growth::Text(more), PartKind::Reasoning(reasoning)) => reasoning.text.push_str(&more),
             (Growth::Sealed(seal), PartKind::Reasoning(reasoning)) => reasoning.sealed = Some(seal),
-            (Growth::Input(more), _) => open.input.push_str(&more),
+            (Growth::Input(more), PartKind::ToolCall(_) | PartKind::Other(_)) => open.input.push_str(&more),
+            (Growth::Argument { path, piece }, PartKind::ToolCall(_)) => {
+                return argument::put(&mut open.arguments, &path, piece);
+            }
             (Growth::Extra(name, value), PartKind::Other(Value::Object(fields))) => {
                 extend(fields, name, value)
             }
@@ -268,13 +287,15 @@ impl Gathered {
     /// Ends the part in a slot. `whole` says that the provider ended it: then a call without arguments has none, and is
     /// not torn.
     fn close(&mut self, slot: u64, whole: bool) {
-        let Some(Open { at, input }) = self.open.remove(&slot) else { return };
+        let Some(Open { at, input, arguments }) = self.open.remove(&slot) else { return };
         match self.parts.get_mut(at).map(|part| &mut part.kind) {
             Some(PartKind::ToolCall(call)) => {
-                if !input.is_empty() {
+                if !arguments.is_null() {
+                    call.arguments = arguments.to_string();
+                } else if !input.is_empty() {
                     call.arguments = input;
                 } else if whole && call.arguments.is_empty() {
-                    call.arguments = "{}".to_owned();
+                    call.arguments = call.written_arguments().to_owned();
                 }
             }
             Some(PartKind::Other(Value::Object(fields))) => {
@@ -334,7 +355,7 @@ impl Gathered {
                 .parts
                 .iter()
                 .find(|whole| matches!(whole.kind, PartKind::ToolCall(_)) && is_same(part, whole));
-            teller.close(at, whole.unwrap_or(part));
+            teller.close_as(at, part, whole);
         }
         let before = std::mem::take(&mut teller.told);
         let was_told = |part: &Part| {
@@ -367,28 +388,34 @@ impl Gathered {
                     self.tell_growth(at, Growth::Sealed(seal));
                 }
             }
-            PartKind::ToolCall(_) => self.tell_call(at, String::new()),
+            // Arguments that a call is opened with may only be the first word on them: told when it is whole.
+            PartKind::ToolCall(_) => self.name_call(at),
             _ => self.tell_whole(at),
         }
     }
 
     /// Tells a call's next piece of arguments, and the call itself as soon as its name is known.
     fn tell_call(&mut self, at: usize, pieces: String) {
-        let Some(teller) = &mut self.teller else { return };
+        let first = self.teller.as_ref().is_some_and(|teller| !teller.told.contains_key(&at));
+        self.name_call(at);
+        let more = match self.parts.get(at).map(|part| &part.kind) {
+            Some(PartKind::ToolCall(call)) if first => call.arguments.clone(),
+            _ => pieces,
+        };
+        if !more.is_empty() {
+            self.tell_growth(at, Growth::Input(more));
+        }
+    }
+
+    /// Tells a call without its arguments, once its name is known.
+    fn name_call(&mut self, at: usize) {
+        let Some(teller) = &self.teller else { return };
         let Some(Part { kind: PartKind::ToolCall(call), .. }) = self.parts.get_mut(at) else { return };
         if call.id.is_empty() {
             call.id = format!("call_{}{at}", teller.seed);
         }
-        if call.name.is_empty() {
-            return;
-        }
-        let first = !teller.told.contains_key(&at);
-        let more = if first { call.arguments.clone() } else { pieces };
-        if first {
+        if !call.name.is_empty() && !teller.told.contains_key(&at) {
             self.tell_open(at);
-        }
-        if !more.is_empty() {
-            self.tell_growth(at, Growth::Input(more));
         }
     }
 
@@ -423,6 +450,10 @@ impl Gathered {
             Some(PartKind::ToolCall(call)) if call.name.is_empty() => return,
             Some(_) => {}
         }
+        // A field alone opens nothing; the part brings it along when it has something to say.
+        if !teller.told.contains_key(&at) && self.parts.get(at).is_some_and(Part::is_blank) {
+            return;
+        }
         if !teller.told.contains_key(&at) {
             self.tell_open(at);
         }
@@ -440,9 +471,14 @@ impl Gathered {
         match part.kind.clone() {
             PartKind::ToolCall(_) => self.tell_call(at, String::new()),
             PartKind::Text(words) | PartKind::Refusal(words) => {
+                let fields = part.extra.clone();
                 self.tell_open(at);
                 if !words.is_empty() {
                     self.tell_growth(at, Growth::Text(words));
+                }
+                // Sources and probabilities, which a stream tells in lists.
+                for (name, value) in fields.into_iter().filter(|(_, value)| value.is_array()) {
+                    self.tell_growth(at, Growth::Extra(name, value));
                 }
             }
             PartKind::Reasoning(reasoning) => {
@@ -478,42 +514,9 @@ impl Gathered {
     }
 }
 
-impl Teller {
-    fn open(&mut self, at: usize, part: &Part) {
-        let mut head = part.clone();
-        match &mut head.kind {
-            PartKind::Text(words) | PartKind::Refusal(words) => words.clear(),
-            PartKind::Reasoning(reasoning) => {
-                reasoning.text.clear();
-                reasoning.sealed = None;
-            }
-            PartKind::ToolCall(call) => call.arguments.clear(),
-            _ => {}
-        }
-        self.steps.push(Step::Open { at: self.next, part: head });
-        self.told.insert(at, Told { number: self.next, closed: false, input: false });
-        self.next += 1;
-    }
-
-    fn grow(&mut self, at: usize, growth: Growth) {
-        let Some(told) = self.told.get_mut(&at).filter(|told| !told.closed) else { return };
-        told.input |= matches!(&growth, Growth::Input(more) if !more.is_empty());
-        self.steps.push(Step::Grow { at: told.number, growth });
-    }
-
-    fn close(&mut self, at: usize, part: &Part) {
-        let Some(told) = self.told.get_mut(&at).filter(|told| !told.closed) else { return };
-        told.closed = true;
-        let number = told.number;
-        let mut part = part.clone();
-        if let PartKind::ToolCall(call) = &mut part.kind
-            && !told.input
-        {
-            call.arguments = call.written_arguments().to_owned();
-            self.steps.push(Step::Grow { at: number, growth: Growth::Input(call.arguments.clone()) });
-        }
-        self.steps.push(Step::Close { at: number, part });
-    }
+/// True for the id of a call that came without one.
+fn made_up(teller: Option<&Teller>, id: &str) -> bool {
+    teller.is_some_and(|teller| id.starts_with(&format!("call_{}", teller.seed)))
 }
 
 /// True for two reports of the same part.

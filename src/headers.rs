@@ -78,6 +78,10 @@ const ANSWER: &[&str] = &[
 /// Families of answer headers that go to the client as they are.
 const ANSWER_FAMILIES: &[&str] = &["x-ratelimit-", "anthropic-ratelimit-"];
 
+/// Names of such families that the gateway uses for its own limits.
+const OWN: &[&str] =
+    &["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "x-ratelimit-scope"];
+
 /// Names under which providers give their own request id.
 const REQUEST_ID: &[&str] = &["x-request-id", "request-id"];
 
@@ -99,8 +103,8 @@ pub fn for_client<'a>(answer: Headers<'a>) -> impl Iterator<Item = (&'a str, &'a
         if REQUEST_ID.contains(&name) {
             return Some(("x-upstream-request-id", value));
         }
-        let listed = ANSWER.contains(&name) || ANSWER_FAMILIES.iter().any(|family| name.starts_with(family));
-        listed.then_some((name, value))
+        let of_family = ANSWER_FAMILIES.iter().any(|family| name.starts_with(family));
+        (ANSWER.contains(&name) || of_family && !OWN.contains(&name)).then_some((name, value))
     })
 }
 
@@ -157,7 +161,7 @@ mod tests {
         }
         let answer = Headers::from_lines(
             "content-type: text/event-stream; charset=utf-8\nset-cookie: a=b\nx-request-id: req_1\n\
-             x-ratelimit-remaining-tokens: 5\nopenai-organization: org-1\nserver: x\ncontent-encoding: br\nretry-after: 1",
+             x-ratelimit-remaining-tokens: 5\nx-ratelimit-remaining: 3\nopenai-organization: org-1\nserver: x\ncontent-encoding: br\nretry-after: 1",
         );
         assert_eq!(
             for_client(answer).collect::<Vec<_>>(),

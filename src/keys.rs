@@ -3,8 +3,16 @@
 //! Invariant: no secret can be printed (`Debug` is redacted, there is no `Display`), and the name of an object is made here
 //! only, from an authenticated principal.
 
+use std::rc::Rc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use crate::bindings::Bindings;
+use crate::budget::Budget;
+use crate::grant::Grant;
+use crate::project::Settings;
 use crate::responses::id::ChainId;
 use crate::turn::hex;
 
@@ -27,6 +35,21 @@ impl PlainKey {
         sane.then(|| PlainKey(text.to_owned()))
     }
 
+    /// A new key from random bytes.
+    pub fn from_random(bytes: [u8; KEY_RANDOM_BYTES]) -> Self {
+        PlainKey(format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)))
+    }
+
+    /// The key itself, for the one answer that shows it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The first characters, to recognise it by.
+    pub fn prefix(&self) -> String {
+        self.0.chars().take(SHOWN_CHARS).collect()
+    }
+
     /// What is stored and looked up instead of the key. Keys are random, so a fast hash is enough, and a look-up by
     /// hash compares no secret byte by byte.
     pub fn hash(&self) -> KeyHash {
@@ -39,6 +62,12 @@ impl std::fmt::Debug for PlainKey {
         out.write_str("PlainKey(***)")
     }
 }
+
+/// Random bytes that a new key is made of: 256 bits, nothing to guess, so a plain SHA-256 of it is enough.
+pub const KEY_RANDOM_BYTES: usize = 32;
+
+/// How many characters of a key its owner may know it by; what is left of a new one is still beyond guessing.
+const SHOWN_CHARS: usize = 8;
 
 /// SHA-256 of a gateway key, lower-case hex.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,13 +109,44 @@ pub struct Principal {
     pub project: String,
     /// The key's public id, for logs.
     pub key_id: String,
+    /// What its owner calls the key.
+    pub label: String,
+    /// The first characters of the key, by which its owner knows it.
+    pub prefix: String,
+    /// The project's settings.
+    pub settings: Rc<Settings>,
+    /// What the project may use; `None`: what the deployment says of projects.
+    pub budget: Option<Budget>,
+    /// What the key may do.
+    pub grant: Rc<Grant>,
+    /// The credentials that it may use.
+    pub bindings: Rc<Bindings>,
 }
 
 impl Principal {
+    /// A key without a name and without rules, of a project without settings.
+    pub fn new(project: impl Into<String>, key_id: impl Into<String>) -> Self {
+        Principal {
+            project: project.into(),
+            key_id: key_id.into(),
+            label: String::new(),
+            prefix: String::new(),
+            settings: Rc::default(),
+            budget: None,
+            grant: Rc::default(),
+            bindings: Rc::default(),
+        }
+    }
+
     /// The name of the object that holds a thread. A digest, because the platform writes names into its own logs and
     /// limits them to 1,024 bytes, and thread ids may hold personal data.
     pub fn thread_object_name(&self, thread: &str) -> String {
         format!("thread:v1:{}", hex(&digest(&[&self.project, thread])))
+    }
+
+    /// The name of the object that counts the key's requests.
+    pub fn key_object_name(&self) -> String {
+        format!("key:v1:{}", hex(&digest(&[&self.project, &self.key_id])))
     }
 
     /// The name of the object that holds a chain of responses.
@@ -103,6 +163,11 @@ pub fn digest(fields: &[&str]) -> [u8; 32] {
         digest.update(field.as_bytes());
     }
     digest.finalize().into()
+}
+
+/// The name of the object that holds the profile of a project's resource.
+pub fn resource_object_name(project: &str, resource: &str) -> String {
+    format!("resource:v1:{}", hex(&digest(&[project, resource])))
 }
 
 #[cfg(test)]
@@ -133,10 +198,8 @@ mod tests {
     }
 
     #[test]
-    fn no_two_pairs_of_project_and_thread_share_an_object() {
-        let name = |project: &str, thread: &str| {
-            Principal { project: project.into(), key_id: String::new() }.thread_object_name(thread)
-        };
+    fn no_two_pairs_of_project_and_thread_or_resource_share_an_object() {
+        let name = |project: &str, thread: &str| Principal::new(project, "k").thread_object_name(thread);
         assert_ne!(name("a", "bc"), name("ab", "c"));
         assert_ne!(name("a", "t"), name("b", "t"));
         assert_eq!(name("a", "t"), name("a", "t"));
@@ -144,6 +207,11 @@ mod tests {
         assert_eq!(
             name("a", "t"),
             "thread:v1:475bfd2558b3cf6c5c1b575db62be901fab096f6fc566456070ef708c604558f"
+        );
+        assert_ne!(resource_object_name("a", "bc"), resource_object_name("ab", "c"));
+        assert_eq!(
+            resource_object_name("a", "t"),
+            "resource:v1:475bfd2558b3cf6c5c1b575db62be901fab096f6fc566456070ef708c604558f"
         );
     }
 }

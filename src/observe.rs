@@ -4,6 +4,8 @@
 //! said so. Nothing here changes or delays a byte.
 
 use crate::dialect::{Delta, Dialect};
+use crate::frame::Frame;
+use crate::free_text;
 use crate::gather::{Gathered, Step};
 use crate::sse::Decoder;
 use crate::turn::{Answer, Ending, Message, Origin, Role};
@@ -13,18 +15,33 @@ use crate::turn::{Answer, Ending, Message, Origin, Role};
 pub struct Observer {
     origin: Origin,
     decoder: Decoder,
+    /// Turns the calls of functions back into those of the custom tools for which they stand in.
+    free_texts: free_text::Deltas,
     gathered: Gathered,
 }
 
 impl Observer {
     /// An observer of an answer in the origin's dialect.
     pub fn new(origin: Origin) -> Self {
-        Observer { origin, decoder: Decoder::default(), gathered: Gathered::default() }
+        Observer {
+            origin,
+            decoder: Decoder::default(),
+            free_texts: free_text::Deltas::default(),
+            gathered: Gathered::default(),
+        }
     }
 
     /// An observer that also tells the answer's steps. `seed` makes up ids for calls that come without one.
     pub fn telling(origin: Origin, seed: &str) -> Self {
-        Observer { origin, decoder: Decoder::default(), gathered: Gathered::telling(seed) }
+        Observer { gathered: Gathered::telling(seed), ..Observer::new(origin) }
+    }
+
+    /// An observer that tells the steps of an answer that is written anew, in its frame.
+    pub fn framed(frame: &Frame) -> Self {
+        Observer {
+            free_texts: free_text::Deltas::new(frame.custom_tools.clone()),
+            ..Observer::telling(frame.origin.clone(), &frame.id)
+        }
     }
 
     /// The steps since the last time, of one that tells them.
@@ -43,7 +60,7 @@ impl Observer {
         };
         for delta in said.into_iter().chain(usage.map(Delta::Usage)).chain(stop.map(Delta::Stop)).chain(over)
         {
-            self.gathered.add(delta);
+            self.free_texts.push(delta, &mut |delta| self.gathered.add(delta));
         }
         self.take_steps()
     }
@@ -53,11 +70,18 @@ impl Observer {
         self.gathered.failure.as_deref()
     }
 
+    /// The provider's id of the answer, where the dialect tells a failure by it.
+    pub fn id(&self) -> Option<&str> {
+        self.gathered.id.as_deref()
+    }
+
     /// Takes the next bytes of the answer.
     pub fn push(&mut self, bytes: &[u8]) {
-        let Observer { origin, decoder, gathered } = self;
+        let Observer { origin, decoder, free_texts, gathered } = self;
         decoder.push(bytes, |event| {
-            origin.dialect.read_event(event, origin, &mut |delta| gathered.add(delta));
+            origin.dialect.read_event(event, origin, &mut |delta| {
+                free_texts.push(delta, &mut |delta| gathered.add(delta));
+            });
         });
     }
 
@@ -86,10 +110,12 @@ impl Observer {
     /// The answer so far, as [`finish`](Self::finish) gives it; the steps that were still to tell are there to be taken,
     /// the end among them only where the answer is complete. Once.
     pub fn outcome(&mut self, at_end: bool) -> Answer {
-        let Observer { origin, decoder, gathered } = self;
+        let Observer { origin, decoder, free_texts, gathered } = self;
         if at_end {
             decoder.finish(|event| {
-                origin.dialect.read_event(event, origin, &mut |delta| gathered.add(delta));
+                origin.dialect.read_event(event, origin, &mut |delta| {
+                    free_texts.push(delta, &mut |delta| gathered.add(delta));
+                });
             });
         }
         let said_why =

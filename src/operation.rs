@@ -3,9 +3,11 @@
 //! Invariant: only an answer can have memory; the others are forwarded, or computed here.
 
 use crate::body::Body;
-use crate::dialect::Dialect;
+use crate::dialect::{Content, Dialect};
 use crate::error::Error;
+use crate::request::{Entry, Request};
 use crate::tokens;
+use crate::turn::Origin;
 
 /// An operation of the inference API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,15 @@ impl Operation {
         }
     }
 
+    /// The endpoint's path.
+    pub fn path(self) -> &'static str {
+        match self {
+            Operation::Answer(dialect) => dialect.path(),
+            Operation::CountTokens => "/v1/messages/count_tokens",
+            Operation::Embeddings => "/v1/embeddings",
+        }
+    }
+
     /// Checks what every such request must have. Errors: 400 that names the field.
     pub fn check(self, body: &Body<'_>) -> Result<(), Error> {
         match self {
@@ -38,14 +49,29 @@ impl Operation {
     }
 }
 
-/// Our own count of a Messages request's tokens, for models whose provider counts none: its texts, instructions and
-/// tools as they stand on the wire.
+/// Our own count of a Messages request's tokens, for models whose provider counts none. A request that cannot be read is
+/// estimated as the text that it is.
 pub fn estimated_tokens(body: &Body<'_>) -> u64 {
-    ["system", "messages", "tools"]
+    read(body).map_or_else(
+        |_| {
+            let fields = ["system", "messages", "tools"].into_iter();
+            fields.filter_map(|field| body.raw(field)).map(|raw| tokens::of_text(raw.get())).sum()
+        },
+        |request| tokens::of_request(&request, Dialect::Messages),
+    )
+}
+
+fn read(body: &Body<'_>) -> Result<Request, Error> {
+    let origin = Origin { dialect: Dialect::Messages, provider: String::new() };
+    let units = Dialect::Messages.read_conversation(body, &origin)?.units;
+    let entries = units
         .into_iter()
-        .filter_map(|field| body.raw(field))
-        .map(|raw| tokens::of_text(raw.get()))
-        .sum()
+        .map(|unit| match unit.content {
+            Content::Instruction(parts) => Entry::Instruction(parts),
+            Content::Message(message) => Entry::Message { message, place: None },
+        })
+        .collect();
+    Dialect::Messages.read_request(body, entries)
 }
 
 #[cfg(test)]
@@ -57,6 +83,12 @@ mod tests {
         let count = |text: &str| estimated_tokens(&Body::parse(text.as_bytes()).unwrap());
         let plain = count(r#"{"messages":[{"role":"user","content":"hi"}],"model":"a/b","max_tokens":99}"#);
         assert_eq!(plain, 8);
+        let picture = format!(
+            r#"{{"messages":[{{"role":"user","content":[{{"type":"image","source":{{"type":"base64","media_type":"image/png","data":"{}"}}}}]}}]}}"#,
+            "A".repeat(400_000)
+        );
+        assert!(count(&picture) < 2_000, "a picture is no text");
+        assert_eq!(count(r#"{"messages":"some words that are no conversation"}"#), 7, "by its text");
         assert!(count(r#"{"messages":[{"role":"user","content":"hi"}],"system":"be brief"}"#) > plain);
         assert!(count(r#"{"messages":[{"role":"user","content":"hi"}],"tools":[{"name":"t"}]}"#) > plain);
     }

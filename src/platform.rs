@@ -2,24 +2,38 @@
 //!
 //! Invariant: no decision worth a test is made here; everything that can be wrong in an interesting way is in the core.
 
+mod admin_api;
 mod answer_turn;
 mod border;
+mod budget_object;
+mod budgets;
+mod caller;
 mod d1_index;
 mod d1_keys;
+mod d1_ledger;
 mod delivery;
 #[cfg(feature = "fault-injection")]
 mod fault;
 mod gateway_worker;
 mod inference;
+mod key_limits;
+mod key_object;
+mod ledger;
 mod log;
 mod memory_api;
+mod meter;
+mod model_call;
 mod models_api;
+mod object_storage;
 mod pump;
 mod report;
+mod resource_client;
+mod resource_object;
 mod response_client;
 mod response_object;
 mod response_state;
 mod responses_api;
+mod spans;
 mod sql_database;
 mod thread_client;
 mod thread_object;

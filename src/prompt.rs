@@ -1,16 +1,36 @@
-//! Writes the woven conversation back into the request's body.
+//! Writes the woven conversation, and what memory tells beside it, back into the request's body.
 //!
 //! Invariant: what the client sent keeps its bytes and its place, unless a stored message has to come into the middle of
 //! an element or become part of it; system texts that led the request lead it still, and one from further down stays in
-//! front of the message that it preceded.
+//! front of the message that it preceded. The same conversation with the same texts is written in the same bytes, so that
+//! each request begins with the one before it.
+
+mod cache_hints;
+mod inject;
+
+pub use cache_hints::with_cache_hints;
+pub use inject::inject;
 
 use std::ops::Range;
+
+use serde_json::value::RawValue;
 
 use crate::body::{Body, Edit};
 use crate::dialect::{Content, Conversation, Dialect, Unit};
 use crate::memory::context::Item;
+use crate::protocol::Injection;
 use crate::request::Entry;
+use crate::tokens;
 use crate::turn::{Message, Part, PartKind};
+
+/// Who a prompt is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The provider's name.
+    pub provider: &'a str,
+    /// The model's name there.
+    pub model: &'a str,
+}
 
 /// The messages of a request, system texts left out: what [`Item`]s count by.
 pub fn messages(conversation: &Conversation<'_>) -> Vec<Message> {
@@ -24,14 +44,41 @@ pub fn messages(conversation: &Conversation<'_>) -> Vec<Message> {
         .collect()
 }
 
-/// The edit that puts the items in the place of the request's messages; `None` when nothing changes.
+/// The edits that put the items in the place of the request's messages, and the injection behind the instructions that
+/// lead it; none when nothing changes.
 pub fn edit(
     dialect: Dialect,
     body: &Body<'_>,
     conversation: &Conversation<'_>,
     items: &[Item],
+    injection: &Injection,
+    target: Target<'_>,
+) -> Vec<Edit> {
+    let woven = weave(dialect, conversation, items, target.provider);
+    if injection.is_empty() {
+        return woven.map(|elements| set_conversation(dialect, body, &elements)).into_iter().collect();
+    }
+    if dialect == Dialect::Messages {
+        let conversation = woven.map(|elements| set_conversation(dialect, body, &elements));
+        return conversation.into_iter().chain(inject::into_system(body, injection)).collect();
+    }
+    let mut elements =
+        woven.unwrap_or_else(|| conversation.elements.iter().map(|raw| as_sent(raw)).collect());
+    inject::into_elements(dialect, &mut elements, count_leading(conversation), injection, target);
+    vec![set_conversation(dialect, body, &elements)]
+}
+
+fn set_conversation(dialect: Dialect, body: &Body<'_>, elements: &[String]) -> Edit {
+    body.set(dialect.conversation_field(), format!("[{}]", elements.join(",")))
+}
+
+/// The elements of a request whose messages the items take the place of; `None` when nothing changes.
+fn weave(
+    dialect: Dialect,
+    conversation: &Conversation<'_>,
+    items: &[Item],
     provider: &str,
-) -> Option<Edit> {
+) -> Option<Vec<String>> {
     let places: Vec<usize> = conversation
         .units
         .iter()
@@ -67,12 +114,44 @@ pub fn edit(
     writer.systems_before(conversation.units.len());
     writer.close();
     let mut elements: Vec<String> = writer.elements.into_iter().map(|element| element.json).collect();
-    let led = conversation.units.iter().take_while(|unit| matches!(unit.content, Content::Instruction(_)));
-    let led = led.last().map_or(0, |unit| unit.elements.end);
+    let led = count_leading(conversation);
     if let Some(opening) = elements.get(led).and_then(|first| dialect.opening(first)) {
         elements.insert(led, opening);
     }
-    Some(body.set(dialect.conversation_field(), format!("[{}]", elements.join(","))))
+    Some(elements)
+}
+
+/// How many elements hold the instructions that lead a request.
+fn count_leading(conversation: &Conversation<'_>) -> usize {
+    let led = conversation.units.iter().take_while(|unit| matches!(unit.content, Content::Instruction(_)));
+    led.last().map_or(0, |unit| unit.elements.end)
+}
+
+/// An element as the client sent it. Responses' `input` may be a bare string, which is short for one message of the user.
+fn as_sent(raw: &RawValue) -> String {
+    let text = raw.get();
+    if text.starts_with('"') { format!("{{\"role\":\"user\",\"content\":{text}}}") } else { text.to_owned() }
+}
+
+/// Estimated tokens of what a request says beside its messages: its instructions, wherever they stand, and its tools.
+pub fn outside_tokens(conversation: &Conversation<'_>, body: &Body<'_>) -> u64 {
+    let inside: u64 = conversation
+        .units
+        .iter()
+        .filter_map(|unit| match &unit.content {
+            Content::Instruction(parts) => Some(parts),
+            Content::Message(_) => None,
+        })
+        .flatten()
+        .map(|part| match &part.kind {
+            PartKind::Text(text) => tokens::of_text(text),
+            _ => 0,
+        })
+        .sum();
+    let fields = ["system", "instructions", "tools", "functions", "response_format", "text"];
+    let beside: u64 =
+        fields.into_iter().filter_map(|field| body.raw(field)).map(|raw| tokens::of_text(raw.get())).sum();
+    inside + beside
 }
 
 /// How many messages a request holds, system texts left out.
@@ -219,14 +298,7 @@ impl Writer<'_> {
         let outside = |at: Option<usize>| at.and_then(|at| self.element_of(at)) != Some(elements);
         if outside(open.start.checked_sub(1)) && outside(Some(open.end)) {
             for raw in conversation.elements.get(elements.clone()).unwrap_or_default() {
-                let text = raw.get();
-                // Responses' `input` may be a bare string, which is short for one message of the user.
-                let json = if text.starts_with('"') {
-                    format!("{{\"role\":\"user\",\"content\":{text}}}")
-                } else {
-                    text.to_owned()
-                };
-                self.add(json, true);
+                self.add(as_sent(raw), true);
             }
             return;
         }

@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::memory::address::Scope;
 use crate::memory::context::Item;
+use crate::memory::record::Record;
+use crate::memory::settings::Overrides;
 use crate::memory::store::TurnStatus;
 use crate::turn::{Message, Stop, Usage};
 
@@ -15,6 +18,16 @@ pub const PREPARE: &str = "/v1/prepare";
 pub const COMMIT: &str = "/v1/commit";
 /// `POST`: [`ReadMessages`] to [`Messages`].
 pub const MESSAGES: &str = "/v1/messages";
+/// `POST`: [`ReadObservations`] to [`Observations`].
+pub const OBSERVATIONS: &str = "/v1/observations";
+/// `POST`: [`Configure`] to [`Observations`].
+pub const CONFIGURE: &str = "/v1/configure";
+/// `POST`: [`Delete`] to [`Deleted`].
+pub const DELETE: &str = "/v1/delete";
+/// `POST`: [`Search`] to [`Found`].
+pub const SEARCH: &str = "/v1/search";
+/// `POST`: [`ReadSources`] to [`Sources`].
+pub const SOURCES: &str = "/v1/sources";
 
 /// Whose thread is meant. The object answers only to the pair that it was created for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +57,15 @@ pub struct Prepare {
     /// The client marked the request as a retry.
     #[serde(default)]
     pub repeated: bool,
+    /// How far memory is to reach; `None` leaves it to the settings.
+    #[serde(default)]
+    pub scope: Option<Scope>,
+    /// The user's time zone by its IANA name; `None` leaves it to the settings.
+    #[serde(default)]
+    pub time_zone: Option<String>,
+    /// What the project says otherwise than the deployment.
+    #[serde(default)]
+    pub project: Overrides,
     /// The request's messages in order, system texts left out.
     pub messages: Vec<Message>,
 }
@@ -63,9 +85,18 @@ pub enum Prepared {
         /// What is told beside messages.
         #[serde(default)]
         injection: Injection,
+        /// The resource's profile belongs in front of it, and the thread does not have it yet.
+        #[serde(default)]
+        wants_profile: bool,
+        /// Estimated tokens of all messages and texts of the prompt; `None` where pictures, sound or files are among them,
+        /// whose price is a guess.
+        #[serde(default)]
+        prompt_tokens: Option<u64>,
     },
     /// The thread belongs to another resource.
     NotFound,
+    /// The turn began before the thread was deleted.
+    Deleted,
     /// The request holds more messages than a turn can.
     TooManyMessages,
 }
@@ -115,6 +146,12 @@ pub struct Commit {
     pub provider: String,
     /// The model that answered.
     pub model: String,
+    /// The resource's profile as it went to the model, where the thread wanted it.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// Our estimate of the prompt's tokens, all of it; `None` where it was not made.
+    #[serde(default)]
+    pub prompt_tokens: Option<u64>,
 }
 
 /// The answer to [`Commit`].
@@ -127,6 +164,8 @@ pub enum Committed {
     UnknownTurn,
     /// The thread belongs to another resource; nothing was stored.
     NotFound,
+    /// The thread was deleted after the turn began; nothing was stored.
+    Deleted,
     /// The request holds more messages than a turn can; nothing was stored.
     TooManyMessages,
 }
@@ -159,6 +198,60 @@ pub enum Messages {
     NotFound,
 }
 
+/// Asks for what a thread has noted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadObservations {
+    /// Whose thread.
+    pub key: ThreadKey,
+}
+
+/// Sets what a thread's memory does otherwise than its project's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configure {
+    /// Whose thread.
+    pub key: ThreadKey,
+    /// What is set; what is not stays as it was.
+    pub overrides: Overrides,
+}
+
+/// The answer to [`ReadObservations`] and [`Configure`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Observations {
+    /// How the thread's memory stands.
+    Record(Box<Record>),
+    /// There is no such thread.
+    NotFound,
+}
+
+/// Asks for a thread to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delete {
+    /// Whose thread.
+    pub key: ThreadKey,
+}
+
+/// The answer to [`Delete`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deleted {
+    /// It is gone.
+    Deleted {
+        /// When, in Unix milliseconds.
+        deleted_at: u64,
+        /// Its owner.
+        resource: String,
+        /// How many messages it had.
+        messages: u64,
+        /// How many notes were made of them.
+        notes: u64,
+        /// How many jobs were waiting or under way.
+        jobs: u64,
+    },
+    /// There is no such thread.
+    NotFound,
+}
+
 /// A message as the object hands it out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublicMessage {
@@ -170,6 +263,86 @@ pub struct PublicMessage {
     pub incomplete: bool,
     /// The message.
     pub message: Message,
+}
+
+/// Asks what of a thread's messages and notes has to do with a question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Search {
+    /// Whose thread.
+    pub key: ThreadKey,
+    /// The question: any words.
+    pub query: String,
+    /// How many hits at most.
+    pub limit: u32,
+}
+
+/// The answer to [`Search`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// What was found.
+    Hits {
+        /// Best first.
+        hits: Vec<Hit>,
+        /// False while older messages have not been indexed yet: a later search may find more.
+        complete: bool,
+    },
+    /// There is no such thread.
+    NotFound,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hit {
+    /// What it is.
+    pub kind: HitKind,
+    /// The message's public id, or the note's number.
+    pub id: String,
+    /// The places in the conversation: the message's own, or those that the note rests on.
+    pub seqs: Vec<i64>,
+    /// Who spoke: a role, or for a note the speaker that it rests on.
+    pub speaker: String,
+    /// The note's priority as its letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
+    /// When it was said, in Unix milliseconds.
+    pub at: u64,
+    /// The stretch of its text that says most about the question, at most 240 characters, `…` where it was cut.
+    pub snippet: String,
+    /// How well it fits; only to be compared with the other hits of a search.
+    pub score: f64,
+    /// It holds none of the words itself: it stands beside a message that does.
+    #[serde(default)]
+    pub is_beside: bool,
+}
+
+/// What a hit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HitKind {
+    /// A message as it was said.
+    Message,
+    /// A note of the log.
+    Note,
+}
+
+/// Asks for the messages that a note rests on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadSources {
+    /// Whose thread.
+    pub key: ThreadKey,
+    /// The note's number; a note that was rewritten since still has its own.
+    pub note: i64,
+}
+
+/// The answer to [`ReadSources`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sources {
+    /// The messages in order, without those that a branch replaced.
+    Messages(Vec<PublicMessage>),
+    /// There is no such thread, or no such note in it.
+    NotFound,
 }
 
 #[cfg(test)]
@@ -184,6 +357,8 @@ mod tests {
             tokens: 0,
             remembered: 0,
             injection: Injection::default(),
+            wants_profile: false,
+            prompt_tokens: None,
         };
         assert_eq!(serde_json::from_str::<Prepared>(old).unwrap(), ready);
         assert_eq!(serde_json::from_str::<Injection>(r#"{"later":1}"#).unwrap(), Injection::default());

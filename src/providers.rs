@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use self::quirk::Quirk;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, google};
 use crate::keys::Secret;
 use crate::operation::Operation;
 
@@ -57,7 +57,9 @@ pub struct Provider {
     pub keyless: bool,
     /// True when it has embeddings.
     pub embeddings: bool,
-    /// True when its models belong into the list of models.
+    /// True when it has a list of models.
+    pub lists: bool,
+    /// True when its models belong into everybody's list of models, once the deployment reaches it.
     pub listed: bool,
     /// What it wants otherwise than its dialect says.
     pub quirks: &'static [Quirk],
@@ -143,7 +145,7 @@ impl Provider {
     /// path for streams.
     pub fn url(&self, operation: Operation, dialect: Dialect, model: &str, stream: bool) -> String {
         let path = match operation {
-            Operation::Answer(_) if dialect == Dialect::Google => google_path(model, stream),
+            Operation::Answer(_) if dialect == Dialect::Google => google::path(model, stream),
             Operation::Answer(_) => dialect.upstream_path().to_owned(),
             Operation::CountTokens => "/messages/count_tokens".to_owned(),
             Operation::Embeddings => "/embeddings".to_owned(),
@@ -167,9 +169,9 @@ impl Provider {
         format!("{}/models{page}", self.base_url_for(dialect))
     }
 
-    /// The headers with which the deployment asks it for its list of models.
-    pub fn list_headers(&self) -> Vec<(&'static str, String)> {
-        let Some(key) = &self.key else { return Vec::new() };
+    /// The headers with which it is asked for its list of models.
+    pub fn list_headers(&self, credential: Option<&Secret>) -> Vec<(&'static str, String)> {
+        let Some(key) = credential else { return Vec::new() };
         let header = self.key_header(self.list_dialect());
         let mut headers = vec![header.carry(key.reveal(), header.is_token(key.reveal()))];
         if header == KeyHeader::XApiKey {
@@ -212,16 +214,6 @@ impl KeyHeader {
             KeyHeader::ApiKey => ("api-key", credential.to_owned()),
         }
     }
-}
-
-/// The path of Google's own API: <https://ai.google.dev/api/generate-content>.
-fn google_path(model: &str, stream: bool) -> String {
-    let (collection, name) = match model.split_once('/') {
-        Some((collection @ ("models" | "tunedModels"), name)) => (collection, name),
-        _ => ("models", model),
-    };
-    let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
-    format!("/{collection}/{}:{method}", segment(name))
 }
 
 /// A name as one segment of a path, whatever is in it.

@@ -21,13 +21,20 @@ pub fn refusal(route: &Route<'_>, status: u16, answer: Headers<'_>) -> Option<Er
                  the provider's base URL in the gateway's configuration."
             ),
         ),
-        401..=403 if route.source == CredentialSource::Deployment => Error::new(
+        401..=403 if route.source.is_stored() => Error::new(
             Kind::Upstream,
-            format!(
-                "The provider `{provider}` refused the gateway's own credential ({status}). The gateway's operator has to \
-                 check the secret {} and the account behind it.",
-                route.provider.key_var
-            ),
+            match route.source {
+                CredentialSource::Key | CredentialSource::Project => format!(
+                    "The provider `{provider}` refused the credential that is bound to the {} ({status}). Its owner has \
+                     to check the binding and the account behind it.",
+                    route.source.as_str()
+                ),
+                _ => format!(
+                    "The provider `{provider}` refused the gateway's own credential ({status}). The gateway's operator \
+                     has to check the secret {} and the account behind it.",
+                    route.provider.key_var
+                ),
+            },
         )
         .with_code("upstream_credentials"),
         200..=299 if !content_type.contains("json") && !content_type.contains("event-stream") => Error::new(
@@ -135,6 +142,7 @@ pub fn cut_short(provider: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bindings::Bindings;
     use crate::config::Config;
     use crate::dialect::Dialect;
     use crate::keys::Secret;
@@ -185,9 +193,10 @@ mod tests {
     fn a_refused_stored_credential_is_a_502_and_a_refused_own_one_passes() {
         let config = Config::read(|name| (name == "OPENAI_API_KEY").then(|| "k".to_owned())).unwrap();
         let json = Headers::from_lines("content-type: application/json");
-        let own = Secret::new("own");
-        let stored = route(&config, Operation::Answer(Dialect::Chat), "openai/gpt-5", None).unwrap();
-        let callers = route(&config, Operation::Answer(Dialect::Chat), "openai/gpt-5", Some(&own)).unwrap();
+        let (own, none) = (Secret::new("own"), Bindings::default());
+        let stored = route(&config, Operation::Answer(Dialect::Chat), "openai/gpt-5", None, &none).unwrap();
+        let callers =
+            route(&config, Operation::Answer(Dialect::Chat), "openai/gpt-5", Some(&own), &none).unwrap();
         for status in [401, 402, 403] {
             let error = refusal(&stored, status, json).unwrap();
             assert_eq!((error.status(), error.code()), (502, Some("upstream_credentials")));

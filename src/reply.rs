@@ -119,7 +119,7 @@ pub fn preflight(config: &Config, request: Headers<'_>, request_id: &str) -> Opt
     allowed_origin(config, request)?;
     let mut lines = Lines::new(None, request_id);
     lines.add_cors(config, request);
-    lines.add("access-control-allow-methods", "GET, HEAD, POST, PATCH, DELETE");
+    lines.add("access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE");
     if let Some(asked) = request.get("access-control-request-headers") {
         lines.add("access-control-allow-headers", asked);
     }
@@ -139,7 +139,9 @@ pub fn add_error(lines: &mut Lines, error: &Error) {
     if let Some(allow) = body.pointer("/error/allow").and_then(|allow| allow.as_str()) {
         lines.add("allow", allow);
     }
-    if error.kind() == Kind::Overloaded {
+    if let Some(seconds) = body.pointer("/error/retry_after_seconds") {
+        lines.add("retry-after", &seconds.to_string());
+    } else if error.kind() == Kind::Overloaded {
         lines.add("retry-after", "5");
     }
 }
@@ -180,5 +182,13 @@ mod tests {
         let mut lines = Lines::new(None, "r");
         add_error(&mut lines, &Error::new(Kind::MethodNotAllowed, "No.").with("allow", "POST"));
         assert_eq!(lines.as_str(), "x-request-id: r\ncontent-type: application/json\nallow: POST\n");
+        for (error, seconds) in [
+            (Error::rate_limited("No.").with("retry_after_seconds", 17), "17"),
+            (Error::new(Kind::Overloaded, "No."), "5"),
+        ] {
+            let mut lines = Lines::default();
+            add_error(&mut lines, &error);
+            assert_eq!(lines.as_str(), format!("content-type: application/json\nretry-after: {seconds}\n"));
+        }
     }
 }

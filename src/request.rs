@@ -109,8 +109,25 @@ pub enum ToolKind {
         /// The grammar of the text, in the form of Responses (`{"type":"grammar","syntax","definition"}`).
         format: Option<Value>,
     },
-    /// A tool that the provider itself runs, kept whole.
+    /// The provider looks into the web.
+    WebSearch(WebSearch),
+    /// Another tool that the provider itself runs, kept whole.
     Server(Value),
+}
+
+/// A search of the web that the provider runs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WebSearch {
+    /// How much of what is found goes before the model: `low`, `medium`, `high`.
+    pub context_size: Option<String>,
+    /// About where the user is: `country`, `region`, `city`, `timezone`.
+    pub location: Option<Map<String, Value>>,
+    /// Only these domains.
+    pub allowed_domains: Vec<String>,
+    /// All but these domains.
+    pub blocked_domains: Vec<String>,
+    /// The most searches of one answer.
+    pub max_uses: Option<u64>,
 }
 
 /// Whether and which tool the model must call.
@@ -255,6 +272,16 @@ impl Thinking {
     }
 }
 
+impl Request {
+    /// The searches of the web that it allows.
+    pub fn searches(&self) -> impl Iterator<Item = &WebSearch> {
+        self.tools.iter().filter_map(|tool| match &tool.kind {
+            ToolKind::WebSearch(search) => Some(search),
+            _ => None,
+        })
+    }
+}
+
 /// What a request can ask beside the conversation: the rows of the dialects' tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
@@ -276,6 +303,12 @@ pub enum Field {
     Thinking,
     Tools,
     CustomTools,
+    WebSearch,
+    SearchContextSize,
+    SearchLocation,
+    SearchAllowedDomains,
+    SearchBlockedDomains,
+    SearchLimit,
     ServerTools,
     ToolChoice,
     AllowedTools,
@@ -287,7 +320,7 @@ pub enum Field {
 
 impl Field {
     /// All of them.
-    pub const ALL: [Field; 24] = [
+    pub const ALL: [Field; 30] = [
         Field::MaxTokens,
         Field::Temperature,
         Field::TopP,
@@ -305,6 +338,12 @@ impl Field {
         Field::Thinking,
         Field::Tools,
         Field::CustomTools,
+        Field::WebSearch,
+        Field::SearchContextSize,
+        Field::SearchLocation,
+        Field::SearchAllowedDomains,
+        Field::SearchBlockedDomains,
+        Field::SearchLimit,
         Field::ServerTools,
         Field::ToolChoice,
         Field::AllowedTools,
@@ -317,6 +356,7 @@ impl Field {
     /// True when a request makes use of it. What asks for no more than every provider's default does not count.
     pub fn is_set(self, request: &Request) -> bool {
         let has_tool = |wanted: fn(&ToolKind) -> bool| request.tools.iter().any(|tool| wanted(&tool.kind));
+        let searches = |wanted: fn(&WebSearch) -> bool| request.searches().any(wanted);
         match self {
             Field::MaxTokens => request.max_tokens.is_some(),
             Field::Temperature => request.temperature.is_some(),
@@ -335,6 +375,12 @@ impl Field {
             Field::Thinking => request.thinking.is_set(),
             Field::Tools => has_tool(|kind| matches!(kind, ToolKind::Function { .. })),
             Field::CustomTools => has_tool(|kind| matches!(kind, ToolKind::Custom { .. })),
+            Field::WebSearch => searches(|_| true),
+            Field::SearchContextSize => searches(|search| search.context_size.is_some()),
+            Field::SearchLocation => searches(|search| search.location.is_some()),
+            Field::SearchAllowedDomains => searches(|search| !search.allowed_domains.is_empty()),
+            Field::SearchBlockedDomains => searches(|search| !search.blocked_domains.is_empty()),
+            Field::SearchLimit => searches(|search| search.max_uses.is_some()),
             Field::ServerTools => has_tool(|kind| matches!(kind, ToolKind::Server(_))),
             Field::ToolChoice => {
                 matches!(request.tool_choice, Some(ref choice) if !matches!(choice, ToolChoice::Allowed { .. }))
@@ -367,4 +413,21 @@ pub enum Handling {
     Ignored(&'static str),
     /// It cannot do it; why. The request is refused with a 400 that names the field.
     Refused(&'static str),
+}
+
+/// A request as a provider is to get it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// Its body.
+    pub body: Value,
+    /// Fields that the table has a place for and this model takes none of; the answer is as good without. The client is
+    /// told in `x-gateway-ignored`.
+    pub left_out: Vec<Field>,
+}
+
+impl Written {
+    /// A request with all that it asks for.
+    pub fn whole(body: Value) -> Self {
+        Written { body, left_out: Vec::new() }
+    }
 }

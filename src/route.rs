@@ -4,9 +4,12 @@
 //! names, a stored one to the base URL it was configured with; and in the header in which that provider takes it.
 
 use crate::auth::without_scheme;
+use crate::bindings::Bindings;
+use crate::body::Body;
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::error::Error;
+use crate::grant::Grant;
 use crate::headers::Headers;
 use crate::keys::Secret;
 use crate::operation::Operation;
@@ -17,10 +20,32 @@ use crate::providers::{ANTHROPIC_VERSION, KeyHeader, OPENROUTER, Provider, of_ba
 pub enum CredentialSource {
     /// The request carried it: a refusal by the provider is the caller's to see.
     Caller,
+    /// It is bound to the gateway key: a refusal by the provider is for who set it to mend, as below.
+    Key,
+    /// It is bound to the project.
+    Project,
     /// The deployment's secret: a refusal by the provider is the operator's to mend.
     Deployment,
     /// The provider wants none.
     None,
+}
+
+impl CredentialSource {
+    /// The word for it, as the ledger has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CredentialSource::Caller => "caller",
+            CredentialSource::Key => "key",
+            CredentialSource::Project => "project",
+            CredentialSource::Deployment => "deployment",
+            CredentialSource::None => "none",
+        }
+    }
+
+    /// True when the gateway chose the credential: a provider that refuses it does not refuse the caller.
+    pub fn is_stored(self) -> bool {
+        matches!(self, CredentialSource::Key | CredentialSource::Project | CredentialSource::Deployment)
+    }
 }
 
 /// Where a request goes.
@@ -71,41 +96,25 @@ impl Route<'_> {
     }
 }
 
-/// Finds the route. The first hit wins: the caller's own credential, the deployment's secret for the provider,
-/// OpenRouter with the id unchanged. Any provider does for an answer in any dialect. Errors: 400 that says which secret
-/// or variable is missing, how to write the id, or that the provider cannot do what is wanted.
+/// Finds the route. The first hit wins: the caller's own credential, one bound to the gateway key, one bound to the
+/// project, the deployment's secret for the provider, OpenRouter with the id unchanged (and there the same order). Any
+/// provider does for an answer in any dialect. Errors: 400 that says which secret, binding or variable is missing, how to
+/// write the id, or that the provider cannot do what is wanted; 500 for a binding that cannot be opened.
 pub fn route<'a>(
     config: &'a Config,
     operation: Operation,
     model: &str,
     own: Option<&Secret>,
+    bindings: &Bindings,
 ) -> Result<Route<'a>, Error> {
-    let to = |provider: &'a Provider, model: &str, credential: Option<&Secret>, source| Route {
+    let to = |provider: &'a Provider, model: &str, credential: Option<Secret>, source| Route {
         provider,
         model: model.to_owned(),
         dialect: provider.dialect_for(operation.dialect()),
-        credential: credential.cloned(),
+        credential,
         source,
     };
-    let named = match model.split_once('/') {
-        Some(("", _) | (_, "")) => return Err(bad_form(model)),
-        // `openrouter/auto` is an id of OpenRouter itself; `openrouter/openai/gpt-…` only names the way.
-        Some((OPENROUTER, rest)) if !rest.contains('/') => {
-            config.provider(OPENROUTER).map(|found| (found, model))
-        }
-        Some((prefix, rest)) => config.provider(prefix).map(|provider| (provider, rest)),
-        None if model.is_empty() => return Err(bad_form(model)),
-        None if own.is_some() => {
-            let owner = of_bare_name(model).ok_or_else(|| {
-                Error::invalid(
-                    "model",
-                    format!("Cannot tell whose model `{}` is. Write it as `provider/model`.", shown(model)),
-                )
-            })?;
-            config.provider(owner).map(|provider| (provider, model))
-        }
-        None => None,
-    };
+    let named = named(config, model, own.is_some())?;
     if let Some((provider, name)) = named {
         let fits = provider.serves(operation);
         if let Some(own) = own {
@@ -115,24 +124,23 @@ pub fn route<'a>(
             if let Some(variable) = provider.missing {
                 return Err(no_address(provider, variable));
             }
-            return Ok(to(provider, name, Some(own), CredentialSource::Caller));
+            return Ok(to(provider, name, Some(own.clone()), CredentialSource::Caller));
         }
-        if fits && provider.is_reached() {
-            let source = match &provider.key {
-                Some(_) => CredentialSource::Deployment,
-                None => CredentialSource::None,
-            };
-            return Ok(to(provider, name, provider.key.as_ref(), source));
+        if fits
+            && provider.missing.is_none()
+            && let Some((credential, source)) = stored(config, provider, bindings)?
+        {
+            return Ok(to(provider, name, credential, source));
         }
     }
     let Some(default) = config.provider(OPENROUTER) else {
         return Err(bad_form(model));
     };
-    if own.is_some() {
-        return Ok(to(default, model, own, CredentialSource::Caller));
+    if let Some(own) = own {
+        return Ok(to(default, model, Some(own.clone()), CredentialSource::Caller));
     }
-    if let Some(key) = &default.key {
-        return Ok(to(default, model, Some(key), CredentialSource::Deployment));
+    if let Some((credential, source)) = stored(config, default, bindings)? {
+        return Ok(to(default, model, credential, source));
     }
     Err(match named {
         Some((provider, _)) if !provider.serves(operation) => no_embeddings(provider),
@@ -142,11 +150,15 @@ pub fn route<'a>(
         Some((provider, _)) if provider.name != OPENROUTER => no_credential(
             model,
             &format!(
-                "Set the secret {} (or OPENROUTER_API_KEY, to reach it through OpenRouter)",
-                provider.key_var
+                "Set the secret {} (or OPENROUTER_API_KEY, to reach it through OpenRouter), bind a credential for `{}` \
+                 to the project",
+                provider.key_var, provider.name
             ),
         ),
-        Some(_) => no_credential(model, "Set the secret OPENROUTER_API_KEY"),
+        Some(_) => no_credential(
+            model,
+            "Set the secret OPENROUTER_API_KEY, bind a credential for `openrouter` to the project",
+        ),
         None if !model.contains('/') => no_credential(
             model,
             &match of_bare_name(model) {
@@ -159,6 +171,81 @@ pub fn route<'a>(
         None => {
             no_credential(model, "Set the secret OPENROUTER_API_KEY, or declare the provider in PROVIDERS")
         }
+    })
+}
+
+/// A model's id with its provider's own name in front, as rules about models have it: an alias changes nothing in what a
+/// key may ask for. What has no provider of its own stays as it is.
+pub fn canonical(config: &Config, model: &str, own: bool) -> String {
+    match named(config, model, own) {
+        Ok(Some((provider, _))) if provider.name == OPENROUTER => model.to_owned(),
+        Ok(Some((provider, name))) => format!("{}/{name}", provider.name),
+        Ok(None) | Err(_) => model.to_owned(),
+    }
+}
+
+/// Checks that a key may ask every model that a request names: `model`, and those to fall back on (`models`, as OpenRouter
+/// has them). Errors: 403, and 400 for a list that cannot be read.
+pub fn check_models(
+    grant: &Grant,
+    config: &Config,
+    model: &str,
+    body: &Body<'_>,
+    own: bool,
+) -> Result<(), Error> {
+    if grant.models.is_none() {
+        return Ok(());
+    }
+    grant.check_model(&canonical(config, model, own))?;
+    for entry in body.array("models")?.unwrap_or_default() {
+        let model: String = serde_json::from_str(entry.get())
+            .map_err(|_| Error::invalid("models", "The field `models` must be a list of model ids."))?;
+        grant.check_model(&canonical(config, &model, own))?;
+    }
+    Ok(())
+}
+
+/// The provider that a model id names, and the model's name there. `own` says that the request carries its own credential.
+fn named<'a, 'm>(
+    config: &'a Config,
+    model: &'m str,
+    own: bool,
+) -> Result<Option<(&'a Provider, &'m str)>, Error> {
+    Ok(match model.split_once('/') {
+        Some(("", _) | (_, "")) => return Err(bad_form(model)),
+        // `openrouter/auto` is an id of OpenRouter itself; `openrouter/openai/gpt-…` only names the way.
+        Some((OPENROUTER, rest)) if !rest.contains('/') => {
+            config.provider(OPENROUTER).map(|found| (found, model))
+        }
+        Some((prefix, rest)) => config.provider(prefix).map(|provider| (provider, rest)),
+        None if model.is_empty() => return Err(bad_form(model)),
+        None if own => {
+            let owner = of_bare_name(model).ok_or_else(|| {
+                Error::invalid(
+                    "model",
+                    format!("Cannot tell whose model `{}` is. Write it as `provider/model`.", shown(model)),
+                )
+            })?;
+            config.provider(owner).map(|provider| (provider, model))
+        }
+        None => None,
+    })
+}
+
+/// The first credential that the gateway itself has for a provider, and whose it is.
+///
+/// Errors: 500 for a binding that cannot be opened.
+pub fn stored(
+    config: &Config,
+    provider: &Provider,
+    bindings: &Bindings,
+) -> Result<Option<(Option<Secret>, CredentialSource)>, Error> {
+    if let Some((credential, source)) = bindings.credential(&provider.name, &config.master_keys)? {
+        return Ok(Some((Some(credential), source)));
+    }
+    Ok(match &provider.key {
+        Some(key) => Some((Some(key.clone()), CredentialSource::Deployment)),
+        None => provider.keyless.then_some((None, CredentialSource::None)),
     })
 }
 

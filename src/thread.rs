@@ -3,26 +3,70 @@
 //! Invariant: a user's message is stored before the model is asked; `prepare` and `commit` may come any number of times
 //! and in any order, and the thread ends up the same. Each function is one transaction of the caller's.
 
-use crate::memory::context::{Item, added_tokens, weave};
+mod recall;
+mod upkeep;
+
+use std::collections::BTreeMap;
+
+pub use self::recall::{index_words, search, sources};
+use self::upkeep::plan;
+pub use self::upkeep::{
+    INDEX_INTERVAL_MS, Post, close_lost_turns, cycle_event, index_due, index_told, news, news_told,
+    next_alarm, settle_job, take_job,
+};
+use crate::memory::activation::{Moment, activate};
+use crate::memory::address::Scope;
+use crate::memory::branch;
+use crate::memory::context::{Item, Threads, added_tokens, shown_tokens, weave};
 use crate::memory::database::Database;
+use crate::memory::gap;
+use crate::memory::injection::injection;
 use crate::memory::reconcile::{Alignment, Place, reconcile};
+use crate::memory::record;
+use crate::memory::settings::Settings;
+use crate::memory::state::State;
 use crate::memory::store::{
     MAX_MESSAGES_PER_TURN, Store, StoredMessage, Thread, Turn, TurnStatus, first_seq,
 };
 use crate::protocol::{
-    Commit, Committed, Injection, Messages, Prepare, Prepared, PublicMessage, ReadMessages, ThreadKey,
+    Commit, Committed, Configure, Delete, Deleted, Injection, Messages, Observations, Prepare, Prepared,
+    PublicMessage, ReadMessages, ReadObservations, ThreadKey,
 };
+use crate::time::{Zone, Zones};
 use crate::tokens;
 use crate::turn::{Message, chain_hash};
 
-/// The index across threads hears of a thread at most this often, in milliseconds.
-pub const INDEX_INTERVAL_MS: u64 = 60_000;
+/// How many covered messages in front of a client's window are looked at, beside two for each answer that it begins with.
+const BEFORE_WINDOW: usize = 16;
 
-/// A turn begins: aligns the request with what is stored, stores what is new as a pending turn, and says what the model
-/// is to see.
-pub fn prepare<D: Database>(store: &Store<D>, request: &Prepare) -> Result<Prepared, D::Error> {
+/// What a thread's logic has to know of its surroundings.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// What the deployment has set.
+    pub settings: &'a Settings,
+    /// The platform's calendar.
+    pub zones: Zones<'a>,
+}
+
+impl Surroundings<'_> {
+    /// The settings in force for a thread.
+    fn settings(&self, state: &State) -> Settings {
+        state.settings(self.settings)
+    }
+}
+
+/// A turn begins: aligns the request with what is stored, stores what is new as a pending turn, lets notes take the place of
+/// messages where it is time, and says what the model is to see.
+pub fn prepare<D: Database>(
+    store: &Store<D>,
+    request: &Prepare,
+    around: Surroundings<'_>,
+) -> Result<Prepared, D::Error> {
     if request.messages.len() >= MAX_MESSAGES_PER_TURN {
         return Ok(Prepared::TooManyMessages);
+    }
+    if store.tombstone()?.is_some_and(|deleted_at| request.started_at <= deleted_at) {
+        return Ok(Prepared::Deleted);
     }
     let thread = store.thread()?;
     if thread.as_ref().is_some_and(|thread| !owns(thread, &request.key)) {
@@ -33,22 +77,105 @@ pub fn prepare<D: Database>(store: &Store<D>, request: &Prepare) -> Result<Prepa
         Some(turn) => turn.seq,
         None => store.last_turn()? + 1,
     };
+    let kept = store.state()?;
+    let mut state = kept.clone();
+    state.hear(request);
+    let settings = around.settings(&state);
+    let zone = |at: u64| (around.zones)(&settings.time_zone, at);
     let alignment = reconcile(store, turn, &request.messages, request.repeated)?;
-    let mut conversation =
-        if request.inject && thread.is_some() { store.conversation(turn)? } else { Vec::new() };
-    if let Some(last) = alignment.branch_after {
-        conversation.retain(|stored| stored.seq <= last);
-    }
+    let exists = thread.is_some();
     if request.store && known.is_none() {
-        begin_turn(store, thread, turn, request, &alignment)?;
+        begin_turn(store, thread, turn, request, &alignment, settings.gap_ms, &zone)?;
+        if let Some(last) = alignment.branch_after {
+            state.prefix_changed = true;
+            branch::cut(store, &mut state, last, request.started_at, &zone)?;
+        }
+        let is_idle = settings.idle_activation && state.is_forgotten(request.started_at);
+        if is_idle {
+            state.profile = None;
+        }
+        let moment = Moment {
+            settings: &settings,
+            now: request.started_at,
+            is_idle,
+            thread: &request.key.thread,
+            zone: &zone,
+        };
+        activate(store, &mut state, &moment)?;
+    }
+    if request.store && state != kept {
+        store.save_state(&state)?;
     }
     if !request.inject {
         let items = (0..request.messages.len()).map(Item::Keep).collect();
-        return Ok(Prepared::Ready { items, tokens: 0, remembered: 0, injection: Injection::default() });
+        return Ok(Prepared::Ready {
+            items,
+            tokens: 0,
+            remembered: 0,
+            injection: Injection::default(),
+            wants_profile: false,
+            prompt_tokens: None,
+        });
     }
+    let conversation = if exists { conversation(store, turn, request, &alignment)? } else { Vec::new() };
     let remembered = conversation.len();
-    let items = weave(conversation, &request.messages, &alignment.places);
-    Ok(Prepared::Ready { tokens: added_tokens(&items), items, remembered, injection: Injection::default() })
+    let gaps = match conversation.first() {
+        Some(first) => store.gaps_from(first.seq)?,
+        None => store.gaps_from(first_seq(turn))?,
+    };
+    let items = weave(Threads {
+        conversation,
+        incoming: &request.messages,
+        places: &alignment.places,
+        first_new: first_seq(turn),
+        gaps: gaps.into_iter().collect::<BTreeMap<_, _>>(),
+    });
+    let injection = injection(store, &state, &settings, request.started_at, &zone)?;
+    let told: u64 = injection.texts().map(tokens::of_text).sum();
+    Ok(Prepared::Ready {
+        tokens: added_tokens(&items) + told,
+        prompt_tokens: shown_tokens(&items, &request.messages).map(|shown| shown + told),
+        remembered: remembered + injection.stable.len(),
+        wants_profile: settings.scope == Scope::Resource && state.profile.is_none(),
+        items,
+        injection,
+    })
+}
+
+/// The stored conversation as the turn sees it, with the places of those covered messages that the client sent copies of.
+fn conversation<D: Database>(
+    store: &Store<D>,
+    turn: i64,
+    request: &Prepare,
+    alignment: &Alignment,
+) -> Result<Vec<StoredMessage>, D::Error> {
+    let mut conversation = store.conversation(turn)?;
+    let first = alignment.places.iter().find_map(|place| match place {
+        Place::Stored(seq) => Some(*seq),
+        _ => None,
+    });
+    if let Some(first) = first {
+        let copies = alignment.places.iter().take_while(|place| **place == Place::Answer).count();
+        let before = u32::try_from(2 * copies + BEFORE_WINDOW).unwrap_or(u32::MAX);
+        conversation.extend(store.covered(turn, first, before)?);
+    }
+    // A result that comes after its call has left the prompt brings the call back: providers refuse one without the other.
+    let late = request.messages.iter().zip(&alignment.places).filter(|(_, place)| **place == Place::New);
+    for result in late.flat_map(|(message, _)| message.tool_results()) {
+        let is_there = |message: &Message| message.tool_calls().any(|call| call.id == result.call_id);
+        if !conversation.iter().any(|stored| is_there(&stored.message))
+            && !request.messages.iter().any(is_there)
+            && let Some(call) = store.covered_call(turn, &result.call_id)?
+        {
+            conversation.retain(|stored| stored.seq != call.seq);
+            conversation.push(StoredMessage { covered: false, ..call });
+        }
+    }
+    conversation.sort_by_key(|stored| stored.seq);
+    if let Some(last) = alignment.branch_after {
+        conversation.retain(|stored| stored.seq <= last);
+    }
+    Ok(conversation)
 }
 
 fn begin_turn<D: Database>(
@@ -57,6 +184,8 @@ fn begin_turn<D: Database>(
     seq: i64,
     request: &Prepare,
     alignment: &Alignment,
+    gap_ms: u64,
+    zone: Zone<'_>,
 ) -> Result<(), D::Error> {
     let at = request.started_at;
     let mut thread = thread.unwrap_or_else(|| Thread {
@@ -73,6 +202,7 @@ fn begin_turn<D: Database>(
     if let Some(last) = alignment.branch_after {
         store.supersede_after(seq, last)?;
     }
+    let before = store.last_said_at(seq)?;
     let mut turn = Turn {
         seq,
         id: request.turn.clone(),
@@ -91,6 +221,11 @@ fn begin_turn<D: Database>(
         if *place == Place::New {
             add(store, &mut turn, message, at, false, &mut chain)?;
         }
+    }
+    if turn.messages > 0
+        && let Some(mark) = before.and_then(|before| gap::mark(before, at, gap_ms, zone))
+    {
+        store.add_gap(first_seq(seq), &mark)?;
     }
     store.save_turn(&turn)
 }
@@ -125,10 +260,15 @@ fn add<D: Database>(
     Ok(())
 }
 
-/// A turn ends: stores the answer as far as it came, and how the turn ended.
-pub fn commit<D: Database>(store: &Store<D>, request: &Commit) -> Result<Committed, D::Error> {
+/// A turn ends: stores the answer as far as it came, and how the turn ended; plans what there is to note.
+pub fn commit<D: Database>(
+    store: &Store<D>,
+    request: &Commit,
+    around: Surroundings<'_>,
+) -> Result<Committed, D::Error> {
     if let Some(beginning) = &request.prepare {
-        match prepare(store, beginning)? {
+        match prepare(store, beginning, around)? {
+            Prepared::Deleted => return Ok(Committed::Deleted),
             Prepared::NotFound => return Ok(Committed::NotFound),
             Prepared::TooManyMessages => return Ok(Committed::TooManyMessages),
             Prepared::Ready { .. } => {}
@@ -153,19 +293,11 @@ pub fn commit<D: Database>(store: &Store<D>, request: &Commit) -> Result<Committ
         thread.updated_at = thread.updated_at.max(request.finished_at);
         store.save_thread(&thread)?;
     }
+    let mut state = store.state()?;
+    state.answered(&turn, request);
+    store.save_state(&state)?;
+    plan(store, &state, request.finished_at, around)?;
     Ok(Committed::Stored)
-}
-
-/// Closes the turns that nobody ended within `ttl` milliseconds; the users' messages stay. Gives their ids, for the log.
-pub fn close_lost_turns<D: Database>(store: &Store<D>, now: u64, ttl: u64) -> Result<Vec<String>, D::Error> {
-    let mut closed = Vec::new();
-    for mut turn in store.pending_turns(now.saturating_sub(ttl))? {
-        turn.status = TurnStatus::Lost;
-        turn.finished_at = Some(now);
-        store.save_turn(&turn)?;
-        closed.push(turn.id);
-    }
-    Ok(closed)
 }
 
 /// A page of the thread's messages, without those that a branch replaced.
@@ -186,43 +318,57 @@ pub fn messages<D: Database>(store: &Store<D>, request: &ReadMessages) -> Result
     Ok(Messages::Page { messages, total })
 }
 
+/// How the thread's memory stands.
+pub fn observations<D: Database>(
+    store: &Store<D>,
+    request: &ReadObservations,
+    now: u64,
+    around: Surroundings<'_>,
+) -> Result<Observations, D::Error> {
+    let Some(thread) = store.thread()?.filter(|thread| owns(thread, &request.key)) else {
+        return Ok(Observations::NotFound);
+    };
+    let state = store.state()?;
+    let record = record::record(store, thread, &state, &around.settings(&state), now)?;
+    Ok(Observations::Record(Box::new(record)))
+}
+
+/// Sets what the thread's memory does otherwise than its project's.
+pub fn configure<D: Database>(
+    store: &Store<D>,
+    request: &Configure,
+    now: u64,
+    around: Surroundings<'_>,
+) -> Result<Observations, D::Error> {
+    if store.thread()?.is_none_or(|thread| !owns(&thread, &request.key)) {
+        return Ok(Observations::NotFound);
+    }
+    let mut state = store.state()?;
+    state.overrides = std::mem::take(&mut state.overrides).with(&request.overrides);
+    store.save_state(&state)?;
+    plan(store, &state, now, around)?;
+    observations(store, &ReadObservations { key: request.key.clone() }, now, around)
+}
+
+/// Deletes all that the thread holds; a mark stays, which keeps what began before from coming back.
+pub fn delete<D: Database>(store: &Store<D>, request: &Delete, now: u64) -> Result<Deleted, D::Error> {
+    let Some(thread) = store.thread()?.filter(|thread| owns(thread, &request.key)) else {
+        return Ok(Deleted::NotFound);
+    };
+    let counts = store.counts()?;
+    store.empty()?;
+    store.bury(now)?;
+    Ok(Deleted::Deleted {
+        deleted_at: now,
+        resource: thread.resource,
+        messages: counts.messages,
+        notes: counts.notes,
+        jobs: counts.jobs,
+    })
+}
+
 fn owns(thread: &Thread, key: &ThreadKey) -> bool {
     thread.project == key.project
         && thread.id == key.thread
         && key.resource.as_ref().is_none_or(|resource| *resource == thread.resource)
-}
-
-/// When the index is to hear of the thread; `None` when it knows all there is.
-pub fn index_due(thread: &Thread) -> Option<u64> {
-    if thread.indexed_at.is_some_and(|known| known >= thread.updated_at) {
-        return None;
-    }
-    let due = thread.indexed_at.map_or(0, |known| known + INDEX_INTERVAL_MS);
-    Some(thread.index_retry_at.map_or(due, |retry| retry.max(due)))
-}
-
-/// The index was told of the thread as it stood at `updated_at`, or could not be: then it is tried again, later each
-/// time, by a multiple of how long it has been waiting.
-pub fn index_told<D: Database>(
-    store: &Store<D>,
-    updated_at: u64,
-    now: u64,
-    succeeded: bool,
-) -> Result<(), D::Error> {
-    let Some(mut thread) = store.thread()? else { return Ok(()) };
-    if succeeded {
-        thread.indexed_at = Some(updated_at);
-        thread.index_retry_at = None;
-    } else {
-        let waiting = now.saturating_sub(thread.updated_at);
-        thread.index_retry_at = Some(now + waiting.clamp(1_000, 3_600_000));
-    }
-    store.save_thread(&thread)
-}
-
-/// When the object has to wake up by itself, in Unix milliseconds; `None` when there is nothing to do.
-pub fn next_alarm<D: Database>(store: &Store<D>, now: u64, ttl: u64) -> Result<Option<u64>, D::Error> {
-    let index = store.thread()?.as_ref().and_then(index_due);
-    let sweep = store.oldest_pending()?.map(|started_at| started_at + ttl);
-    Ok(index.into_iter().chain(sweep).min().map(|due| due.max(now)))
 }

@@ -8,8 +8,9 @@ use serde_json::Value;
 use crate::dialect::{Dialect, StreamWriter};
 use crate::error::Error;
 use crate::frame::Frame;
+use crate::free_text;
 use crate::observe::Observer;
-use crate::request::{Entry, Field, Format, Handling, Request, ToolChoice, ToolKind};
+use crate::request::{Entry, Field, Format, Handling, Request, ToolChoice, ToolKind, WebSearch, Written};
 use crate::turn::{Answer, Ending, Message, Origin, PartKind, Role, Source, Stop};
 
 /// A request in another dialect.
@@ -19,6 +20,8 @@ pub struct Translated {
     pub body: Value,
     /// The client's fields that were left out because the answer is as good without them.
     pub ignored: Vec<String>,
+    /// The client's custom tools that functions stand in for; see [`free_text`].
+    pub custom_tools: Vec<String>,
 }
 
 /// Writes a client's request for a provider of another dialect. Errors: 400 that names the client's field.
@@ -44,7 +47,7 @@ pub fn request(mut request: Request, client: Dialect, target: &Origin) -> Result
         match target.dialect.handling(field) {
             Handling::Mapped(_) | Handling::Emulated(_) => {}
             Handling::Ignored(_) => {
-                ignored.push(client.name_of(field).unwrap_or("model").to_owned());
+                ignored.push(place(&request, client, field));
                 drop_field(&mut request, field);
             }
             Handling::Refused(why) => {
@@ -55,13 +58,28 @@ pub fn request(mut request: Request, client: Dialect, target: &Origin) -> Result
             }
         }
     }
+    if forces_a_search(&request) {
+        let why = format!("`{}` cannot be made to search the web", target.provider);
+        return Err(refused(&place(&request, client, Field::ToolChoice), &why));
+    }
     for entry in &request.entries {
         if let Entry::Message { message, place: Some(place) } = entry {
             check_parts(message, place, target)?;
         }
     }
-    let body = target.dialect.write_request(&request, &target.provider)?;
-    Ok(Translated { body, ignored })
+    let is_named =
+        |entry: &Entry| matches!(entry, Entry::Message { message, place: Some(_) } if message.name.is_some());
+    if !target.dialect.names_participants() && request.entries.iter().any(is_named) {
+        ignored.push(format!("{}[].name", client.conversation_field()));
+    }
+    let custom_tools = if target.dialect.has_custom_tools(&target.provider) {
+        Vec::new()
+    } else {
+        free_text::stand_in(&mut request.tools)
+    };
+    let Written { body, left_out } = target.dialect.write_request(&request, &target.provider)?;
+    ignored.extend(left_out.into_iter().map(|field| place(&request, client, field)));
+    Ok(Translated { body, ignored, custom_tools })
 }
 
 /// Writes a request for a provider that speaks several dialects, preferred first: in the first that can say all of it.
@@ -91,22 +109,48 @@ fn refused(param: &str, why: &str) -> Error {
     .with_code("unsupported_field")
 }
 
+/// True when the model must call a tool by the name of the search, as Messages has it.
+fn forces_a_search(request: &Request) -> bool {
+    let Some(ToolChoice::Named(wanted)) = &request.tool_choice else { return false };
+    let is_wanted = |kind: &ToolKind| match kind {
+        ToolKind::Function { name, .. } | ToolKind::Custom { name, .. } => name == wanted,
+        ToolKind::WebSearch(_) | ToolKind::Server(_) => false,
+    };
+    request.searches().next().is_some() && !request.tools.iter().any(|tool| is_wanted(&tool.kind))
+}
+
 /// Where the client wrote a field.
 fn place(request: &Request, client: Dialect, field: Field) -> String {
     let name = client.name_of(field).unwrap_or("model");
-    let of_kind = |wanted: fn(&ToolKind) -> bool| {
-        request.tools.iter().position(|tool| wanted(&tool.kind)).map(|at| format!("{name}[{at}]"))
-    };
-    match field {
-        Field::CustomTools => of_kind(|kind| matches!(kind, ToolKind::Custom { .. })),
-        Field::ServerTools => of_kind(|kind| matches!(kind, ToolKind::Server(_))),
+    let position = |wanted: fn(&ToolKind) -> bool| request.tools.iter().position(|tool| wanted(&tool.kind));
+    let at = match field {
+        Field::CustomTools => position(|kind| matches!(kind, ToolKind::Custom { .. })),
+        Field::ServerTools => position(|kind| matches!(kind, ToolKind::Server(_))),
+        _ if name.contains("[]") => position(|kind| matches!(kind, ToolKind::WebSearch(_))),
         _ => None,
+    };
+    match at {
+        Some(at) if name.contains("[]") => name.replace("[]", &format!("[{at}]")),
+        Some(at) => format!("{name}[{at}]"),
+        None => name.to_owned(),
     }
-    .unwrap_or_else(|| name.to_owned())
 }
 
 fn drop_field(request: &mut Request, field: Field) {
+    let mut of_searches = |drop: fn(&mut WebSearch)| {
+        for tool in &mut request.tools {
+            if let ToolKind::WebSearch(search) = &mut tool.kind {
+                drop(search);
+            }
+        }
+    };
     match field {
+        Field::SearchContextSize => of_searches(|search| search.context_size = None),
+        Field::SearchLocation => of_searches(|search| search.location = None),
+        Field::SearchAllowedDomains => of_searches(|search| search.allowed_domains.clear()),
+        Field::SearchBlockedDomains => of_searches(|search| search.blocked_domains.clear()),
+        Field::SearchLimit => of_searches(|search| search.max_uses = None),
+        Field::WebSearch => request.tools.retain(|tool| !matches!(tool.kind, ToolKind::WebSearch(_))),
         Field::MaxTokens => request.max_tokens = None,
         Field::Temperature => request.temperature = None,
         Field::TopP => request.top_p = None,
@@ -172,6 +216,7 @@ fn check_parts(message: &Message, place: &str, target: &Origin) -> Result<(), Er
 /// A whole answer for a client of another dialect.
 pub fn answer(mut answer: Answer, client: Dialect, frame: &Frame) -> (Answer, Value) {
     if let Some(message) = &mut answer.message {
+        free_text::read_calls(message, &frame.custom_tools);
         let mut called = false;
         for (at, part) in message.parts.iter_mut().enumerate() {
             if let PartKind::ToolCall(call) = &mut part.kind {
@@ -215,7 +260,7 @@ pub struct Finished {
 impl StreamTranslator {
     /// A translator of one answer for a client.
     pub fn new(client: Dialect, frame: Frame) -> Self {
-        let observer = Observer::telling(frame.origin.clone(), &frame.id);
+        let observer = Observer::framed(&frame);
         StreamTranslator { observer, writer: client.stream_writer(frame) }
     }
 

@@ -254,6 +254,15 @@ impl Message {
         })
     }
 
+    /// The message without the log probabilities of its tokens. No model reads them again, and they would outgrow the words
+    /// in what is stored many times over.
+    pub fn without_logprobs(mut self) -> Self {
+        for part in &mut self.parts {
+            part.extra.shift_remove("logprobs");
+        }
+        self
+    }
+
     /// True for what the caller contributes to a conversation: user messages and tool results.
     pub fn is_input(&self) -> bool {
         self.role != Role::Assistant

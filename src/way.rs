@@ -71,7 +71,7 @@ impl Way {
             }
             Some(frame) => {
                 let (answer, failure) = if is_stream {
-                    let mut observer = Observer::telling(target.clone(), &frame.id);
+                    let mut observer = Observer::framed(&frame);
                     observer.push(received);
                     let answer = observer.outcome(true);
                     (Some(answer), observer.failure().map(str::to_owned))

@@ -1,35 +1,22 @@
 //! Real exchanges with providers, read back: requests come out as they went in, streams read the same however they are
 //! cut, and each ends as it did.
-//!
-//! The recordings are large and not part of this repository. `MEMORY_GATEWAY_FIXTURES` names their folder; without them
-//! the test says so and passes.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 #[path = "support/google.rs"]
 mod google;
+#[path = "support/recordings.rs"]
+mod recordings;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use memory_gateway::body::Body;
 use memory_gateway::dialect::{Content, Dialect};
 use memory_gateway::observe::Observer;
 use memory_gateway::turn::{Answer, Ending, Origin};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-#[derive(Deserialize)]
-struct Exchange {
-    id: String,
-    provider: String,
-    endpoint: String,
-    status: u16,
-    kind: String,
-    request: Option<Box<RawValue>>,
-    #[serde(default)]
-    response_text: String,
-}
+use self::recordings::exchanges;
 
 /// Streams longer than this are not fed byte by byte: in chunks of seven they show the same.
 const BYTEWISE: usize = 64 * 1024;
@@ -45,18 +32,10 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 
 #[test]
 fn recorded_exchanges_are_read_without_loss() {
-    let folder = std::env::var("MEMORY_GATEWAY_FIXTURES")
-        .map_or_else(|_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/fixtures"), PathBuf::from);
-    let Ok(packed) = std::fs::File::open(folder.join("exchanges.jsonl.xz")) else {
-        println!("No recordings in {}: nothing compared.", folder.display());
-        return;
-    };
-    let mut text = Vec::new();
-    lzma_rs::xz_decompress(&mut std::io::BufReader::new(packed), &mut text).unwrap();
+    let Some(exchanges) = exchanges(None) else { return };
     let mut scores: BTreeMap<(String, String), [u32; 8]> = BTreeMap::new();
     let mut failures = Vec::new();
-    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        let exchange: Exchange = serde_json::from_slice(line).unwrap();
+    for exchange in exchanges {
         let dialect = match exchange.endpoint.as_str() {
             "chat_completions" => Dialect::Chat,
             "responses" => Dialect::Responses,

@@ -387,7 +387,7 @@ fn a_conversation_is_its_responses_in_order_of_arrival() {
 
 #[test]
 fn projects_do_not_see_each_other() {
-    let principal = |project: &str| Principal { project: project.into(), key_id: String::new() };
+    let principal = |project: &str| Principal::new(project, "");
     let chain = ChainId::new([7; 16]);
     assert_ne!(principal("p").response_object_name(&chain), principal("q").response_object_name(&chain));
     assert_ne!(

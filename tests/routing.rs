@@ -1,6 +1,7 @@
 //! Which provider, URL, model name and credential a model id leads to.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
+use memory_gateway::bindings::Bindings;
 use memory_gateway::config::Config;
 use memory_gateway::dialect::Dialect::{self, Chat, Google, Messages, Responses};
 use memory_gateway::headers::{Headers, for_upstream};
@@ -8,7 +9,7 @@ use memory_gateway::keys::Secret;
 use memory_gateway::operation::Operation::{self, Answer, CountTokens, Embeddings};
 use memory_gateway::providers::quirk::Quirk;
 use memory_gateway::providers::rows::ROWS;
-use memory_gateway::route::{CredentialSource, route};
+use memory_gateway::route::route;
 
 const OPENAI: (&str, &str) = ("OPENAI_API_KEY", "key-openai");
 const ANTHROPIC: (&str, &str) = ("ANTHROPIC_API_KEY", "sk-ant-api03-k");
@@ -32,17 +33,13 @@ fn found(vars: &[(&str, &str)], dialect: Dialect, model: &str, own: Option<&str>
 
 fn found_for(vars: &[(&str, &str)], operation: Operation, model: &str, own: Option<&str>) -> String {
     let own = own.map(Secret::new);
-    match route(&config(vars), operation, model, own.as_ref()) {
+    match route(&config(vars), operation, model, own.as_ref(), &Bindings::default()) {
         Ok(to) => format!(
             "{} {} {} {}",
             to.provider.name,
             to.model,
             to.credential.as_ref().map_or("-", Secret::reveal),
-            match to.source {
-                CredentialSource::Caller => "caller",
-                CredentialSource::Deployment => "deployment",
-                CredentialSource::None => "none",
-            }
+            to.source.as_str()
         ),
         Err(error) => {
             assert_eq!(error.body()["error"]["param"], "model");
@@ -173,7 +170,7 @@ fn vectors_are_asked_only_of_providers_that_have_them() {
 fn tokens_are_counted_by_the_maker_of_messages_alone() {
     let config = config(&[ANTHROPIC, OPENAI, OPENROUTER]);
     let counts = |model: &str| {
-        let to = route(&config, CountTokens, model, None).unwrap();
+        let to = route(&config, CountTokens, model, None, &Bindings::default()).unwrap();
         to.provider.counts_tokens().then(|| to.url(CountTokens, false))
     };
     assert_eq!(
@@ -191,7 +188,7 @@ fn without_a_route_the_error_names_the_missing_secret() {
         ("gpt-5", "Write it as `openai/gpt-5`, or set the secret OPENROUTER_API_KEY"),
         ("llama", "Write it as `provider/model`, or set"),
         ("meta/llama", "Set the secret OPENROUTER_API_KEY, or declare the provider in PROVIDERS"),
-        ("openrouter/auto", "Set the secret OPENROUTER_API_KEY, or send"),
+        ("openrouter/auto", "Set the secret OPENROUTER_API_KEY, bind a credential for `openrouter`"),
     ] {
         let answer = found(&[], Chat, model, None);
         assert!(answer.starts_with("400: No route to") && answer.contains(cure), "{model}: {answer}");
@@ -229,14 +226,14 @@ fn sent(
 ) -> Vec<(&'static str, String)> {
     let config = config(vars);
     let own = own.map(Secret::new);
-    let to = route(&config, Answer(dialect), model, own.as_ref()).unwrap();
+    let to = route(&config, Answer(dialect), model, own.as_ref(), &Bindings::default()).unwrap();
     to.credential_headers(Headers::from_lines(client))
 }
 
 /// `dialect url header` of a request with the deployment's own credential.
 fn asked(vars: &[(&str, &str)], operation: Operation, model: &str, stream: bool) -> String {
     let config = config(vars);
-    let to = route(&config, operation, model, None).unwrap();
+    let to = route(&config, operation, model, None, &Bindings::default()).unwrap();
     let headers = to.credential_headers(Headers::from_lines(""));
     let header = headers.first().map_or("-".to_owned(), |(name, value)| format!("{name}: {value}"));
     format!("{:?} {} {header}", to.dialect, to.url(operation, stream))

@@ -7,7 +7,7 @@ use memory_gateway::memory::store::{Store, Thread as ThreadRow, TurnStatus};
 use memory_gateway::protocol::{Committed, Messages, Prepare, Prepared, ReadMessages, ThreadKey};
 use memory_gateway::thread::{self, INDEX_INTERVAL_MS};
 use memory_gateway::turn::{Message, Part, PartKind, Role, ToolCall};
-use support::{Sqlite, Thread, assistant, calls, prompt, result, user};
+use support::{Sqlite, Thread, around, assistant, calls, prompt, result, user};
 
 /// Five turns of a client that sends only what is new.
 fn five_turns() -> Thread {
@@ -445,7 +445,10 @@ fn another_resource_sees_no_thread_and_changes_nothing() {
     let mut thread = five_turns();
     let mut request = thread.request(&[user("spy")]);
     request.key.resource = Some("other".into());
-    assert_eq!(thread::prepare(&thread.store, &request).unwrap(), Prepared::NotFound);
+    assert_eq!(
+        thread::prepare(&thread.store, &request, around(&thread.settings)).unwrap(),
+        Prepared::NotFound
+    );
     assert_eq!(thread.end(&request, TurnStatus::Complete, Some(assistant("spied"))), Committed::NotFound);
     let key = ThreadKey { project: "other".into(), thread: "t".into(), resource: None };
     let page = ReadMessages { key, limit: 10, offset: 0, descending: false };
@@ -480,10 +483,13 @@ fn a_turn_that_nobody_ended_is_closed_and_may_still_end_later() {
     thread.begin(&request);
     let ttl = 900_000;
     assert_eq!(
-        thread::close_lost_turns(&thread.store, thread.now + ttl - 1, ttl).unwrap(),
+        thread::close_lost_turns(&thread.store, thread.now + ttl - 1, ttl, around(&thread.settings)).unwrap(),
         Vec::<String>::new()
     );
-    assert_eq!(thread::close_lost_turns(&thread.store, thread.now + ttl, ttl).unwrap(), ["turn_1"]);
+    assert_eq!(
+        thread::close_lost_turns(&thread.store, thread.now + ttl, ttl, around(&thread.settings)).unwrap(),
+        ["turn_1"]
+    );
     assert_eq!(thread.stored(), ["u:u1"]);
     thread.end(&request, TurnStatus::Complete, Some(assistant("at last")));
     assert_eq!(thread.stored(), ["u:u1", "a:at last"]);
@@ -494,17 +500,23 @@ fn a_turn_that_nobody_ended_is_closed_and_may_still_end_later() {
 fn the_alarm_rings_for_the_index_at_once_and_then_once_a_minute_and_for_turns_left_open() {
     let mut thread = Thread::new();
     let ttl = 900_000;
-    assert_eq!(thread::next_alarm(&thread.store, 5, ttl).unwrap(), None);
+    assert_eq!(thread::next_alarm(&thread.store, 5, ttl, around(&thread.settings)).unwrap(), None);
     let request = thread.request(&[user("u1")]);
     thread.begin(&request);
     let began = thread.now;
-    assert_eq!(thread::next_alarm(&thread.store, began, ttl).unwrap(), Some(began));
+    assert_eq!(thread::next_alarm(&thread.store, began, ttl, around(&thread.settings)).unwrap(), Some(began));
     thread::index_told(&thread.store, began, began, true).unwrap();
-    assert_eq!(thread::next_alarm(&thread.store, began, ttl).unwrap(), Some(began + ttl));
+    assert_eq!(
+        thread::next_alarm(&thread.store, began, ttl, around(&thread.settings)).unwrap(),
+        Some(began + ttl)
+    );
     thread.end(&request, TurnStatus::Complete, None);
-    assert_eq!(thread::next_alarm(&thread.store, began, ttl).unwrap(), Some(began + INDEX_INTERVAL_MS));
+    assert_eq!(
+        thread::next_alarm(&thread.store, began, ttl, around(&thread.settings)).unwrap(),
+        Some(began + INDEX_INTERVAL_MS)
+    );
     thread::index_told(&thread.store, thread.now, thread.now, true).unwrap();
-    assert_eq!(thread::next_alarm(&thread.store, thread.now, ttl).unwrap(), None);
+    assert_eq!(thread::next_alarm(&thread.store, thread.now, ttl, around(&thread.settings)).unwrap(), None);
 }
 
 #[test]
@@ -516,7 +528,8 @@ fn an_index_that_cannot_be_told_is_tried_again_less_and_less_often() {
     let mut now = start;
     for _ in 0..12 {
         thread::index_told(&thread.store, start, now, false).unwrap();
-        let next = thread::next_alarm(&thread.store, now, 900_000).unwrap().unwrap();
+        let next =
+            thread::next_alarm(&thread.store, now, 900_000, around(&thread.settings)).unwrap().unwrap();
         waits.push(next - now);
         now = next;
     }
@@ -600,7 +613,8 @@ fn random_clients_lose_and_double_nothing() {
 fn a_prompt_without_change_is_the_clients_own() {
     let mut thread = Thread::new();
     let request = thread.request(&[user("a"), user("b")]);
-    let Prepared::Ready { items, tokens, remembered, .. } = thread::prepare(&thread.store, &request).unwrap()
+    let Prepared::Ready { items, tokens, remembered, .. } =
+        thread::prepare(&thread.store, &request, around(&thread.settings)).unwrap()
     else {
         panic!("not ready")
     };

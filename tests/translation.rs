@@ -5,7 +5,7 @@
 use memory_gateway::dialect::{Dialect, chat, google, messages, responses};
 use memory_gateway::error::Error;
 use memory_gateway::request::{
-    Effort, Entry, Field, Format, Handling, Request, Thinking, Tool, ToolChoice, ToolKind,
+    Effort, Entry, Field, Format, Handling, Request, Thinking, Tool, ToolChoice, ToolKind, WebSearch,
 };
 use memory_gateway::translate::{self, Translated};
 use memory_gateway::turn::{Media, Message, Origin, Part, PartKind, Role, Source, ToolResult};
@@ -98,6 +98,22 @@ fn ground(field: Field, request: &mut Request) {
     ) {
         request.tools = vec![function("find"), function("count")];
     }
+    if matches!(
+        field,
+        Field::SearchContextSize
+            | Field::SearchLocation
+            | Field::SearchAllowedDomains
+            | Field::SearchBlockedDomains
+            | Field::SearchLimit
+    ) {
+        request.tools = vec![tool(ToolKind::WebSearch(WebSearch::default()))];
+    }
+}
+
+fn search(request: &mut Request, fill: impl FnOnce(&mut WebSearch)) {
+    if let Some(ToolKind::WebSearch(search)) = request.tools.first_mut().map(|tool| &mut tool.kind) {
+        fill(search);
+    }
 }
 
 fn sample(field: Field, request: &mut Request) {
@@ -137,7 +153,19 @@ fn sample(field: Field, request: &mut Request) {
             description: None,
             format: None,
         })),
-        Field::ServerTools => request.tools.push(tool(ToolKind::Server(json!({"type": "web_search"})))),
+        Field::WebSearch => request.tools.push(tool(ToolKind::WebSearch(WebSearch::default()))),
+        Field::SearchContextSize => search(request, |search| search.context_size = Some("low".into())),
+        Field::SearchLocation => {
+            search(request, |search| search.location = json!({"country": "DE"}).as_object().cloned());
+        }
+        Field::SearchAllowedDomains => {
+            search(request, |search| search.allowed_domains = vec!["a.test".into()])
+        }
+        Field::SearchBlockedDomains => {
+            search(request, |search| search.blocked_domains = vec!["a.test".into()])
+        }
+        Field::SearchLimit => search(request, |search| search.max_uses = Some(3)),
+        Field::ServerTools => request.tools.push(tool(ToolKind::Server(json!({"type": "code_interpreter"})))),
         Field::ToolChoice => request.tool_choice = Some(ToolChoice::Named("find".into())),
         Field::AllowedTools => {
             request.tool_choice = Some(ToolChoice::Allowed { required: true, names: vec!["find".into()] });
@@ -196,7 +224,7 @@ fn every_row_of_every_table_is_true() {
 }
 
 fn row_is_true(target: &Target, client: Dialect, field: Field, handling: Handling) -> Result<(), String> {
-    let name = client.name_of(field).unwrap_or("model").to_owned();
+    let name = client.name_of(field).unwrap_or("model").replace("[]", "[0]");
     let base = target.asks(|request| ground(field, request));
     let mut asked = base.clone();
     sample(field, &mut asked);
@@ -263,7 +291,11 @@ fn an_unknown_field_is_refused_by_name_and_a_hint_is_ignored_by_name() {
         for hint in client.hints() {
             let hinted = target.asks(|request| drop(request.rest.insert((*hint).into(), "x".into())));
             let told = translate::request(hinted, client, &target.origin()).unwrap();
-            let expected = Translated { body: base.body.clone(), ignored: vec![(*hint).to_owned()] };
+            let expected = Translated {
+                body: base.body.clone(),
+                ignored: vec![(*hint).to_owned()],
+                custom_tools: vec![],
+            };
             assert_eq!(told, expected);
         }
     }

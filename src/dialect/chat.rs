@@ -15,6 +15,7 @@ mod write;
 pub use answer::{read_answer, read_event};
 pub use client::{StreamWriter, write_answer};
 pub use request::{HINTS, NAMES, read_request};
+pub use server::has_custom_tools;
 pub use target::{TABLE, write_request};
 pub use write::write_message;
 

@@ -101,6 +101,14 @@ pub fn failure_text(error: &Value) -> String {
     }
 }
 
+/// About where a user is, as Responses and Messages have it.
+pub fn located(location: &Map<String, Value>) -> Value {
+    let mut object = Map::new();
+    object.insert("type".to_owned(), "approximate".into());
+    object.extend(location.clone());
+    Value::Object(object)
+}
+
 /// Drops fields that say nothing: null, empty arrays, empty objects.
 pub fn without_empty(mut object: Map<String, Value>) -> Map<String, Value> {
     object.retain(|_, value| match value {

@@ -2,9 +2,10 @@
 //!
 //! Invariant: reading a content and writing it back for the same provider gives what was sent, but for the spelling of
 //! names (`camelCase`, as the API's reference has them; `snake_case` is read as well), empty texts, and empty `args`.
-//! Parts without a word in the hub (code that Google ran, its own tools, streamed arguments) stay whole.
+//! Parts without a word in the hub (code that Google ran, its own tools) stay whole.
 
 mod answer;
+mod call_piece;
 mod config;
 mod grounding;
 mod message;
@@ -27,8 +28,8 @@ pub use write::write_message;
 
 use serde_json::{Map, Value};
 
-/// The path of a call below a provider's host. A bare name is one of `models/`; `models/x` and `tunedModels/x` are taken
-/// as they are.
+/// The path of a call below a provider's base, which ends with the API's version. A bare name is one of `models/`;
+/// `models/x` and `tunedModels/x` are taken as they are.
 pub fn path(model: &str, stream: bool) -> String {
     let (folder, name) = match model.split_once('/') {
         Some((folder @ ("models" | "tunedModels"), name)) => (folder, name),
@@ -42,7 +43,7 @@ pub fn path(model: &str, stream: bool) -> String {
         }
     }
     let method = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
-    format!("/v1beta/{folder}/{encoded}:{method}")
+    format!("/{folder}/{encoded}:{method}")
 }
 
 /// An object with its own names in `camelCase`. What is inside its values stays: arguments are the tool's own.

@@ -82,6 +82,14 @@ pub fn read(headers: Headers<'_>) -> Result<Option<Address>, Error> {
     }
 }
 
+/// True for a request that names a thread and its owner and switches memory off.
+pub fn is_switched_off(headers: Headers<'_>) -> bool {
+    let names = |name: &str, synonym: &str| headers.get(name).or_else(|| headers.get(synonym)).is_some();
+    names("x-thread-id", "x-sm-conversation-id")
+        && names("x-resource-id", "x-sm-user-id")
+        && headers.get("x-memory-mode").is_some_and(|mode| mode.trim().eq_ignore_ascii_case("off"))
+}
+
 fn scope(headers: Headers<'_>) -> Result<Option<Scope>, Error> {
     match headers.get("x-memory-scope").map(|value| value.trim().to_ascii_lowercase()).as_deref() {
         None | Some("") => Ok(None),
@@ -91,13 +99,17 @@ fn scope(headers: Headers<'_>) -> Result<Option<Scope>, Error> {
     }
 }
 
+/// True for what can be the IANA name of a time zone; whether there is one, the platform's calendar knows.
+pub fn is_zone_name(name: &str) -> bool {
+    name.len() <= MAX_ZONE_BYTES
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte))
+}
+
 fn time_zone(headers: Headers<'_>) -> Result<Option<String>, Error> {
     let Some(name) = headers.get("x-timezone").map(str::trim).filter(|name| !name.is_empty()) else {
         return Ok(None);
     };
-    let is_legal = name.len() <= MAX_ZONE_BYTES
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte));
-    if !is_legal {
+    if !is_zone_name(name) {
         return Err(Error::invalid(
             "x-timezone",
             "x-timezone must be the IANA name of a time zone, such as Europe/Berlin.",
@@ -207,6 +219,14 @@ mod tests {
         assert_eq!(from(""), Ok(None));
         assert_eq!(from("x-resource-id: user-42"), Ok(None));
         assert_eq!(from("x-thread-id: t\nx-resource-id: u\nx-memory-mode: off"), Ok(None));
+    }
+
+    #[test]
+    fn memory_is_switched_off_for_a_thread_and_not_by_default() {
+        let off = |lines: &str| is_switched_off(Headers::from_lines(lines));
+        assert!(off("x-thread-id: t\nx-resource-id: u\nx-memory-mode: Off"));
+        assert!(off("x-sm-conversation-id: t\nx-sm-user-id: u\nx-memory-mode: off"));
+        assert!(!off("x-thread-id: t\nx-resource-id: u") && !off("x-memory-mode: off") && !off(""));
     }
 
     #[test]

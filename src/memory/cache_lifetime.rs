@@ -163,7 +163,8 @@ mod tests {
             ("a miss of the shortest prefix that counts", &[hit, (7, true, 2_048, 0)], 7),
             ("a miss of a short prefix", &[hit, (7, true, 2_047, 0)], 8),
             ("a miss in part", &[hit, (2, true, 4_000, 1_000)], 8),
-            ("a miss after it has passed", &[hit, (8, true, 4_000, 0)], 8),
+            ("a miss once it has passed", &[hit, (8, true, 4_000, 0)], 8),
+            ("a miss long after it has passed", &[hit, (20, true, 4_000, 0)], 8),
             ("a miss, then a late hit", &[hit, (2, true, 4_000, 0), (20, true, 4_000, 3_900)], 20),
             ("no prefix", &[(30, true, 0, 10)], 8),
         ];

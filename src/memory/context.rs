@@ -3,11 +3,12 @@
 //! Invariant: nothing is shown twice, the client's own bytes are kept wherever they say the same, and a tool's result
 //! always stands right behind its call, as providers demand.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::gap::marked;
 use super::reconcile::{Place, has_only_texts};
 use super::store::StoredMessage;
 use crate::tokens;
@@ -28,28 +29,59 @@ pub enum Item {
     Replace(usize, Message),
 }
 
+/// What is woven.
+#[derive(Debug, Default)]
+pub struct Threads<'a> {
+    /// The stored conversation, in order. Messages that notes stand for are in it as far as the client sent copies of them,
+    /// which are left out.
+    pub conversation: Vec<StoredMessage>,
+    /// The client's messages.
+    pub incoming: &'a [Message],
+    /// Where each of them stands.
+    pub places: &'a [Place],
+    /// The place that the first new one of them gets, and the next ones behind it.
+    pub first_new: i64,
+    /// The marks of pauses, by the place of the message that they stand before.
+    pub gaps: BTreeMap<i64, String>,
+}
+
 /// Weaves the conversation into the incoming messages.
-pub fn weave(conversation: Vec<StoredMessage>, incoming: &[Message], places: &[Place]) -> Vec<Item> {
+pub fn weave(threads: Threads<'_>) -> Vec<Item> {
+    let Threads { conversation, incoming, places, first_new, gaps } = threads;
     let mut stored: VecDeque<StoredMessage> = conversation.into();
     let mut items = Vec::with_capacity(stored.len() + incoming.len());
+    let insert = |stored: StoredMessage| {
+        let gap = gaps.get(&stored.seq);
+        let message = readable(stored)?;
+        Some(Item::Insert(gap.and_then(|gap| marked(&message, gap)).unwrap_or(message)))
+    };
+    let keep =
+        |at: usize, message: &Message, seq: i64| match gaps.get(&seq).and_then(|gap| marked(message, gap)) {
+            Some(marked) => Item::Replace(at, marked),
+            None => Item::Keep(at),
+        };
     let texts = has_only_texts(incoming);
     if let Some(start) = window_start(&stored, places, texts) {
-        items.extend(stored.drain(..start).filter_map(readable).map(Item::Insert));
+        items.extend(stored.drain(..start).filter_map(insert));
     }
+    let mut new = first_new;
     for (at, (message, place)) in incoming.iter().zip(places).enumerate() {
         if texts && *place == Place::Answer {
             let ahead = count_ahead(&stored, places.get(at..).unwrap_or_default());
-            items.extend(stored.drain(..ahead).filter_map(readable).map(Item::Insert));
+            items.extend(stored.drain(..ahead).filter_map(insert));
         }
         match place {
             Place::Stored(seq) => {
                 while let Some(before) = stored.pop_front_if(|next| next.seq < *seq) {
-                    items.extend(readable(before).map(Item::Insert));
+                    items.extend(insert(before));
                 }
-                stored.pop_front_if(|next| next.seq == *seq);
-                items.push(Item::Keep(at));
+                let known = stored.pop_front_if(|next| next.seq == *seq);
+                if known.is_none_or(|known| !known.covered) {
+                    items.push(keep(at, message, *seq));
+                }
             }
             Place::Answer => match stored.pop_front_if(|next| next.message.role == Role::Assistant) {
+                Some(answer) if answer.covered => {}
                 Some(answer)
                     if answer.content_hash == message.content_hash()
                         && !lost_thoughts(&answer.message, message) =>
@@ -61,12 +93,13 @@ pub fn weave(conversation: Vec<StoredMessage>, incoming: &[Message], places: &[P
             },
             Place::Outside => items.push(Item::Keep(at)),
             Place::New => {
-                items.extend(stored.drain(..).filter_map(readable).map(Item::Insert));
-                items.push(Item::Keep(at));
+                items.extend(stored.drain(..).filter_map(insert));
+                items.push(keep(at, message, new));
+                new += 1;
             }
         }
     }
-    items.extend(stored.drain(..).filter_map(readable).map(Item::Insert));
+    items.extend(stored.drain(..).filter_map(insert));
     pair_tools(items, incoming)
 }
 
@@ -132,6 +165,15 @@ pub fn added_tokens(items: &[Item]) -> u64 {
             Item::Keep(_) => 0,
             Item::Insert(message) | Item::Replace(_, message) => tokens::of_message(message),
         })
+        .sum()
+}
+
+/// Estimated tokens of all that the items show; `None` where pictures, sound or files are among it.
+pub fn shown_tokens(items: &[Item], incoming: &[Message]) -> Option<u64> {
+    items
+        .iter()
+        .filter_map(|item| of(item, incoming))
+        .map(|message| (!tokens::holds_media(message)).then(|| tokens::of_message(message)))
         .sum()
 }
 

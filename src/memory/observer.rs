@@ -95,7 +95,7 @@ pub fn read(
     lenient: bool,
 ) -> Result<(Observed, usize), Fault> {
     let answer = fault::lines(answer, stop)?;
-    let mut notes = Notes { messages, drafts: Vec::new(), parentless: true };
+    let mut notes = Notes { messages, drafts: Vec::new(), parentless: false };
     let (nothings, lines): (Vec<Line<'_>>, Vec<Line<'_>>) =
         answer.body.into_iter().partition(|line| line.text.trim_end() == NOTHING);
     let all = lines.len() + nothings.len() + answer.behind.len();
@@ -121,7 +121,7 @@ pub fn read(
 struct Notes {
     messages: usize,
     drafts: Vec<Draft>,
-    /// True where a detail would be nobody's: at first, and behind a note that was left out.
+    /// True behind a note that was left out: its details must not go to the note before it.
     parentless: bool,
 }
 

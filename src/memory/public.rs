@@ -1,17 +1,148 @@
-//! Stored messages in the form of the memory API.
+//! What is stored, in the form of the memory API.
 //!
 //! Invariant: every part of a message has a form here; what is no text is described by its type and reference.
 
 use serde_json::{Value, json};
 
-use crate::protocol::PublicMessage;
+use super::record::Record;
+use super::settings::Overrides;
+use crate::error::Error;
+use crate::protocol::{Hit, HitKind, PublicMessage};
 use crate::time::iso;
 use crate::turn::{Media, Part, PartKind, Source};
+
+/// More tokens than any model's window holds.
+const MAX_TOKENS: u64 = 10_000_000;
 
 /// `{messages, total}`.
 pub fn messages(thread: &str, messages: Vec<PublicMessage>, total: u64) -> Value {
     let messages: Vec<Value> = messages.iter().map(|message| public(thread, message)).collect();
     json!({ "messages": messages, "total": total })
+}
+
+/// The log's lines, without the block that they stand in; `None` without a note.
+pub fn observations(record: &Record) -> Value {
+    json!({ "observations": lines(record) })
+}
+
+fn lines(record: &Record) -> Option<String> {
+    let log = record.log.as_ref()?;
+    let lines: Vec<&str> = log
+        .lines()
+        .skip_while(|line| !line.starts_with("## "))
+        .take_while(|line| !line.starts_with("</"))
+        .collect();
+    Some(lines.join("\n"))
+}
+
+/// `{record}`; the record is null while nothing is noted and nothing under way.
+pub fn record(record: &Record) -> Value {
+    let Record { is_observing, is_reflecting, .. } = *record;
+    let is_untouched = record.notes + record.buffered_notes == 0
+        && record.last_observed_at.is_none()
+        && !is_observing
+        && record.failures == 0;
+    if is_untouched {
+        return json!({ "record": null });
+    }
+    let origin = match (record.reflections, record.last_observed_at) {
+        (0, None) => "initial",
+        (0, Some(_)) => "observation",
+        _ => "reflection",
+    };
+    json!({ "record": {
+        "id": record.thread,
+        "scope": record.scope,
+        "threadId": record.thread,
+        "resourceId": record.resource,
+        "createdAt": iso(record.created_at),
+        "updatedAt": iso(record.updated_at),
+        "lastObservedAt": record.last_observed_at.map(iso),
+        "originType": origin,
+        "generationCount": record.reflections,
+        "activeObservations": lines(record),
+        "totalTokensObserved": record.tokens_observed,
+        "observationTokenCount": record.note_tokens,
+        "pendingMessageTokens": record.raw_tokens,
+        "isObserving": is_observing && record.is_over_observe,
+        "isReflecting": is_reflecting && record.is_over_swap,
+        "isBufferingObservation": is_observing && !record.is_over_observe,
+        "isBufferingReflection": is_reflecting && !record.is_over_swap,
+        "bufferedNotes": record.buffered_notes,
+        "notTaken": record.junk,
+        "failures": record.failures,
+        "pausedUntil": record.paused_until.map(iso),
+        "config": config_of(record),
+    } })
+}
+
+/// `{results, complete}`: what a search found, best first.
+pub fn search(thread: &str, hits: &[Hit], complete: bool) -> Value {
+    let results: Vec<Value> = hits
+        .iter()
+        .map(|hit| {
+            json!({
+                "type": match hit.kind {
+                    HitKind::Message => "message",
+                    HitKind::Note => "note",
+                },
+                "id": hit.id,
+                "threadId": thread,
+                "role": hit.speaker,
+                "priority": hit.priority,
+                "createdAt": iso(hit.at),
+                "snippet": hit.snippet,
+                "score": hit.score,
+                "isBeside": hit.is_beside,
+            })
+        })
+        .collect();
+    json!({ "results": results, "complete": complete })
+}
+
+/// `{config}`.
+pub fn config(record: &Record) -> Value {
+    json!({ "config": config_of(record) })
+}
+
+fn config_of(record: &Record) -> Value {
+    json!({
+        "observation": { "messageTokens": record.thresholds.0, "model": record.models.0 },
+        "reflection": { "observationTokens": record.thresholds.1, "model": record.models.1 },
+        "scope": record.scope,
+    })
+}
+
+/// Reads a configuration: `{messageTokens?, observationTokens?}` or `{observation: {messageTokens}, reflection:
+/// {observationTokens}}`. Errors: 400 that names the field.
+pub fn read_config(body: &[u8]) -> Result<Overrides, Error> {
+    let body: Value = serde_json::from_slice(body)
+        .map_err(|error| Error::bad_request(format!("The body is not valid JSON: {error}.")))?;
+    let number = |flat: &str, group: &str| {
+        let nested = format!("/{group}/{flat}");
+        match body.get(flat).or_else(|| body.pointer(&nested)) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => {
+                value.as_u64().filter(|number| (2..=MAX_TOKENS).contains(number)).map(Some).ok_or_else(|| {
+                    Error::invalid(flat, format!("{flat} must be a whole number from 2 to {MAX_TOKENS}."))
+                })
+            }
+        }
+    };
+    let observe_tokens = number("messageTokens", "observation")?;
+    let swap_tokens = number("observationTokens", "reflection")?;
+    if observe_tokens.is_none() && swap_tokens.is_none() {
+        return Err(Error::invalid("messageTokens", "Give messageTokens, observationTokens or both."));
+    }
+    Ok(Overrides { observe_tokens, swap_tokens, ..Overrides::default() })
+}
+
+/// `{ok, receipt}` of a deleted thread.
+pub fn receipt(thread: &str, deleted_at: u64, counts: Value) -> Value {
+    json!({
+        "ok": true,
+        "receipt": { "id": thread, "scope": "thread", "counts": counts, "deletedAt": iso(deleted_at) },
+    })
 }
 
 fn public(thread: &str, stored: &PublicMessage) -> Value {
@@ -57,4 +188,50 @@ fn reference(kind: &str, media: &Media) -> Value {
         fields.insert(field.to_owned(), value.clone().into());
     }
     described
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_read_flat_or_grouped_and_refused_by_name() {
+        let read = |text: &str| {
+            read_config(text.as_bytes())
+                .map(|read| (read.observe_tokens, read.swap_tokens))
+                .map_err(|error| error.body()["error"]["param"].as_str().unwrap_or_default().to_owned())
+        };
+        assert_eq!(read(r#"{"messageTokens":500}"#), Ok((Some(500), None)));
+        assert_eq!(
+            read(r#"{"observation":{"messageTokens":500},"reflection":{"observationTokens":900}}"#),
+            Ok((Some(500), Some(900)))
+        );
+        assert_eq!(read(r#"{"messageTokens":1}"#), Err("messageTokens".into()));
+        assert_eq!(read(r#"{"observationTokens":"many"}"#), Err("observationTokens".into()));
+        assert_eq!(read("{}"), Err("messageTokens".into()));
+        assert_eq!(read("{"), Err(String::new()));
+    }
+
+    #[test]
+    fn a_hit_says_what_it_is_where_it_stands_and_when_it_was_said() {
+        let hit = Hit {
+            kind: HitKind::Note,
+            id: "7".into(),
+            seqs: vec![1],
+            speaker: "user".into(),
+            priority: Some("H".into()),
+            at: 1_798_761_600_123,
+            snippet: "The user's name is Alex.".into(),
+            score: 1.5,
+            is_beside: false,
+        };
+        assert_eq!(
+            search("t", &[hit], true),
+            json!({ "results": [{
+                "type": "note", "id": "7", "threadId": "t", "role": "user", "priority": "H",
+                "createdAt": "2027-01-01T00:00:00.123Z", "snippet": "The user's name is Alex.", "score": 1.5,
+                "isBeside": false,
+            }], "complete": true })
+        );
+    }
 }

@@ -64,40 +64,62 @@ impl Default for Settings {
     }
 }
 
-/// What a project or a thread says otherwise.
+/// What a project or a thread says otherwise: fields of [`Settings`], those that are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[allow(missing_docs)]
 pub struct Overrides {
-    /// See [`Settings::observe_tokens`]; the others likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observe_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub buffer_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub keep_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub reflect_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub swap_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub idle_activation: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub observer_model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub reflector_model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub scope: Option<Scope>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[allow(missing_docs)]
     pub time_zone: Option<String>,
+}
+
+impl Overrides {
+    /// These, and what `newer` says beside or otherwise.
+    #[must_use]
+    pub fn with(self, newer: &Overrides) -> Self {
+        let Overrides {
+            observe_tokens,
+            buffer_tokens,
+            keep_tokens,
+            reflect_tokens,
+            swap_tokens,
+            idle_activation,
+            observer_model,
+            reflector_model,
+            scope,
+            time_zone,
+        } = newer.clone();
+        Overrides {
+            observe_tokens: observe_tokens.or(self.observe_tokens),
+            buffer_tokens: buffer_tokens.or(self.buffer_tokens),
+            keep_tokens: keep_tokens.or(self.keep_tokens),
+            reflect_tokens: reflect_tokens.or(self.reflect_tokens),
+            swap_tokens: swap_tokens.or(self.swap_tokens),
+            idle_activation: idle_activation.or(self.idle_activation),
+            observer_model: observer_model.or(self.observer_model),
+            reflector_model: reflector_model.or(self.reflector_model),
+            scope: scope.or(self.scope),
+            time_zone: time_zone.or(self.time_zone),
+        }
+    }
 }
 
 impl Settings {

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::address::Scope;
 use super::cache_lifetime::Lifetime;
 use super::settings::{Overrides, Settings};
+use super::store::{Turn, TurnStatus};
+use crate::protocol::{Commit, Prepare};
+use crate::tokens::Calibration;
 
 /// After so many failed cycles in a row the observer is left alone for a while.
 const LATCH_AFTER: u32 = 3;
@@ -24,6 +27,10 @@ pub struct State {
     pub log_version: u64,
     /// When a provider last saw the prompt, in Unix milliseconds.
     pub last_active_at: Option<u64>,
+    /// Prompt tokens of the last answer, as its provider counted them.
+    pub last_input: u64,
+    /// When the resource's object may be told again, after it could not be; Unix milliseconds.
+    pub news_retry_at: u64,
     /// The provider that answered last.
     pub provider: Option<String>,
     /// The model that answered last.
@@ -32,6 +39,8 @@ pub struct State {
     pub prefix_changed: bool,
     /// How long providers keep this thread's prompts in their caches.
     pub lifetime: Option<Lifetime>,
+    /// How our estimates of tokens stand to what providers count.
+    pub calibration: Calibration,
     /// Keeps a failing observer from being asked without end.
     pub latch: Latch,
     /// The scope that the last request asked for.
@@ -102,6 +111,58 @@ impl Latch {
 }
 
 impl State {
+    /// Takes what a request says of memory.
+    pub fn hear(&mut self, request: &Prepare) {
+        if request.scope.is_some() {
+            self.scope = request.scope;
+        }
+        if request.time_zone.is_some() {
+            self.time_zone.clone_from(&request.time_zone);
+        }
+        self.project.clone_from(&request.project);
+    }
+
+    /// An estimate as the provider of the last answer would probably count it.
+    pub fn corrected(&self, tokens: u64) -> u64 {
+        self.model.as_deref().map_or(tokens, |model| self.calibration.corrected(model, tokens))
+    }
+
+    /// True when the provider no longer has the last prompt in its cache.
+    pub fn is_forgotten(&self, now: u64) -> bool {
+        match (self.last_active_at, self.lifetime) {
+            (Some(last), Some(lifetime)) => lifetime.has_passed(now.saturating_sub(last)),
+            _ => false,
+        }
+    }
+
+    /// A turn was answered, or its answer broke off.
+    pub fn answered(&mut self, turn: &Turn, end: &Commit) {
+        if end.profile.is_some() && self.profile.is_none() {
+            self.profile.clone_from(&end.profile);
+        }
+        if matches!(end.status, TurnStatus::Failed | TurnStatus::Lost | TurnStatus::Pending) {
+            return;
+        }
+        let same_model =
+            self.provider.as_deref() == Some(&end.provider) && self.model.as_deref() == Some(&end.model);
+        match (&mut self.lifetime, self.last_active_at, end.usage) {
+            (Some(lifetime), Some(last), Some(usage)) if same_model => {
+                let gap = turn.started_at.saturating_sub(last);
+                lifetime.seen(gap, !self.prefix_changed, self.last_input, &usage);
+            }
+            (Some(_), ..) if same_model => {}
+            (lifetime, ..) => *lifetime = Some(Lifetime::of(&end.provider, &end.model)),
+        }
+        if let (Some(estimated), Some(usage)) = (end.prompt_tokens, end.usage) {
+            self.calibration.learn(&end.model, estimated, usage.input);
+        }
+        self.last_active_at = Some(end.finished_at.max(self.last_active_at.unwrap_or_default()));
+        self.last_input = end.usage.map_or(0, |usage| usage.input);
+        self.provider = Some(end.provider.clone());
+        self.model = Some(end.model.clone());
+        self.prefix_changed = false;
+    }
+
     /// The settings in force: the deployment's, the project's, the thread's, and what the last request said.
     pub fn settings(&self, deployment: &Settings) -> Settings {
         let said = Overrides { scope: self.scope, time_zone: self.time_zone.clone(), ..Overrides::default() };

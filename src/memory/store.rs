@@ -6,6 +6,7 @@
 
 mod messages;
 mod notes;
+mod search;
 mod segments;
 
 use serde::de::DeserializeOwned;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::messages::{Extent, StoredInput, StoredMessage};
 pub use self::notes::{NewNote, NoteStatus, Rendered};
+pub use self::search::FoundMessage;
 pub use self::segments::{Kind, Segment, SegmentState};
 use super::database::{Database, Row};
 use super::schema::{exists, migrate};
@@ -67,9 +69,10 @@ const SCHEMA: &[&str] = &[
         id INTEGER PRIMARY KEY AUTOINCREMENT, segment INTEGER NOT NULL, parent INTEGER,
         priority TEXT NOT NULL, speaker TEXT NOT NULL, said_at INTEGER NOT NULL, refers TEXT, key TEXT,
         text TEXT NOT NULL, sources TEXT NOT NULL, last_source INTEGER NOT NULL, tokens INTEGER NOT NULL,
-        status TEXT NOT NULL, superseded_by INTEGER, created_at INTEGER NOT NULL
+        status TEXT NOT NULL, superseded_by INTEGER, frozen INTEGER NOT NULL DEFAULT 0, created_at INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX notes_by_status ON notes (status, id);
+    CREATE INDEX unfrozen_notes ON notes (status, id) WHERE frozen = 0;
     CREATE INDEX notes_by_segment ON notes (segment, id);
     CREATE INDEX notes_by_successor ON notes (superseded_by) WHERE superseded_by IS NOT NULL;
     CREATE TABLE render (
@@ -79,6 +82,31 @@ const SCHEMA: &[&str] = &[
     CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL) STRICT;
     CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL) STRICT;
     CREATE TABLE tombstone (one INTEGER PRIMARY KEY CHECK (one = 1), deleted_at INTEGER NOT NULL) STRICT;
+",
+    "
+    -- Words of messages and notes. Marks (Mn, Mc) are parts of words: Indian scripts write vowels with them.
+    CREATE VIRTUAL TABLE words USING fts5(
+        text, content = '', contentless_delete = 1,
+        tokenize = \"porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'\"
+    );
+    CREATE TABLE search_progress (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        message INTEGER NOT NULL, note INTEGER NOT NULL, is_behind INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO search_progress (one, message, note, is_behind) VALUES (1, 0, 0, 0);
+    -- Answers that came when the index had already passed their places.
+    CREATE TABLE unindexed_messages (seq INTEGER PRIMARY KEY) STRICT;
+    CREATE TRIGGER message_behind_index AFTER INSERT ON messages
+    WHEN NEW.seq <= (SELECT message FROM search_progress) BEGIN
+        INSERT OR IGNORE INTO unindexed_messages (seq) VALUES (NEW.seq);
+    END;
+    CREATE TRIGGER message_leaves_index AFTER DELETE ON messages BEGIN
+        DELETE FROM words WHERE rowid = OLD.seq;
+        DELETE FROM unindexed_messages WHERE seq = OLD.seq;
+    END;
+    CREATE TRIGGER note_leaves_index AFTER DELETE ON notes BEGIN
+        DELETE FROM words WHERE rowid = -OLD.id;
+    END;
 ",
 ];
 
@@ -189,6 +217,17 @@ pub struct Turn {
     pub stop: Option<Stop>,
 }
 
+/// How much there is of what a deletion takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages, replaced ones included.
+    pub messages: u64,
+    /// Notes, whatever became of them.
+    pub notes: u64,
+    /// Jobs that wait or are under way.
+    pub jobs: u64,
+}
+
 /// Storage of one thread.
 #[derive(Debug)]
 pub struct Store<D>(D);
@@ -211,6 +250,11 @@ impl<D: Database> Store<D> {
             return Ok(None);
         }
         Store::open(database).map(Some)
+    }
+
+    /// The database below.
+    pub fn database(&self) -> &D {
+        &self.0
     }
 
     /// Gives the database back.
@@ -278,6 +322,29 @@ impl<D: Database> Store<D> {
             .map(drop)
     }
 
+    /// How much there is of what a deletion takes.
+    pub fn counts(&self) -> Result<Counts, D::Error> {
+        let rows = self.0.query(
+            "SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM notes),
+                 (SELECT count(*) FROM segments WHERE state IN ('planned', 'running'))",
+            &[],
+        )?;
+        Ok(rows.first().map_or(Counts::default(), |row| Counts {
+            messages: row.unsigned(0),
+            notes: row.unsigned(1),
+            jobs: row.unsigned(2),
+        }))
+    }
+
+    /// Deletes every row but the mark of a deletion.
+    pub fn empty(&self) -> Result<(), D::Error> {
+        self.0.run(
+            "DELETE FROM message_rest; DELETE FROM messages; DELETE FROM notes; DELETE FROM render;
+             DELETE FROM segments; DELETE FROM gaps; DELETE FROM outbox; DELETE FROM state; DELETE FROM turns;
+             DELETE FROM thread; UPDATE search_progress SET message = 0, note = 0, is_behind = 0;",
+        )
+    }
+
     /// A turn by its id.
     pub fn turn(&self, id: &str) -> Result<Option<Turn>, D::Error> {
         let rows = self.0.query(&format!("SELECT {TURN} FROM turns WHERE id = ?1"), &[id.into()])?;
@@ -331,7 +398,9 @@ impl<D: Database> Store<D> {
 
     /// The number of the oldest turn that is still pending.
     pub fn first_pending(&self) -> Result<Option<i64>, D::Error> {
-        let rows = self.0.query("SELECT min(seq) FROM turns WHERE status = 'pending'", &[])?;
+        let rows = self
+            .0
+            .query("SELECT min(seq) FROM turns INDEXED BY pending_turns WHERE status = 'pending'", &[])?;
         Ok(rows.first().and_then(|row| row.optional(0)).map(|value| value.integer()))
     }
 

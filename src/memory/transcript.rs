@@ -1,8 +1,8 @@
 //! Messages as text for the observer: numbered, dated, and framed so that no content can pass for the frame.
 //!
-//! Invariant: every line of content begins with `| ` and every other line is ours. Nothing else about a text is changed,
-//! so names, numbers and code reach the observer as they were written; what is left out or cut is memory's own text that
-//! came back, the model's reasoning, and what is too long, which is said where it happens.
+//! Invariant: every line of content begins with `| ` and every other line is ours. But for that, and line breaks that are all
+//! of one kind, a text stays as it is, so names, numbers and code reach the observer as they were written. Left out are the
+//! model's reasoning and memory's own text that came back; what is cut for its length says so where it is cut.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};

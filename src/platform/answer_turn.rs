@@ -4,13 +4,15 @@
 //! object ends with a report, however it ended; the object never holds the answer up for longer than the deadline.
 
 use futures::channel::oneshot;
+use futures::future::join;
 use js_sys::Uint8Array;
 use serde_json::{Value, json};
 
-use super::border::{now, random_id};
+use super::border::{now, random_id, zone_offset};
 use super::delivery::Delivery;
-use super::inference::Inference;
+use super::inference::{Inference, usage_edit};
 use super::report::Report;
+use super::resource_client::ResourceClient;
 use super::response_state::ResponseState;
 use super::thread_client::ThreadClient;
 use super::{log, upstream};
@@ -23,8 +25,8 @@ use crate::memory::address::{Address, Mode};
 use crate::memory::context::Item;
 use crate::memory::store::TurnStatus;
 use crate::plan::{Plan, ask_for_usage};
-use crate::prompt;
-use crate::protocol::{Prepare, Prepared, ThreadKey};
+use crate::prompt::{self, Target};
+use crate::protocol::{Injection, Prepare, Prepared, ThreadKey};
 use crate::providers::Provider;
 use crate::providers::quirk::Quirk;
 use crate::reply::MemoryStatus;
@@ -43,10 +45,13 @@ pub async fn run(inference: Inference, dialect: Dialect, address: Option<Address
         Ok(delivery) => delivery.run(&inference, reply).await,
         Err(Refused { error, report }) => {
             // The client does not wait for the book-keeping of a turn that failed.
-            let _ = reply.send(Err(error));
-            if let Some(report) = report {
-                report.send().await;
-            }
+            let _ = reply.send(Err(error.clone()));
+            let reported = async {
+                if let Some(report) = report {
+                    report.send().await;
+                }
+            };
+            join(reported, inference.meter.refuse(&error)).await;
         }
     }
 }
@@ -68,6 +73,7 @@ struct Remembered {
     status: MemoryStatus,
     tokens: u64,
     items: Vec<Item>,
+    injection: Injection,
     report: Report,
     took_ms: u64,
 }
@@ -86,6 +92,8 @@ async fn start(
     address: Option<&Address>,
 ) -> Result<Delivery, Refused> {
     let mut route = inference.route(&Body::parse(&inference.bytes)?)?;
+    inference.routed(&route);
+    inference.meter.admit(&route, inference.operation, &inference.bytes).await?;
     let mut state = match dialect {
         Dialect::Responses => Some(ResponseState::read(inference, &route).await?),
         Dialect::Chat | Dialect::Messages | Dialect::Google => None,
@@ -105,26 +113,37 @@ async fn start(
     if let (Some(address), Some(conversation)) = (address, &conversation) {
         remembered = Some(remember(inference, address, &plan, &body, &route, conversation).await?);
     }
-    let items = remembered.as_mut().map(|remembered| std::mem::take(&mut remembered.items));
-    let written = write(inference, &route, &plan, &body, conversation, items, state.as_ref());
+    let told = remembered
+        .as_mut()
+        .map(|remembered| (std::mem::take(&mut remembered.items), std::mem::take(&mut remembered.injection)));
+    let prompt = conversation.map(|conversation| {
+        let (items, injection) =
+            told.unwrap_or_else(|| (kept(prompt::count_messages(&conversation)), Injection::default()));
+        Prompt { conversation, items, injection }
+    });
+    let written = write(inference, &route, &plan, &body, prompt, state.as_ref());
     let Written { bytes: sent, way, ignored } = match written {
-        Ok(written) => written,
+        Ok(written) => counted(inference, &route, written),
         Err(error) => return Err(refused(error, remembered)),
     };
 
     route.dialect = way.target.dialect;
-    let sent = Uint8Array::from(sent.as_slice());
+    if let Some(remembered) = &remembered {
+        inference.meter.note(|account| account.remembers(remembered.tokens));
+    }
+    let body = Uint8Array::from(sent.as_slice());
     let sent_at = now();
     let asked = upstream::request(
         &route,
         inference.operation,
         inference.incoming.headers(),
-        &sent,
+        &body,
         way.streams_upstream,
         &inference.client,
         inference.incoming.config.upstream_timeout_ms,
     );
-    let upstream = match asked.await {
+    let (asked, ()) = join(asked, inference.meter.send(&sent)).await;
+    let upstream = match asked {
         Ok(upstream) => upstream,
         Err(error) => return Err(refused(error, remembered)),
     };
@@ -149,14 +168,38 @@ fn refused(error: Error, remembered: Option<Remembered>) -> Refused {
     Refused { error, report: remembered.map(|remembered| remembered.report.with_status(status)) }
 }
 
+/// What the model is to see.
+struct Prompt<'a> {
+    /// What the client sent.
+    conversation: Conversation<'a>,
+    /// What takes the place of its messages.
+    items: Vec<Item>,
+    /// What is told beside them.
+    injection: Injection,
+}
+
+/// The request, with token counts asked for where a stream would end without them and somebody counts.
+fn counted(inference: &Inference, route: &Route<'_>, mut written: Written) -> Written {
+    let Written { bytes, way, .. } = &mut written;
+    if way.frame.is_none() && !way.hides_usage && inference.meter.counts() {
+        let asking = Body::parse(bytes)
+            .ok()
+            .and_then(|body| Some(body.edited(vec![usage_edit(way.client, way.streams, route, &body)?])));
+        if let Some(asking) = asking {
+            *bytes = asking;
+            way.hides_usage = true;
+        }
+    }
+    written
+}
+
 /// Writes the request as the provider is to get it.
 fn write(
     inference: &Inference,
     route: &Route<'_>,
     plan: &Plan,
     body: &Body<'_>,
-    conversation: Option<Conversation<'_>>,
-    items: Option<Vec<Item>>,
+    prompt: Option<Prompt<'_>>,
     state: Option<&ResponseState>,
 ) -> Result<Written, Error> {
     let target = Origin { dialect: plan.upstream, provider: route.provider.name.clone() };
@@ -170,37 +213,39 @@ fn write(
         streams_upstream,
         hides_usage: false,
     };
-    let items = items.or_else(|| {
-        let messages = conversation.as_ref().map(prompt::count_messages)?;
-        Some((0..messages).map(Item::Keep).collect())
-    });
+    let for_model = Target { provider: &provider.name, model: &route.model };
     if !plan.translates() {
         let mut edits = inference.model_edit(body, route);
-        if let (Some(conversation), Some(mut items)) = (&conversation, items) {
-            if plan.has_wrapped_seals {
-                items = prompt::unsealed(conversation, items);
+        let bytes = match prompt {
+            None => body.edited(edits),
+            Some(Prompt { conversation, mut items, injection }) => {
+                if plan.has_wrapped_seals {
+                    items = prompt::unsealed(&conversation, items);
+                }
+                edits.extend(prompt::edit(plan.client, body, &conversation, &items, &injection, for_model));
+                if plan.client == Dialect::Chat
+                    && plan.streams
+                    && provider.usage_option()
+                    && let Some(edit) = ask_for_usage(body)
+                {
+                    edits.push(edit);
+                    way.hides_usage = true;
+                }
+                prompt::with_cache_hints(plan.upstream, body.edited(edits), &injection, for_model)
             }
-            edits.extend(prompt::edit(plan.client, body, conversation, &items, &target.provider));
-            if plan.client == Dialect::Chat
-                && plan.streams
-                && provider.usage_option()
-                && let Some(edit) = ask_for_usage(body)
-            {
-                edits.push(edit);
-                way.hides_usage = true;
-            }
-        }
-        let (bytes, ignored) = adapted(provider, plan.upstream, body, body.edited(edits))?;
+        };
+        let (bytes, ignored) = adapted(provider, plan.upstream, body, bytes)?;
         return Ok(Written { bytes, way, ignored });
     }
-    let (Some(conversation), Some(items)) = (conversation, items) else { return Err(Error::internal()) };
+    let Some(Prompt { conversation, items, injection }) = prompt else { return Err(Error::internal()) };
     let entries = prompt::entries(plan.client, conversation, items);
     let mut request = plan.client.read_request(body, entries)?;
+    prompt::inject(&mut request, &injection);
     let model = std::mem::replace(&mut request.model, route.model.clone());
     request.stream = streams_upstream;
     let stream_usage = request.stream_usage;
     let dialects = provider.endpoints.iter().map(|endpoint| endpoint.dialect);
-    let (target, translate::Translated { body: value, mut ignored }) =
+    let (target, translate::Translated { body: value, mut ignored, custom_tools }) =
         translate::request_in_any(&request, plan.client, dialects, &target.provider)?;
     way.target = target.clone();
     let Value::Object(mut fields) = value else { return Err(Error::internal()) };
@@ -210,12 +255,14 @@ fn write(
         id: state.map_or_else(|| random_id("") + &random_id(""), ResponseState::frame_id),
         model,
         created_at: now(),
-        input_estimate: tokens::of_text(&text).max(1),
+        input_estimate: tokens::of_request(&request, target.dialect).max(1),
         stream_usage,
         echo: if plan.client == Dialect::Responses { responses::echo(body) } else { Default::default() },
+        custom_tools,
         origin: target,
     });
-    Ok(Written { bytes: text.into_bytes(), way, ignored })
+    let bytes = prompt::with_cache_hints(way.target.dialect, text.into_bytes(), &injection, for_model);
+    Ok(Written { bytes, way, ignored })
 }
 
 /// A request in the client's own form, made fit for a provider that wants some of it otherwise; and the names of the
@@ -245,6 +292,11 @@ async fn remember(
     conversation: &Conversation<'_>,
 ) -> Result<Remembered, Error> {
     let headers = inference.incoming.headers();
+    if let Some(zone) = &address.time_zone
+        && zone_offset(zone, now()).is_none()
+    {
+        return Err(unknown_zone(zone));
+    }
     let thread = inference.thread(&address.thread);
     let beginning = Prepare {
         key: ThreadKey {
@@ -258,39 +310,94 @@ async fn remember(
         inject: address.mode != Mode::Write && !plan.client.continues_upstream(body),
         // The official SDKs count their own retries.
         repeated: headers.get("x-stainless-retry-count").is_some_and(|count| count != "0"),
+        scope: address.scope,
+        time_zone: address.time_zone.clone(),
+        project: inference.principal.settings.memory.overrides(),
         messages: prompt::messages(conversation),
     };
     let asked_at = now();
-    let (status, tokens, items) =
-        begin(&thread, &beginning, inference.incoming.config.memory_deadline_ms).await?;
-    if status == MemoryStatus::Degraded {
+    let deadline = inference.incoming.config.memory_deadline_ms;
+    let mut told = begin(&thread, &beginning, deadline).await?;
+    if told.status == MemoryStatus::Degraded {
         log::event(
             "memory_degraded",
             json!({ "request_id": inference.incoming.request_id, "turn": beginning.turn }),
         );
     }
-    let report = Report::new(thread, beginning, &route.provider.name, &route.model);
-    Ok(Remembered { status, tokens, items, report, took_ms: now() - asked_at })
+    let mut profile = None;
+    if told.wants_profile {
+        let resource = ResourceClient::new(
+            inference.incoming.env.clone(),
+            &inference.principal.project,
+            &address.resource,
+        );
+        let left = u64::from(deadline).saturating_sub(now() - asked_at);
+        let known = resource.profile(u32::try_from(left).unwrap_or(deadline)).await;
+        profile = known.map(|profile| profile.text.unwrap_or_default());
+        told.add_profile(profile.as_deref());
+    }
+    let outside = prompt::outside_tokens(conversation, body);
+    let report = Report::new(thread, beginning, &route.provider.name, &route.model)
+        .with_prompt(profile, told.prompt_tokens.map(|tokens| tokens + outside));
+    let Told { status, tokens, items, injection, .. } = told;
+    Ok(Remembered { status, tokens, items, injection, report, took_ms: now() - asked_at })
 }
 
-async fn begin(
-    thread: &ThreadClient,
-    beginning: &Prepare,
-    deadline_ms: u32,
-) -> Result<(MemoryStatus, u64, Vec<Item>), Error> {
+fn unknown_zone(zone: &str) -> Error {
+    Error::invalid(
+        "x-timezone",
+        format!("x-timezone is `{zone}`, which is no time zone. Give an IANA name such as Europe/Berlin."),
+    )
+}
+
+/// What the thread's object has to say to a turn.
+struct Told {
+    status: MemoryStatus,
+    tokens: u64,
+    items: Vec<Item>,
+    injection: Injection,
+    wants_profile: bool,
+    prompt_tokens: Option<u64>,
+}
+
+impl Told {
+    /// Puts the resource's profile in front.
+    fn add_profile(&mut self, text: Option<&str>) {
+        let Some(text) = text.filter(|text| !text.is_empty()) else { return };
+        let cost = tokens::of_text(text);
+        self.tokens += cost;
+        self.prompt_tokens = self.prompt_tokens.map(|tokens| tokens + cost);
+        self.injection.stable.insert(0, text.to_owned());
+        self.status = MemoryStatus::Hit;
+    }
+}
+
+async fn begin(thread: &ThreadClient, beginning: &Prepare, deadline_ms: u32) -> Result<Told, Error> {
     match thread.prepare(beginning, deadline_ms).await {
-        Some(Prepared::Ready { items, tokens, remembered, .. }) => {
+        Some(Prepared::Ready { items, tokens, remembered, injection, wants_profile, prompt_tokens }) => {
             let status = match (beginning.inject, remembered) {
                 (false, _) => MemoryStatus::Off,
                 (true, 0) => MemoryStatus::Empty,
                 (true, _) => MemoryStatus::Hit,
             };
-            Ok((status, tokens, items))
+            Ok(Told { status, tokens, items, injection, wants_profile, prompt_tokens })
         }
-        Some(Prepared::NotFound) => Err(Error::thread_not_found()),
+        Some(Prepared::NotFound | Prepared::Deleted) => Err(Error::thread_not_found()),
         Some(Prepared::TooManyMessages) => {
             Err(Error::bad_request("The request holds too many messages to be remembered. Send fewer."))
         }
-        None => Ok((MemoryStatus::Degraded, 0, (0..beginning.messages.len()).map(Item::Keep).collect())),
+        None => Ok(Told {
+            status: MemoryStatus::Degraded,
+            tokens: 0,
+            items: kept(beginning.messages.len()),
+            injection: Injection::default(),
+            wants_profile: false,
+            prompt_tokens: None,
+        }),
     }
+}
+
+/// The items that leave so many messages as they are.
+fn kept(messages: usize) -> Vec<Item> {
+    (0..messages).map(Item::Keep).collect()
 }

@@ -99,3 +99,23 @@ export function sqlQuery(sql, statement, values) {
       .toArray(),
   );
 }
+
+const calendars = new Map();
+const MOST_CALENDARS = 64; // Names come from clients; a deployment's users live in a handful of zones.
+
+/** Minutes east of UTC in a time zone at an instant; NaN for a name that is no time zone. */
+export function zoneOffset(zone, ms) {
+  try {
+    let calendar = calendars.get(zone);
+    if (!calendar) {
+      calendar = new Intl.DateTimeFormat("en", { timeZone: zone, timeZoneName: "longOffset" });
+      if (calendars.size >= MOST_CALENDARS) calendars.clear();
+      calendars.set(zone, calendar);
+    }
+    const name = calendar.formatToParts(ms).find(({ type }) => type === "timeZoneName").value;
+    const [, sign, hours, minutes] = /^GMT(?:([+-])(\d\d):(\d\d))?/.exec(name);
+    return hours ? (sign === "-" ? -1 : 1) * (Number(hours) * 60 + Number(minutes)) : 0;
+  } catch {
+    return NaN;
+  }
+}

@@ -63,6 +63,10 @@ extern "C" {
     pub fn value(this: &Read) -> Uint8Array;
 
     pub type AbortController;
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> AbortController;
+    #[wasm_bindgen(method, getter)]
+    pub fn signal(this: &AbortController) -> web_sys::AbortSignal;
     #[wasm_bindgen(method)]
     pub fn abort(this: &AbortController);
 
@@ -96,6 +100,8 @@ extern "C" {
     pub fn body_of(message: &web_sys::Response) -> JsValue;
     #[wasm_bindgen(js_name = sqlQuery, catch)]
     pub fn sql_query(sql: &JsValue, statement: &str, values: &str) -> Result<String, JsValue>;
+    #[wasm_bindgen(js_name = zoneOffset)]
+    fn zone_minutes(zone: &str, ms: f64) -> f64;
     pub fn watch(writer: &Writer, controller: &AbortController) -> JsValue;
     pub fn unwatch(entry: &JsValue);
 }
@@ -114,6 +120,20 @@ pub fn request_lines(request: &web_sys::Request) -> String {
 /// Unix milliseconds.
 pub fn now() -> u64 {
     js_sys::Date::now() as u64
+}
+
+/// Minutes east of UTC in a time zone at an instant in Unix milliseconds; `None` for a name that is no time zone.
+pub fn zone_offset(zone: &str, at: u64) -> Option<i32> {
+    if zone == "UTC" {
+        return Some(0);
+    }
+    let minutes = zone_minutes(zone, at as f64);
+    (!minutes.is_nan()).then_some(minutes as i32)
+}
+
+/// The platform's calendar, for the core; an unknown zone counts as UTC.
+pub fn zones(zone: &str, at: u64) -> i32 {
+    zone_offset(zone, at).unwrap_or(0)
 }
 
 /// A new identifier: a prefix and 96 random bits in hex.

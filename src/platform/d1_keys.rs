@@ -1,67 +1,71 @@
-//! Gateway keys in D1, behind a cache in the isolate's memory.
+//! Gateway keys in D1, behind what the isolate remembers of them.
 //!
-//! Invariant: a revoked key works for at most [`KNOWN_MS`] longer, a new one after at most [`UNKNOWN_MS`]; a database that
-//! cannot be reached is never mistaken for an unknown key.
+//! Invariant: a database that cannot be reached is never mistaken for an unknown key.
 
 use std::cell::RefCell;
 
-use serde::Deserialize;
 use serde_json::json;
 use worker::Env;
 
-use super::{border::now, log};
+use super::border::{now, within};
+use super::{d1_ledger, log};
 use crate::auth::unknown_key;
-use crate::cache::ExpiringCache;
+use crate::bindings::Bindings;
 use crate::error::{Error, Kind};
+use crate::key_cache::{KeyCache, Known};
+use crate::key_lookup;
 use crate::keys::{KeyHash, PlainKey, Principal};
 
-/// How long a known key is taken from memory.
-const KNOWN_MS: u64 = 30_000;
-/// How long an unknown key is refused from memory.
-const UNKNOWN_MS: u64 = 5_000;
-/// About 2 MB of an isolate's 128.
-const CAPACITY: usize = 10_000;
+/// How long a request waits for the database: less than clients wait for a connection.
+const DEADLINE_MS: u32 = 5_000;
 
 thread_local! {
-    static PRINCIPALS: RefCell<ExpiringCache<KeyHash, Option<Principal>>> =
-        RefCell::new(ExpiringCache::new(CAPACITY));
+    static KEYS: RefCell<KeyCache> = RefCell::default();
 }
 
-#[derive(Deserialize)]
-struct KeyRow {
-    id: String,
-    project_id: String,
-}
-
-/// Whom a key speaks for. Errors: 401 for an unknown key, 503 when the database cannot say.
+/// Whom a key speaks for. Errors: 401 for an unknown key, 503 when the database cannot say and nobody remembers.
 pub async fn principal(env: &Env, key: &PlainKey) -> Result<Principal, Error> {
     let hash = key.hash();
-    let cached = PRINCIPALS.with_borrow(|cache| cache.get(&hash, now()).cloned());
-    let found = match cached {
-        Some(found) => found,
-        None => {
-            let found = look_up(env, &hash).await.map_err(|error| {
-                log::event("key_lookup_failed", json!({ "error": error.to_string() }));
-                Error::new(
-                    Kind::Overloaded,
-                    "The gateway cannot check keys at the moment: its database does not answer. Try again in a few \
-                     seconds.",
-                )
-            })?;
-            let ttl = if found.is_some() { KNOWN_MS } else { UNKNOWN_MS };
-            PRINCIPALS.with_borrow_mut(|cache| cache.put(hash, found.clone(), now(), ttl));
-            found
+    if let Known::Fresh(found) = KEYS.with_borrow(|keys| keys.look(&hash, now())) {
+        return found.ok_or_else(unknown_key);
+    }
+    let reason = match within(DEADLINE_MS, look_up(env, &hash)).await {
+        Some(Ok(found)) => {
+            KEYS.with_borrow_mut(|keys| keys.learned(hash, found.clone(), now()));
+            return found.ok_or_else(unknown_key);
         }
+        Some(Err(reason)) => reason,
+        None => format!("no answer within {DEADLINE_MS} ms"),
     };
-    found.ok_or_else(unknown_key)
+    log::event("key_lookup_failed", json!({ "error": reason }));
+    KEYS.with_borrow_mut(|keys| keys.unanswered(&hash, now())).ok_or_else(|| {
+        Error::new(
+            Kind::Overloaded,
+            "The gateway cannot check keys at the moment: its database does not answer. Try again in a few seconds.",
+        )
+    })
 }
 
-async fn look_up(env: &Env, hash: &KeyHash) -> worker::Result<Option<Principal>> {
-    let row = env
-        .d1("DB")?
-        .prepare("SELECT id, project_id FROM api_keys WHERE hash = ?1 AND revoked_at IS NULL")
-        .bind(&[hash.as_str().into()])?
-        .first::<KeyRow>(None)
-        .await?;
-    Ok(row.map(|row| Principal { project: row.project_id, key_id: row.id }))
+/// Something was changed: this isolate asks for every key again. The others do so within half a minute.
+pub fn forget() {
+    KEYS.with_borrow_mut(KeyCache::clear);
+}
+
+async fn look_up(env: &Env, hash: &KeyHash) -> Result<Option<Principal>, String> {
+    let database = env.d1("DB").map_err(|error| error.to_string())?;
+    let rows =
+        d1_ledger::read(&database, &key_lookup::statement(hash)).await.map_err(|error| error.to_string())?;
+    rows.first().map(key_lookup::principal).transpose()
+}
+
+/// The project's own bindings, for memory's calls of models. Errors: the database does not answer; then nothing may be
+/// asked on the deployment's account instead.
+pub async fn project_bindings(env: &Env, project: &str) -> Result<Bindings, String> {
+    let database = env.d1("DB").map_err(|error| error.to_string())?;
+    let statement = key_lookup::project_bindings_statement(project);
+    let rows = within(DEADLINE_MS, d1_ledger::read(&database, &statement))
+        .await
+        .ok_or_else(|| format!("no answer within {DEADLINE_MS} ms"))?
+        .map_err(|error| error.to_string())?;
+    Ok(key_lookup::project_bindings(project, &rows))
 }

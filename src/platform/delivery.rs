@@ -17,11 +17,12 @@ use super::pump::Pump;
 use super::report::{Report, done_within};
 use super::response_state::ResponseState;
 use super::{log, upstream};
-use crate::carriage::{Carriage, Outcome};
+use crate::carriage::{Carriage, Outcome, Stopped};
 use crate::error::{Error, Kind};
 use crate::headers::{Headers, is_event_stream};
 use crate::memory::store::TurnStatus;
 use crate::observe::Observer;
+use crate::operation::Operation;
 use crate::refusal::{cut_short, failed_inside, too_slow};
 use crate::reply::Lines;
 use crate::translate::StreamTranslator;
@@ -77,17 +78,27 @@ impl Delivery {
         let stores = self.report.as_ref().is_some_and(Report::stores)
             || self.state.as_ref().is_some_and(ResponseState::stores);
         let succeeded = (200..300).contains(&status);
+        let watched = stores || self.way.hides_usage || inference.meter.counts();
         if self.way.frame.is_none()
-            && !self.way.hides_usage
-            && (!stores || !succeeded)
+            && (!watched || !succeeded)
             && self.way.streams == self.way.streams_upstream
         {
-            // Nobody will remember it, so nobody has to watch it.
+            // Nobody wants to know what it says, so nobody has to watch it.
             let body = body_of(&self.upstream.answer);
             let _ = reply.send(respond(status, self.lines.as_str(), &body).map_err(|_| Error::internal()));
-            if let Some(report) = self.report {
-                report.send().await;
-            }
+            let settled = async {
+                if succeeded {
+                    inference.meter.pass(status).await;
+                } else {
+                    inference.meter.end(status, Stopped::Ended).await;
+                }
+            };
+            let reported = async {
+                if let Some(report) = self.report {
+                    report.send().await;
+                }
+            };
+            join(settled, reported).await;
             return;
         }
         let mut gone = ClientGone::watch(inference.client.clone());
@@ -107,8 +118,11 @@ impl Delivery {
             .filter(|_| !body.is_null())
             .and_then(|pipe| pipe.writable().writer().ok().map(|writer| (pipe, writer)))
         else {
-            let _ = reply.send(Err(cut_short(&provider)));
-            return Listeners { report, state: None }.tell(Outcome::default()).await;
+            let error = cut_short(&provider);
+            let _ = reply.send(Err(error.clone()));
+            let told = Listeners { report, state: None }.tell(Outcome::default());
+            join(told, inference.meter.refuse(&error)).await;
+            return;
         };
         let stores = report.as_ref().is_some_and(Report::stores);
         let keeps = state.as_ref().is_some_and(ResponseState::stores);
@@ -118,7 +132,8 @@ impl Delivery {
                 Carriage::translated(StreamTranslator::new(way.client, frame), &provider, failed_inside)
             }
             None => {
-                let observer = stores.then(|| Observer::new(way.target.clone()));
+                let observer =
+                    (stores || inference.meter.counts()).then(|| Observer::new(way.target.clone()));
                 Carriage::native(way.client, observer, way.hides_usage, keeps)
             }
         };
@@ -133,19 +148,24 @@ impl Delivery {
             controller: &upstream.controller,
             gone,
             idle_ms: u64::from(inference.incoming.config.upstream_timeout_ms),
+            on_chunk: &|at| inference.meter.note(|account| account.first_byte(at)),
             cut_short: &cut_short(&provider),
         };
         let stopped = pump
             .run(carriage, async |outcome| {
+                inference.hear(&outcome);
                 late = done_within(listeners.tell(outcome), deadline).await;
             })
             .await;
         if let Some(side) = stopped.by() {
             log::event("stream_broken", json!({ "request_id": inference.incoming.request_id, "by": side }));
         }
-        if let Some(late) = late {
-            late.await;
-        }
+        let late = async {
+            if let Some(late) = late {
+                late.await;
+            }
+        };
+        join(late, inference.meter.end(upstream.status, stopped)).await;
     }
 
     async fn whole(self, inference: &Inference, gone: &mut ClientGone, reply: Reply) {
@@ -161,17 +181,29 @@ impl Delivery {
                 upstream.controller.abort();
                 let error =
                     if broken.is_none() { too_slow(&provider, timeout) } else { cut_short(&provider) };
-                let _ = reply.send(Err(error));
-                return Listeners { report, state: None }.tell(Outcome::default()).await;
+                let _ = reply.send(Err(error.clone()));
+                let told = Listeners { report, state: None }.tell(Outcome::default());
+                join(told, inference.meter.refuse(&error)).await;
+                return;
             }
             Either::Right(_) => {
                 upstream.controller.abort();
                 let report = report.map(|report| report.with_status(TurnStatus::Incomplete));
-                return Listeners { report, state: None }.tell(Outcome::default()).await;
+                let told = Listeners { report, state: None }.tell(Outcome::default());
+                join(told, inference.meter.end(status, Stopped::ClientGone)).await;
+                return;
             }
         };
         let is_stream = is_event_stream(Headers::from_lines(&upstream.lines));
-        let Whole { outcome, reply: written } = way.read_whole(status, is_stream, &bytes.to_vec());
+        let Whole { outcome, reply: written } = match inference.operation {
+            Operation::Answer(_) => way.read_whole(status, is_stream, &bytes.to_vec()),
+            Operation::CountTokens | Operation::Embeddings => {
+                inference.meter.note(|account| account.hear_counts(&bytes.to_vec()));
+                Whole { outcome: Outcome::default(), reply: Ok(Written::Same) }
+            }
+        };
+        inference.hear(&outcome);
+        let error = written.as_ref().err().cloned();
         let answer = match written {
             Ok(Written::Same) => answer(status, &lines, bytes.as_ref()),
             Ok(Written::Json(text)) => {
@@ -193,9 +225,18 @@ impl Delivery {
         let deadline = inference.incoming.config.memory_deadline_ms;
         let late = done_within(Listeners { report, state }.tell(outcome), deadline).await;
         let _ = reply.send(answer);
-        if let Some(late) = late {
-            late.await;
-        }
+        let late = async {
+            if let Some(late) = late {
+                late.await;
+            }
+        };
+        let settled = async {
+            match error {
+                Some(error) => inference.meter.refuse(&error).await,
+                None => inference.meter.end(status, Stopped::Ended).await,
+            }
+        };
+        join(late, settled).await;
     }
 }
 

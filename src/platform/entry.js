@@ -4,6 +4,9 @@
 // It leans on two internals of `worker` 0.8.7 (`__worker_init_state`, the text "Critical error"); tests hold both.
 import { DurableObject } from "cloudflare:workers";
 import Gateway, {
+  ResourceObject as RustResourceObject,
+  BudgetObject as RustBudgetObject,
+  KeyObject as RustKeyObject,
   ResponseObject as RustResponseObject,
   ThreadObject as RustThreadObject,
 } from "memory-gateway-wasm";
@@ -72,6 +75,9 @@ export default {
       );
     }
   },
+  scheduled(event, env, context) {
+    return guarded(() => new Gateway(context, env).scheduled(event));
+  },
 };
 
 /** A class of objects whose calls end when the wasm instance dies. */
@@ -90,5 +96,8 @@ const guardedObject = (Rust) =>
     }
   };
 
+export class BudgetObject extends guardedObject(RustBudgetObject) {}
 export class ThreadObject extends guardedObject(RustThreadObject) {}
+export class ResourceObject extends guardedObject(RustResourceObject) {}
 export class ResponseObject extends guardedObject(RustResponseObject) {}
+export class KeyObject extends guardedObject(RustKeyObject) {}

@@ -16,7 +16,8 @@ extern "C" {
 }
 
 /// Does to the caller what the header `x-fault` asks for, if it is one of `place`'s: `panic` or `exception` (for
-/// `handler`; `panic-object`, `exception-object` and `slow-object=MS` for `object`).
+/// `handler`; `panic-object`, `exception-object` and `slow-object=MS` for `object`; `slow-key=MS` for
+/// `key`, the object that counts a key's requests).
 #[allow(clippy::panic)]
 pub async fn strike(place: &str, asked: Option<&str>) {
     match (place, asked) {
@@ -24,8 +25,10 @@ pub async fn strike(place: &str, asked: Option<&str>) {
         ("handler", Some("exception")) | ("object", Some("exception-object")) => {
             drop(parse_uncaught("fault injection: an exception"));
         }
-        ("object", Some(fault)) => {
-            if let Some(ms) = fault.strip_prefix("slow-object=").and_then(|ms| ms.parse().ok()) {
+        ("object" | "key", Some(fault)) => {
+            let slow =
+                fault.strip_prefix("slow-").and_then(|rest| rest.strip_prefix(place)?.strip_prefix('='));
+            if let Some(ms) = slow.and_then(|ms| ms.parse().ok()) {
                 Delay::from(Duration::from_millis(ms)).await;
             }
         }

@@ -2,18 +2,20 @@
 //!
 //! Invariant: every request gets an answer with a request id, and no error says more than its message.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
-use worker::{Context, Env, event};
+use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
-use super::border::{random_id, request_lines, respond};
-use super::{inference, log, memory_api, models_api, responses_api};
+use super::border::{now, random_id, request_lines, respond};
+use super::caller::{self, Caller};
+use super::{admin_api, inference, ledger, log, memory_api, models_api, responses_api};
+use crate::access::access_line;
 use crate::api::{Endpoint, dialect_of, endpoint};
 use crate::config::Config;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::headers::{Headers, request_id};
 use crate::reply::{Lines, add_error, preflight};
 
@@ -38,6 +40,12 @@ pub struct Incoming {
     pub request_id: String,
     /// The lines that begin every answer to this request.
     pub answer_lines: Lines,
+    /// Who asks, once that is checked.
+    pub caller: Option<Caller>,
+    /// When the request came, in Unix milliseconds.
+    pub started: u64,
+    /// How long the check took, in milliseconds.
+    pub auth_ms: u64,
 }
 
 impl Incoming {
@@ -49,6 +57,11 @@ impl Incoming {
     /// The query of the address, without its question mark.
     pub fn query(&self) -> &str {
         path_and_query(&self.url).1
+    }
+
+    /// Who asks. Errors: 500 where that was not checked.
+    pub fn caller(&self) -> Result<&Caller, Error> {
+        self.caller.as_ref().ok_or_else(Error::internal)
     }
 
     /// The headers that the gateway reads or forwards.
@@ -74,25 +87,39 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     let dialect = dialect_of(path_and_query(&url).0);
     let headers = Headers::from_lines(&lines);
     let request_id = request_id(headers, || random_id("req_"));
+    let (method, started, metered) = (request.method(), now(), Cell::new(false));
     let mut answer_lines = Lines::new(dialect, &request_id);
     let outcome = match config(&env) {
         Err(error) => Err(error),
         Ok(config) => {
             answer_lines.add_cors(&config, headers);
-            let (request_id, answer_lines) = (request_id.clone(), answer_lines.clone());
-            let incoming = Incoming { request, env, config, url, lines, request_id, answer_lines };
-            serve(incoming, &context).await
+            let incoming = Incoming {
+                request,
+                env,
+                config,
+                url: url.clone(),
+                lines: lines.clone(),
+                request_id: request_id.clone(),
+                answer_lines: answer_lines.clone(),
+                caller: None,
+                started,
+                auth_ms: 0,
+            };
+            serve(incoming, &context, &mut answer_lines, &metered).await
         }
     };
+    if !metered.get() {
+        let status = outcome.as_ref().map_or_else(Error::status, web_sys::Response::status);
+        let path = path_and_query(&url).0;
+        let ms = now() - started;
+        log::event(
+            "request",
+            access_line(&request_id, headers, &method, path, status, ms, outcome.as_ref().err()),
+        );
+    }
     match outcome {
         Ok(answer) => Ok(answer),
         Err(error) => {
-            if matches!(error.kind(), Kind::Internal | Kind::Upstream | Kind::Overloaded | Kind::Timeout) {
-                log::event(
-                    "request_failed",
-                    json!({ "request_id": request_id, "status": error.status(), "code": error.code(), "error": error.message() }),
-                );
-            }
             add_error(&mut answer_lines, &error);
             let body = error.body_for(dialect, &request_id).to_string();
             Ok(respond(error.status(), answer_lines.as_str(), &JsValue::from_str(&body))?)
@@ -100,21 +127,45 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     }
 }
 
-async fn serve(incoming: Incoming, context: &Context) -> Result<web_sys::Response, Error> {
+/// Keeps the ledger up where no request does: a gateway that nobody uses still closes what was lost in it.
+#[event(scheduled)]
+async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
+    ledger::keep_up(&env).await;
+}
+
+/// Serves a request. `answer_lines` are those that an error's answer begins with; `metered` is set once the request has a
+/// meter, which then tells the log of it.
+async fn serve(
+    mut incoming: Incoming,
+    context: &Context,
+    answer_lines: &mut Lines,
+    metered: &Cell<bool>,
+) -> Result<web_sys::Response, Error> {
     let method = incoming.request.method();
     if method == "OPTIONS"
         && let Some(lines) = preflight(&incoming.config, incoming.headers(), &incoming.request_id)
     {
         return respond(204, lines.as_str(), &JsValue::NULL).map_err(|_| Error::internal());
     }
-    match endpoint(&method, incoming.path())? {
+    let endpoint = endpoint(&method, incoming.path())?;
+    if let (Some(part), Some(scope)) = (endpoint.part(), endpoint.scope(&method)) {
+        let checked = caller::check(&mut incoming, context, part, scope).await;
+        answer_lines.clone_from(&incoming.answer_lines);
+        if let Err(error) = checked {
+            if let Endpoint::Inference(operation) = endpoint {
+                inference::refuse(&incoming, context, operation, metered, &error);
+            }
+            return Err(error);
+        }
+    }
+    match endpoint {
         Endpoint::Health => {
             json_answer(&incoming, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
         }
         Endpoint::Inference(operation) => {
             #[cfg(feature = "fault-injection")]
             super::fault::strike("handler", incoming.headers().get("x-fault")).await;
-            inference::serve(incoming, context, operation).await
+            inference::serve(incoming, context, operation, metered).await
         }
         Endpoint::Models => models_api::list(&incoming).await,
         Endpoint::Model { id } => models_api::one(&incoming, &id).await,
@@ -122,6 +173,12 @@ async fn serve(incoming: Incoming, context: &Context) -> Result<web_sys::Respons
         Endpoint::DeleteResponse { id } => responses_api::delete(&incoming, &id).await,
         Endpoint::ResponseInputItems { id } => responses_api::input_items(&incoming, id).await,
         Endpoint::ThreadMessages { thread } => memory_api::thread_messages(&incoming, thread).await,
+        Endpoint::Observations { thread } => memory_api::observations(&incoming, thread).await,
+        Endpoint::ObservationRecord { thread } => memory_api::record(&incoming, thread).await,
+        Endpoint::ObservationConfig { thread } => memory_api::configure(&incoming, thread).await,
+        Endpoint::Search => memory_api::search(&incoming).await,
+        Endpoint::DeleteThread { thread } => memory_api::delete_thread(&incoming, thread).await,
+        Endpoint::Management(resource) => admin_api::answer(&incoming, &resource).await,
     }
 }
 

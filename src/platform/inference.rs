@@ -1,30 +1,41 @@
 //! One request to a model: who asks, which provider, with memory or without.
 //!
-//! Invariant: nothing is sent to a provider before the key is known and the request understood; without memory the
-//! provider's body goes to the client untouched by us.
+//! Invariant: nothing is sent to a provider before the key is known and the request understood; the provider's body goes
+//! to the client byte for byte; whatever a known key asks for is accounted for, however it ends.
+
+use std::cell::Cell;
 
 use futures::channel::oneshot;
+use futures::future::join;
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::JsCast;
 use worker::Context;
 
-use super::border::{body_of, now, respond, settled};
+use super::answer_turn::Reply;
+use super::border::{now, respond, settled};
+use super::caller::Caller;
+use super::delivery::Delivery;
 use super::gateway_worker::Incoming;
+use super::meter::Meter;
 use super::thread_client::ThreadClient;
-use super::{answer_turn, d1_keys, upstream};
-use crate::auth::{CredentialHeaders, Credentials, credentials};
+use super::{answer_turn, upstream};
+use crate::auth::Credentials;
 use crate::body::{Body, Edit};
+use crate::carriage::{Outcome, Stopped};
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
-use crate::headers::{Headers, is_json};
+use crate::headers::{Headers, is_event_stream, is_json};
 use crate::keys::Principal;
-use crate::memory::address;
+use crate::memory::address::{self, Address};
 use crate::operation::{Operation, estimated_tokens};
-use crate::plan::Plan;
+use crate::plan::{Plan, ask_for_usage};
+use crate::reply::MemoryStatus;
 use crate::responses;
-use crate::route::{Route, route};
+use crate::route::{Route, check_models, route};
+use crate::turn::Origin;
+use crate::way::Way;
 
-/// A request whose sender is known and whose body is read.
+/// A request whose sender is known.
 pub struct Inference {
     /// The request as it came in.
     pub incoming: Incoming,
@@ -36,58 +47,49 @@ pub struct Inference {
     pub credentials: Credentials,
     /// How long it took to check the key.
     pub auth_ms: u64,
-    /// The body.
+    /// The body, once it is read.
     pub bytes: Vec<u8>,
     /// Aborts when the client leaves.
     pub client: web_sys::AbortSignal,
+    /// What is measured of it.
+    pub meter: Meter,
 }
 
-/// The credentials of a request, checked. Errors: 401, and 503 when nobody can say.
-pub async fn authenticate(incoming: &Incoming) -> Result<(Credentials, Principal), Error> {
-    let headers = incoming.headers();
-    let credentials = credentials(CredentialHeaders {
-        gateway: headers.get("x-memory-gateway-authorization"),
-        authorization: headers.get("authorization"),
-        api_key: headers.get("x-api-key"),
-    })?;
-    let principal = d1_keys::principal(&incoming.env, &credentials.gateway).await?;
-    Ok((credentials, principal))
+/// Accounts for a request of a known key that was refused before it could be read.
+pub fn refuse(
+    incoming: &Incoming,
+    context: &Context,
+    operation: Operation,
+    metered: &Cell<bool>,
+    error: &Error,
+) {
+    let Some(Caller { principal, .. }) = &incoming.caller else { return };
+    let meter = Meter::open(incoming, principal, operation, incoming.started, metered);
+    let error = error.clone();
+    context.wait_until(async move { meter.refuse(&error).await });
 }
 
-/// Serves a request to a model.
+/// Serves a request to a model. `metered` is set once the request has a meter, which then tells the log of it.
 pub async fn serve(
     incoming: Incoming,
     context: &Context,
     operation: Operation,
+    metered: &Cell<bool>,
 ) -> Result<web_sys::Response, Error> {
-    let headers = incoming.headers();
-    let started = now();
-    let (credentials, principal) = authenticate(&incoming).await?;
-    let auth_ms = now() - started;
-    if !is_json(headers) {
-        return Err(Error::new(
-            Kind::UnsupportedMediaType,
-            "The body must be JSON: send `content-type: application/json`.",
-        ));
-    }
-    let address = address::read(headers)?;
-    let bytes = read_body(&incoming.request, headers, incoming.config.max_body_bytes).await?;
+    let Caller { credentials, principal } = incoming.caller()?.clone();
+    let auth_ms = incoming.auth_ms;
+    let meter = Meter::open(&incoming, &principal, operation, incoming.started, metered);
     let client = incoming.request.signal();
     let inference =
-        Inference { operation, principal, credentials, auth_ms, bytes: bytes.to_vec(), client, incoming };
-    match operation {
-        Operation::Answer(dialect) if address.is_some() || inference.must_be_looked_at(dialect)? => {
-            let (reply, answer) = oneshot::channel();
-            context.wait_until(answer_turn::run(inference, dialect, address, reply));
-            answer.await.unwrap_or_else(|_| Err(Error::internal()))
-        }
-        Operation::CountTokens => inference.count_tokens(bytes).await,
-        _ => inference.proxy(bytes).await,
-    }
+        Inference { operation, principal, credentials, auth_ms, bytes: Vec::new(), client, meter, incoming };
+    let (reply, answer) = oneshot::channel();
+    // It goes on when the client has left: somebody has to learn how it ended.
+    context.wait_until(inference.run(reply));
+    answer.await.unwrap_or_else(|_| Err(Error::internal()))
 }
 
 /// Reads the whole body. Errors: 413 over the limit.
-async fn read_body(
+pub async fn read_body(
     request: &web_sys::Request,
     headers: Headers<'_>,
     limit: usize,
@@ -127,14 +129,79 @@ impl Inference {
         client
     }
 
-    /// Where the request goes. Errors: 400.
+    /// Where the request goes. Errors: 400, and 403 for a model that the key may not ask.
     pub fn route(&self, body: &Body<'_>) -> Result<Route<'_>, Error> {
         self.operation.check(body)?;
         let model = body.string("model")?.ok_or_else(|| {
             Error::invalid("model", "The field `model` is missing. Write it as `provider/model`.")
         })?;
         body.flag("stream")?;
-        route(&self.incoming.config, self.operation, &model, self.credentials.provider.as_ref())
+        let (config, own) = (&self.incoming.config, self.credentials.provider.as_ref());
+        check_models(&self.principal.grant, config, &model, body, own.is_some())?;
+        route(config, self.operation, &model, own, &self.principal.bindings)
+    }
+
+    /// Serves the request; the client's answer goes through `reply`.
+    async fn run(mut self, reply: Reply) {
+        let address = match self.read().await {
+            Ok(address) => address,
+            Err(error) => return self.refuse(error, reply).await,
+        };
+        match self.operation {
+            Operation::Answer(dialect) => {
+                let looked_at = if address.is_some() { Ok(true) } else { self.must_be_looked_at(dialect) };
+                match looked_at {
+                    Ok(true) => answer_turn::run(self, dialect, address, reply).await,
+                    Ok(false) => self.proxy(reply).await,
+                    Err(error) => self.refuse(error, reply).await,
+                }
+            }
+            Operation::CountTokens => self.count_tokens(reply).await,
+            Operation::Embeddings => self.proxy(reply).await,
+        }
+    }
+
+    /// Reads the request. Gives the conversation that it belongs to. Errors: 400, 413, 415.
+    async fn read(&mut self) -> Result<Option<Address>, Error> {
+        let headers = self.incoming.headers();
+        if !is_json(headers) {
+            return Err(Error::new(
+                Kind::UnsupportedMediaType,
+                "The body must be JSON: send `content-type: application/json`.",
+            ));
+        }
+        let address = address::read(headers)?;
+        if address::is_switched_off(headers) {
+            self.incoming.answer_lines.add_memory(MemoryStatus::Off, 0);
+        }
+        let headers = self.incoming.headers();
+        if let Some(address) = &address {
+            self.meter.note(|account| account.belongs_to(&address.thread, &address.resource));
+        }
+        let bytes = read_body(&self.incoming.request, headers, self.incoming.config.max_body_bytes).await?;
+        self.bytes = bytes.to_vec();
+        let body = Body::parse(&self.bytes)?;
+        let model = body.string("model").ok().flatten().unwrap_or_default();
+        let streams = body.flag("stream").ok().flatten().unwrap_or(false);
+        self.meter.note(|account| account.asked_for(&model, streams));
+        Ok(address)
+    }
+
+    async fn refuse(&self, error: Error, reply: Reply) {
+        let _ = reply.send(Err(error.clone()));
+        self.meter.refuse(&error).await;
+    }
+
+    /// Tells the account where the request goes.
+    pub fn routed(&self, route: &Route<'_>) {
+        self.meter.note(|account| account.routed(&route.provider.name, &route.model, route.source));
+    }
+
+    /// Tells the account what was said.
+    pub fn hear(&self, outcome: &Outcome) {
+        if let Some(answer) = &outcome.answer {
+            self.meter.note(|account| account.hear(answer));
+        }
     }
 
     /// True when a request without memory cannot simply be passed on: it has to be translated or adapted, or its answer
@@ -163,10 +230,23 @@ impl Inference {
     }
 
     /// Asks the provider to count, where it can; else gives our own estimate, marked as one.
-    async fn count_tokens(self, bytes: Uint8Array) -> Result<web_sys::Response, Error> {
+    async fn count_tokens(self, reply: Reply) {
+        match self.own_count() {
+            Ok(None) => self.proxy(reply).await,
+            Ok(Some(answer)) => {
+                let _ = reply.send(answer);
+                self.meter.note(|account| account.hear_counts(b"{}"));
+                self.meter.end(200, Stopped::Ended).await;
+            }
+            Err(error) => self.refuse(error, reply).await,
+        }
+    }
+
+    /// Our own estimate; `None` where the provider counts. Errors: 400.
+    fn own_count(&self) -> Result<Option<Result<web_sys::Response, Error>>, Error> {
         let body = Body::parse(&self.bytes)?;
         match self.route(&body) {
-            Ok(route) if route.provider.counts_tokens() => return self.proxy(bytes).await,
+            Ok(route) if route.provider.counts_tokens() => return Ok(None),
             Ok(_) => {}
             Err(error) if matches!(error.code(), Some("unsupported_dialect" | "no_route")) => {}
             Err(error) => return Err(error),
@@ -175,25 +255,63 @@ impl Inference {
         lines.add("content-type", "application/json");
         lines.add("x-gateway-estimated", "input_tokens");
         let answer = serde_json::json!({ "input_tokens": estimated_tokens(&body) }).to_string();
-        respond(200, lines.as_str(), &answer.into()).map_err(|_| Error::internal())
+        Ok(Some(respond(200, lines.as_str(), &answer.into()).map_err(|_| Error::internal())))
     }
 
     /// Without memory: the request with the model's upstream name, the answer as it comes.
-    async fn proxy(self, bytes: Uint8Array) -> Result<web_sys::Response, Error> {
+    async fn proxy(self, reply: Reply) {
+        match self.ask().await {
+            Ok(delivery) => delivery.run(&self, reply).await,
+            Err(error) => self.refuse(error, reply).await,
+        }
+    }
+
+    /// Sends the request on as it is, and waits for the answer to begin.
+    async fn ask(&self) -> Result<Delivery, Error> {
         let body = Body::parse(&self.bytes)?;
         let route = self.route(&body)?;
-        let edits = self.model_edit(&body, &route);
-        let sent = if edits.is_empty() { bytes } else { Uint8Array::from(body.edited(edits).as_slice()) };
+        self.routed(&route);
+        self.meter.admit(&route, self.operation, &self.bytes).await?;
+        let streams = body.flag("stream")?.unwrap_or(false);
+        let mut edits = self.model_edit(&body, &route);
+        let counts = match self.operation {
+            Operation::Answer(dialect) if self.meter.counts() => usage_edit(dialect, streams, &route, &body),
+            _ => None,
+        };
+        let hides_usage = counts.is_some();
+        edits.extend(counts);
+        let edited = (!edits.is_empty()).then(|| body.edited(edits));
+        let sent = edited.as_deref().unwrap_or(&self.bytes);
         let sent_at = now();
         let timeout = self.incoming.config.upstream_timeout_ms;
-        let streams = body.flag("stream")?.unwrap_or(false);
         let headers = self.incoming.headers();
-        let begun =
-            upstream::request(&route, self.operation, headers, &sent, streams, &self.client, timeout).await?;
+        let bytes = Uint8Array::from(sent);
+        let asked =
+            upstream::request(&route, self.operation, headers, &bytes, streams, &self.client, timeout);
+        let (asked, ()) = join(asked, self.meter.send(sent)).await;
+        let upstream = asked?;
+        let answer = Headers::from_lines(&upstream.lines);
         let mut lines = self.incoming.answer_lines.clone();
         lines.add_route(&route.provider.name, &route.model, 1);
         lines.add_timing(self.auth_ms, 0, now() - sent_at);
-        lines.add_upstream(Headers::from_lines(&begun.lines), false);
-        respond(begun.status, lines.as_str(), &body_of(&begun.answer)).map_err(|_| Error::internal())
+        lines.add_upstream(answer, false);
+        // Whatever was asked for, the answer travels as what it is.
+        let streams = is_event_stream(answer);
+        let way = Way {
+            client: self.operation.dialect(),
+            target: Origin { dialect: route.dialect, provider: route.provider.name.clone() },
+            frame: None,
+            streams,
+            streams_upstream: streams,
+            hides_usage,
+        };
+        Ok(Delivery { upstream, way, lines, report: None, state: None })
     }
+}
+
+/// What asks a provider of chat for token counts at the end of a stream, where it has to be asked.
+pub fn usage_edit(client: Dialect, streams: bool, route: &Route<'_>, body: &Body<'_>) -> Option<Edit> {
+    (client == Dialect::Chat && streams && route.provider.usage_option())
+        .then(|| ask_for_usage(body))
+        .flatten()
 }

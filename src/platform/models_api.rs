@@ -1,4 +1,5 @@
-//! The models API: asks every provider that the deployment has a credential for, and keeps the answer for a while.
+//! The models API: asks every provider that the gateway has a credential for on the caller's behalf, and keeps the answer
+//! for a while.
 //!
 //! Invariant: one provider that does not answer hides its own models and no other's.
 
@@ -10,14 +11,16 @@ use wasm_bindgen::{JsCast, JsValue};
 
 use super::border::{Sent, now, send, settled, within};
 use super::gateway_worker::{Incoming, json_answer};
-use super::inference::authenticate;
 use super::log;
 use super::upstream::USER_AGENT;
+use crate::bindings::Bindings;
 use crate::cache::ExpiringCache;
 use crate::error::{Error, Kind};
+use crate::keys::{Principal, Secret};
 use crate::models::{Model, anthropic_list, anthropic_model, merged, openai_list, openai_model, read_list};
 use crate::providers::{OPENROUTER, Provider};
 use crate::reply::Lines;
+use crate::route::{CredentialSource, stored};
 
 /// How long a list is good for.
 const KEPT_MS: u64 = 300_000;
@@ -26,8 +29,12 @@ const KEPT_INCOMPLETE_MS: u64 = 10_000;
 /// How long a provider has to give its list.
 const TIMEOUT_MS: u32 = 5_000;
 
+/// A list has some hundred models; together they are a few megabytes of an isolate's 128.
+const CAPACITY: usize = 32;
+
 thread_local! {
-    static LIST: RefCell<ExpiringCache<(), Vec<Model>>> = RefCell::new(ExpiringCache::new(1));
+    /// By the bindings that the list is made with.
+    static LISTS: RefCell<ExpiringCache<[u8; 32], Vec<Model>>> = RefCell::new(ExpiringCache::new(CAPACITY));
 }
 
 /// `GET /v1/models`, in the shape of OpenAI's API, or of Anthropic's for its clients.
@@ -52,21 +59,34 @@ fn is_anthropic(incoming: &Incoming) -> bool {
     incoming.headers().get("anthropic-version").is_some()
 }
 
+/// The models that the caller's key may ask.
 async fn models(incoming: &Incoming) -> Result<Vec<Model>, Error> {
-    authenticate(incoming).await?;
-    if let Some(known) = LIST.with_borrow(|list| list.get(&(), now()).cloned()) {
+    let Principal { bindings, grant, .. } = &incoming.caller()?.principal;
+    let mut models = reached_models(incoming, bindings).await?;
+    models.retain(|model| grant.allows_model(&model.id));
+    Ok(models)
+}
+
+/// The models that the deployment's credentials and these bindings reach.
+async fn reached_models(incoming: &Incoming, bindings: &Bindings) -> Result<Vec<Model>, Error> {
+    let config = &incoming.config;
+    let key = bindings.digest();
+    if let Some(known) = LISTS.with_borrow(|lists| lists.get(&key, now()).cloned()) {
         return Ok(known);
     }
-    let reached: Vec<&Provider> = incoming
-        .config
-        .providers
-        .iter()
-        .filter(|provider| provider.is_reached() && provider.listed)
-        .collect();
+    let is_bound = |provider: &Provider| provider.missing.is_none() && bindings.has(&provider.name);
+    let mut reached: Vec<(&Provider, Option<Secret>)> = Vec::new();
+    for provider in &config.providers {
+        if (provider.listed && provider.is_reached()) || (provider.lists && is_bound(provider)) {
+            let (credential, _) =
+                stored(config, provider, bindings)?.unwrap_or((None, CredentialSource::None));
+            reached.push((provider, credential));
+        }
+    }
     let client = incoming.request.signal();
-    let answers = join_all(reached.iter().map(|provider| ask(provider, &client))).await;
+    let answers = join_all(reached.iter().map(|(provider, key)| ask(provider, key.as_ref(), &client))).await;
     let (mut direct, mut routed, mut missing) = (Vec::new(), Vec::new(), 0);
-    for (provider, answer) in reached.iter().zip(answers) {
+    for ((provider, _), answer) in reached.iter().zip(answers) {
         match answer.map(|json| read_list(&provider.name, &json)) {
             Some(list) if provider.name == OPENROUTER => routed = list,
             Some(list) => direct.push(list),
@@ -83,19 +103,25 @@ async fn models(incoming: &Incoming) -> Result<Vec<Model>, Error> {
         ));
     }
     let is_direct = |prefix: &str| {
-        let found = incoming.config.provider(prefix);
-        found.is_some_and(|provider| provider.name != OPENROUTER && provider.is_reached())
+        let found = config.provider(prefix);
+        found.is_some_and(|provider| {
+            provider.name != OPENROUTER && (provider.is_reached() || is_bound(provider))
+        })
     };
     let models = merged(direct, routed, is_direct);
     let kept = if missing == 0 { KEPT_MS } else { KEPT_INCOMPLETE_MS };
-    LIST.with_borrow_mut(|list| list.put((), models.clone(), now(), kept));
+    LISTS.with_borrow_mut(|lists| lists.put(key, models.clone(), now(), kept));
     Ok(models)
 }
 
-async fn ask(provider: &Provider, client: &web_sys::AbortSignal) -> Option<Vec<u8>> {
+async fn ask(
+    provider: &Provider,
+    credential: Option<&Secret>,
+    client: &web_sys::AbortSignal,
+) -> Option<Vec<u8>> {
     let mut lines = Lines::default();
     lines.add("user-agent", USER_AGENT);
-    for (name, value) in provider.list_headers() {
+    for (name, value) in provider.list_headers(credential) {
         lines.add(name, &value);
     }
     let url = provider.list_url();

@@ -13,30 +13,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use worker::Delay;
 
 use super::border::{AbortController, ClientGone, Read, Readable, Writer, now, settled, unwatch, watch};
-use crate::carriage::{Carriage, Carried, Outcome};
+use crate::carriage::{Carriage, Carried, Outcome, Stopped};
 use crate::error::Error;
-
-/// Why the pump stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stopped {
-    /// The provider closed the stream and said so, or failed in its own words.
-    Ended,
-    /// The provider's bytes stopped too early, or it was silent for too long.
-    Cut,
-    /// The client left.
-    ClientGone,
-}
-
-impl Stopped {
-    /// Who broke the stream, if anybody did.
-    pub fn by(self) -> Option<&'static str> {
-        match self {
-            Stopped::Ended => None,
-            Stopped::Cut => Some("provider"),
-            Stopped::ClientGone => Some("client"),
-        }
-    }
-}
 
 /// One answer on its way.
 pub struct Pump<'a> {
@@ -50,6 +28,8 @@ pub struct Pump<'a> {
     pub gone: &'a mut ClientGone,
     /// The longest silence, in milliseconds.
     pub idle_ms: u64,
+    /// Hears when a chunk has come, in Unix milliseconds.
+    pub on_chunk: &'a dyn Fn(u64),
     /// What a client is told whose answer is cut short.
     pub cut_short: &'a Error,
 }
@@ -58,7 +38,7 @@ impl Pump<'_> {
     /// Runs until the end. `on_end` gets the outcome once, as soon as it is known and before the bytes that complete the
     /// answer reach the client; so a client that has seen the end finds it remembered.
     pub async fn run(self, mut carriage: Carriage, on_end: impl AsyncFnOnce(Outcome)) -> Stopped {
-        let Pump { from, to, controller, gone, idle_ms, cut_short } = self;
+        let Pump { from, to, controller, gone, idle_ms, on_chunk, cut_short } = self;
         let entry = watch(to, controller);
         let mut on_end = Some(on_end);
 
@@ -92,10 +72,12 @@ impl Pump<'_> {
                     }
                     read.value()
                 }
-                Either::Left((Err(_), _)) | Either::Right((Either::Right(_), _)) => break Stopped::Cut,
+                Either::Left((Err(_), _)) => break Stopped::Cut,
+                Either::Right((Either::Right(_), _)) => break Stopped::Silent,
                 Either::Right((Either::Left(_), _)) => break Stopped::ClientGone,
             };
             heard.set(now());
+            on_chunk(heard.get());
             let mut carried = carriage.push(&chunk.to_vec());
             if carriage.is_over()
                 && let Some(on_end) = on_end.take()
@@ -143,7 +125,7 @@ impl Pump<'_> {
         }
         match stopped {
             Stopped::Ended => drop(settled(to.close()).await),
-            Stopped::Cut => {
+            Stopped::Cut | Stopped::Silent => {
                 let words = carriage.fail(cut_short);
                 if !words.is_empty() {
                     // A write is done when it is taken from the pipe, and what is still on its way there is lost with an

@@ -11,7 +11,7 @@ use super::border::now;
 use super::thread_client::ThreadClient;
 use crate::memory::store::TurnStatus;
 use crate::protocol::{Commit, Prepare};
-use crate::turn::Answer;
+use crate::turn::{Answer, Message};
 
 /// A report that is still to be sent.
 pub struct Report {
@@ -33,6 +33,8 @@ impl Report {
             stop: None,
             provider: provider.to_owned(),
             model: model.to_owned(),
+            profile: None,
+            prompt_tokens: None,
         };
         Report { thread, beginning, commit }
     }
@@ -40,6 +42,13 @@ impl Report {
     /// True when the turn is stored at all.
     pub fn stores(&self) -> bool {
         self.beginning.store
+    }
+
+    /// What the model was shown: the resource's profile, where the thread wanted it, and our estimate of all of it.
+    pub fn with_prompt(mut self, profile: Option<String>, tokens: Option<u64>) -> Self {
+        self.commit.profile = profile;
+        self.commit.prompt_tokens = tokens;
+        self
     }
 
     /// The turn ended like this.
@@ -51,7 +60,7 @@ impl Report {
     /// The turn ended with this answer.
     pub fn with_answer(mut self, answer: Answer) -> Self {
         self.commit.status = TurnStatus::of(&answer);
-        self.commit.answer = answer.message;
+        self.commit.answer = answer.message.map(Message::without_logprobs);
         self.commit.usage = answer.usage;
         self.commit.stop = answer.stop;
         self

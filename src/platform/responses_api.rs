@@ -6,7 +6,6 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::gateway_worker::{Incoming, json_answer, json_text_answer};
-use super::inference::authenticate;
 use super::log;
 use super::response_client::ResponseClient;
 use crate::api::{Cursor, query_parameter};
@@ -18,7 +17,7 @@ use crate::responses::request::response_not_found;
 
 /// `GET /v1/responses/{id}`.
 pub async fn one(incoming: &Incoming, id: &str) -> Result<web_sys::Response, Error> {
-    let (_, principal) = authenticate(incoming).await?;
+    let principal = &incoming.caller()?.principal;
     check_id("response_id", id)?;
     if query_parameter(incoming.query(), "stream")
         .is_some_and(|stream| !matches!(stream.as_str(), "false" | "0" | ""))
@@ -28,7 +27,7 @@ pub async fn one(incoming: &Incoming, id: &str) -> Result<web_sys::Response, Err
             "A kept response is not streamed again. Leave `stream` out to get the whole response.",
         ));
     }
-    match kept(incoming, &principal, id).await? {
+    match kept(incoming, principal, id).await? {
         Some(response) => json_text_answer(incoming, response.get()),
         None => Err(response_not_found(id)),
     }
@@ -49,9 +48,9 @@ pub async fn kept(
 
 /// `DELETE /v1/responses/{id}`.
 pub async fn delete(incoming: &Incoming, id: &str) -> Result<web_sys::Response, Error> {
-    let (_, principal) = authenticate(incoming).await?;
+    let principal = &incoming.caller()?.principal;
     check_id("response_id", id)?;
-    match ResponseClient::of(incoming, &principal).delete(id).await {
+    match ResponseClient::of(incoming, principal).delete(id).await {
         Ok(true) => json_answer(incoming, &json!({ "id": id, "object": "response", "deleted": true })),
         Ok(false) => Err(response_not_found(id)),
         Err(error) => Err(unreachable_storage(incoming, &error)),
@@ -60,11 +59,11 @@ pub async fn delete(incoming: &Incoming, id: &str) -> Result<web_sys::Response, 
 
 /// `GET /v1/responses/{id}/input_items`.
 pub async fn input_items(incoming: &Incoming, id: String) -> Result<web_sys::Response, Error> {
-    let (_, principal) = authenticate(incoming).await?;
+    let principal = &incoming.caller()?.principal;
     check_id("response_id", &id)?;
     let Cursor { limit, descending, after } = Cursor::read(incoming.query())?;
     let asked = ReadItems { id, limit, descending, after };
-    match ResponseClient::of(incoming, &principal).input_items(&asked).await {
+    match ResponseClient::of(incoming, principal).input_items(&asked).await {
         Ok(Some(Items::Page(list))) => json_text_answer(incoming, list.get()),
         Ok(Some(Items::UnknownAfter)) => Err(Error::invalid(
             "after",

@@ -12,7 +12,8 @@ use super::border::within;
 use super::log;
 use crate::keys::Principal;
 use crate::protocol::{
-    COMMIT, Commit, Committed, MESSAGES, Messages, PREPARE, Prepare, Prepared, ReadMessages,
+    COMMIT, CONFIGURE, Commit, Committed, Configure, DELETE, Delete, Deleted, Found, MESSAGES, Messages,
+    OBSERVATIONS, Observations, PREPARE, Prepare, Prepared, ReadMessages, ReadObservations, SEARCH, Search,
 };
 
 /// Waits between attempts to report a turn's end, in milliseconds. The sum stays well below the 30 s that the platform
@@ -59,6 +60,8 @@ impl ThreadClient {
                     request.prepare = Some(beginning.clone());
                     continue;
                 }
+                // Whoever deleted the thread wants nothing of it back.
+                Ok(Committed::Deleted) => return,
                 Ok(refused) => {
                     reason = format!("{refused:?}");
                     break;
@@ -75,6 +78,26 @@ impl ThreadClient {
     /// Reads a page of messages.
     pub async fn messages(&self, request: &ReadMessages) -> worker::Result<Messages> {
         self.call(MESSAGES, request).await
+    }
+
+    /// Reads how the thread's memory stands.
+    pub async fn observations(&self, request: &ReadObservations) -> worker::Result<Observations> {
+        self.call(OBSERVATIONS, request).await
+    }
+
+    /// Sets what the thread's memory does otherwise.
+    pub async fn configure(&self, request: &Configure) -> worker::Result<Observations> {
+        self.call(CONFIGURE, request).await
+    }
+
+    /// Finds what has to do with a question.
+    pub async fn search(&self, request: &Search) -> worker::Result<Found> {
+        self.call(SEARCH, request).await
+    }
+
+    /// Deletes all that the thread holds.
+    pub async fn delete(&self, request: &Delete) -> worker::Result<Deleted> {
+        self.call(DELETE, request).await
     }
 
     async fn call<Q: Serialize, A: DeserializeOwned>(&self, path: &str, request: &Q) -> worker::Result<A> {

@@ -19,6 +19,7 @@ fn frame(dialect: Dialect, provider: &str) -> Frame {
         created_at: 1_700_000_000_999,
         input_estimate: 5,
         stream_usage: false,
+        custom_tools: Vec::new(),
         echo: Map::new(),
         origin: Origin { dialect, provider: provider.into() },
     }

@@ -3,7 +3,9 @@
 use memory_gateway::body::Body;
 use memory_gateway::dialect::Dialect;
 use memory_gateway::prompt;
-use memory_gateway::request::{Effort, Entry, Field, Format, Request, Thinking, Tool, ToolChoice, ToolKind};
+use memory_gateway::request::{
+    Effort, Entry, Field, Format, Request, Thinking, Tool, ToolChoice, ToolKind, WebSearch,
+};
 use memory_gateway::translate;
 use memory_gateway::turn::{
     Media, Message, Origin, Part, PartKind, Reasoning, Role, Source, ToolCall, ToolResult,
@@ -53,7 +55,9 @@ fn every_field_is_read_to_its_word() {
             {"name": "city", "description": "d", "schema": {"type": "object"}, "strict": true}},
         "verbosity": "low", "reasoning_effort": "minimal", "user": "u", "metadata": {"a": "b"},
         "service_tier": "flex", "parallel_tool_calls": false, "modalities": ["text"], "audio": null,
-        "store": false, "prompt_cache_key": "k", "web_search_options": {}, "min_p": 0.1,
+        "store": false, "prompt_cache_key": "k", "min_p": 0.1,
+        "web_search_options": {"search_context_size": "low", "unheard_of": 1,
+            "user_location": {"type": "approximate", "approximate": {"city": "Bonn", "region": null}}},
         "tool_choice": {"type": "function", "function": {"name": "f"}},
         "tools": [
             {"type": "function", "function": {"name": "f", "description": "d", "strict": true,
@@ -87,6 +91,14 @@ fn every_field_is_read_to_its_word() {
                 extra: Map::new(),
             },
             Tool { kind: ToolKind::Server(json!({"type": "web_search"})), extra: Map::new() },
+            Tool {
+                kind: ToolKind::WebSearch(WebSearch {
+                    context_size: Some("low".into()),
+                    location: json!({"city": "Bonn"}).as_object().cloned(),
+                    ..WebSearch::default()
+                }),
+                extra: Map::new(),
+            },
         ],
         tool_choice: Some(ToolChoice::Named("f".into())),
         parallel_tool_calls: Some(false),
@@ -112,7 +124,7 @@ fn every_field_is_read_to_its_word() {
         user: Some("u".into()),
         metadata: json!({"a": "b"}).as_object().cloned(),
         service_tier: Some("flex".into()),
-        rest: json!({"store": false, "prompt_cache_key": "k", "web_search_options": {}, "min_p": 0.1})
+        rest: json!({"store": false, "prompt_cache_key": "k", "min_p": 0.1, "web_search_options": {"unheard_of": 1}})
             .as_object()
             .unwrap()
             .clone(),
@@ -244,7 +256,7 @@ fn what_is_written_reads_the_same() {
         ..Request::default()
     };
     for provider in ["openai", "groq"] {
-        let written = Dialect::Chat.write_request(&request, provider).unwrap();
+        let written = Dialect::Chat.write_request(&request, provider).unwrap().body;
         let bytes = written.to_string();
         let body = Body::parse(bytes.as_bytes()).unwrap();
         assert_eq!(Dialect::Chat.read_request(&body, vec![]).unwrap(), request, "{provider}");
@@ -266,7 +278,7 @@ fn servers_are_asked_in_their_own_words() {
         ),
         ("mistral", json!({"model": "m", "messages": [], "max_tokens": 9, "stream": true})),
     ] {
-        assert_eq!(Dialect::Chat.write_request(&request, provider).unwrap(), body);
+        assert_eq!(Dialect::Chat.write_request(&request, provider).unwrap().body, body);
     }
 }
 
@@ -313,7 +325,7 @@ fn media(kind: fn(Media) -> PartKind, media_type: &str, data: &str) -> Part {
 
 fn messages_for(provider: &str, entries: Vec<Entry>) -> Value {
     let request = Request { entries, ..Request::default() };
-    Dialect::Chat.write_request(&request, provider).unwrap()["messages"].take()
+    Dialect::Chat.write_request(&request, provider).unwrap().body["messages"].take()
 }
 
 #[test]
@@ -524,7 +536,7 @@ fn fields_that_cannot_be_said_are_refused_and_notes_are_left_out() {
     for (request, param) in [
         (Request { n: Some(2), ..Request::default() }, "n"),
         (Request { top_k: Some(4), ..Request::default() }, "top_k"),
-        (Request { logprobs: Some(0), ..Request::default() }, "logprobs"),
+        (Request { rest: json!({"min_p": 1}).as_object().unwrap().clone(), ..Request::default() }, "min_p"),
     ] {
         assert_eq!(translated(request).unwrap_err().body()["error"]["param"], param);
     }

@@ -61,7 +61,7 @@ fn function(name: &str, parameters: Option<Value>) -> Tool {
 }
 
 fn write(request: &Request) -> Result<Value, Error> {
-    Dialect::Google.write_request(request, "google")
+    Dialect::Google.write_request(request, "google").map(|written| written.body)
 }
 
 fn contents(model: &str, entries: Vec<Entry>) -> Value {
@@ -640,11 +640,11 @@ fn the_table_names_every_field_once_and_points_to_where_it_lands() {
 #[test]
 fn the_address_names_the_model_and_the_method() {
     for (model, stream, path) in [
-        ("gemini-2.5-flash", false, "/v1beta/models/gemini-2.5-flash:generateContent"),
-        ("gemini-2.5-flash", true, "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse"),
-        ("models/gemini-2.5-flash", false, "/v1beta/models/gemini-2.5-flash:generateContent"),
-        ("tunedModels/mine-1", false, "/v1beta/tunedModels/mine-1:generateContent"),
-        ("a/../b?c#d é:x", false, "/v1beta/models/a%2F..%2Fb%3Fc%23d%20%C3%A9%3Ax:generateContent"),
+        ("gemini-2.5-flash", false, "/models/gemini-2.5-flash:generateContent"),
+        ("gemini-2.5-flash", true, "/models/gemini-2.5-flash:streamGenerateContent?alt=sse"),
+        ("models/gemini-2.5-flash", false, "/models/gemini-2.5-flash:generateContent"),
+        ("tunedModels/mine-1", false, "/tunedModels/mine-1:generateContent"),
+        ("a/../b?c#d é:x", false, "/models/a%2F..%2Fb%3Fc%23d%20%C3%A9%3Ax:generateContent"),
     ] {
         assert_eq!(google::path(model, stream), path);
     }

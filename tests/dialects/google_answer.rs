@@ -205,18 +205,81 @@ fn only_the_first_candidate_is_the_answer() {
 }
 
 #[test]
-fn streamed_arguments_and_code_that_google_ran_stay_whole() {
+fn code_that_google_ran_and_results_of_its_tools_stay_whole() {
     let odd = json!([
-        {"functionCall": {"name": "f", "willContinue": true}},
-        {"functionCall": {"partialArgs": [{"jsonPath": "$.a", "stringValue": "x"}]}},
         {"executableCode": {"language": "PYTHON", "code": "1"}},
         {"functionResponse": {"name": "f", "response": {}}},
+        {"functionCall": {"name": "f", "args": {}, "unheardOf": 1}},
     ]);
     let answer = whole(&candidate(odd.clone(), "STOP"));
     let expected: Vec<_> = odd.as_array().unwrap().iter().cloned().map(PartKind::Other).collect();
     assert_eq!(kinds(&answer), expected);
     let back = Dialect::Google.write_message(&answer.message.unwrap(), "google");
     assert_eq!(back, vec![json!({"role": "model", "parts": odd})]);
+}
+
+#[test]
+fn arguments_that_come_in_pieces_are_one_call() {
+    let call = |call: Value| json!({"functionCall": call});
+    let text = |path: &str, text: &str, more: bool| {
+        let piece = json!({"jsonPath": path, "stringValue": text, "willContinue": more});
+        call(json!({"partialArgs": [piece], "willContinue": true}))
+    };
+    let mut named = call(json!({"name": "send", "willContinue": true}));
+    named["thoughtSignature"] = "ZZ".into();
+    let parts = [
+        named,
+        text("$.to[0].city", "Bos", true),
+        text("$.to[0].city", "ton", true),
+        text("$.to[0].city", "", false),
+        call(json!({"willContinue": true})),
+        call(json!({"partialArgs": [{"jsonPath": "$.to[1].city", "nullValue": "NULL_VALUE"},
+            {"jsonPath": "$.fast", "boolValue": true}], "willContinue": true})),
+        call(json!({})),
+        // All of it at once, and one without arguments.
+        call(json!({"name": "divide", "id": "d", "partialArgs": [{"jsonPath": "$.by", "numberValue": 2}]})),
+        call(json!({"name": "stop", "willContinue": true})),
+        call(json!({})),
+    ];
+    let said = |id: &str, name: &str, arguments: &str, sealed: Option<&str>| {
+        PartKind::ToolCall(ToolCall {
+            id: id.into(),
+            name: name.into(),
+            arguments: arguments.into(),
+            custom: false,
+            sealed: sealed.map(str::to_owned),
+        })
+    };
+    let send = r#"{"to":[{"city":"Boston"},{"city":null}],"fast":true}"#;
+    let expected = vec![
+        said("", "send", send, Some("ZZ")),
+        said("d", "divide", r#"{"by":2}"#, None),
+        said("", "stop", "{}", None),
+    ];
+    assert_eq!(kinds(&whole(&candidate(json!(parts), "STOP"))), expected);
+
+    let mut pieces: Vec<Value> = parts.iter().map(|part| candidate(json!([part]), "")).collect();
+    pieces.push(candidate(json!([]), "STOP"));
+    let closed: Vec<PartKind> = told(&pieces)
+        .into_iter()
+        .filter_map(|step| match step {
+            Step::Close { part, .. } => Some(part.kind),
+            _ => None,
+        })
+        .collect();
+    let with_ids = vec![
+        said("call_5eed0", "send", send, Some("ZZ")),
+        said("d", "divide", r#"{"by":2}"#, None),
+        said("call_5eed2", "stop", "{}", None),
+    ];
+    assert_eq!(closed, with_ids);
+}
+
+#[test]
+fn pieces_of_a_call_that_never_began_say_nothing() {
+    let piece = json!({"functionCall": {"partialArgs": [{"jsonPath": "$.a", "stringValue": "x"}]}});
+    let answer = whole(&candidate(json!([{"text": "hi"}, piece]), "STOP"));
+    assert_eq!(kinds(&answer), vec![PartKind::Text("hi".into())]);
 }
 
 fn told(pieces: &[Value]) -> Vec<Step> {

@@ -12,12 +12,14 @@ mod messages_request;
 mod responses;
 mod responses_answer;
 mod responses_request;
+mod steps;
 
 use memory_gateway::body::Body;
 use memory_gateway::dialect::{Content, Dialect};
 use memory_gateway::memory::context::Item;
 use memory_gateway::observe::Observer;
-use memory_gateway::prompt;
+use memory_gateway::prompt::{self, Target};
+use memory_gateway::protocol::Injection;
 use memory_gateway::turn::{Answer, Message, Origin, Part, PartKind, Role, ToolCall};
 use serde_json::{Value, json};
 
@@ -116,8 +118,9 @@ fn system_texts_are_recognised_and_not_stored() {
 fn woven(dialect: Dialect, text: &str, items: &[Item]) -> String {
     let body = Body::parse(text.as_bytes()).unwrap();
     let conversation = dialect.read_conversation(&body, &origin(dialect)).unwrap();
-    let edit = prompt::edit(dialect, &body, &conversation, items, "openai");
-    String::from_utf8(body.edited(edit.into_iter().collect())).unwrap()
+    let target = Target { provider: "openai", model: "gpt" };
+    let edits = prompt::edit(dialect, &body, &conversation, items, &Injection::default(), target);
+    String::from_utf8(body.edited(edits)).unwrap()
 }
 
 fn said(role: Role, text: &str) -> Message {

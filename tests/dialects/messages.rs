@@ -490,7 +490,7 @@ fn every_reason_to_stop_has_its_meaning() {
 
 #[test]
 fn a_broken_stream_ends_in_an_error_event() {
-    let failure = Dialect::Messages.write_failure(&Error::bad_request("Cut \"short\"."));
+    let failure = Dialect::Messages.write_failure(&Error::bad_request("Cut \"short\"."), None);
     assert_eq!(
         failure,
         "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"Cut \\\"short\\\".\"}}\n\n"

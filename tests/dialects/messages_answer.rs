@@ -19,6 +19,7 @@ fn frame(dialect: Dialect, provider: &str) -> Frame {
         created_at: 1_700_000_000_000,
         input_estimate: 12,
         stream_usage: true,
+        custom_tools: Vec::new(),
         echo: Map::new(),
         origin: Origin { dialect, provider: provider.into() },
     }
@@ -407,7 +408,7 @@ fn a_broken_stream_ends_in_an_error_and_nothing_follows() {
         (Kind::Refused(429), "rate_limit_error"),
         (Kind::Upstream, "api_error"),
     ] {
-        let failure = Dialect::Messages.write_failure(&Error::new(kind, "x"));
+        let failure = Dialect::Messages.write_failure(&Error::new(kind, "x"), None);
         assert!(failure.contains(&format!("\"error\":{{\"type\":\"{name}\"")), "{failure}");
     }
 }

@@ -42,7 +42,7 @@ fn question(model: &str) -> Request {
 }
 
 fn written(request: &Request) -> Value {
-    Dialect::Messages.write_request(request, "anthropic").unwrap()
+    Dialect::Messages.write_request(request, "anthropic").unwrap().body
 }
 
 fn refusal(request: &Request) -> Value {
@@ -132,7 +132,7 @@ fn a_thread_that_a_provider_keeps_is_refused_by_providers_of_other_dialects() {
 
 #[test]
 fn every_field_has_its_word() {
-    let server = json!({"type": "web_search_20250305", "name": "web_search", "max_uses": 3});
+    let server = json!({"type": "web_fetch_20250910", "name": "web_fetch", "max_uses": 3});
     let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": false});
     let request = asked(&json!({
         "model": "m", "max_tokens": 9, "system": "s", "messages": [{"role": "user", "content": "q"}],

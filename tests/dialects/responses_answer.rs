@@ -20,6 +20,7 @@ fn frame() -> Frame {
         created_at: 1_700_000_000_999,
         input_estimate: 7,
         stream_usage: true,
+        custom_tools: Vec::new(),
         echo: Map::new(),
         origin: Origin { dialect: Dialect::Google, provider: "google".into() },
     }

@@ -44,7 +44,7 @@ fn question() -> Request {
 }
 
 fn written(request: &Request) -> Value {
-    Dialect::Responses.write_request(request, "openai").unwrap()
+    Dialect::Responses.write_request(request, "openai").unwrap().body
 }
 
 /// What a request says beside what every request says.
@@ -93,7 +93,7 @@ fn every_field_of_a_request_becomes_a_word_of_the_hub() {
             {"type": "function", "name": "g", "parameters": null, "strict": null},
             {"type": "custom", "name": "c", "format": {"type": "grammar", "syntax": "lark", "definition": "x"}},
             {"type": "custom", "name": "t", "format": {"type": "text"}},
-            {"type": "web_search", "search_context_size": "low"}],
+            {"type": "file_search", "vector_store_ids": ["v"]}],
         "tool_choice": "required", "parallel_tool_calls": false,
         "text": {"format": {"type": "json_schema", "name": "n", "schema": schema, "strict": true}, "verbosity": "low"},
         "reasoning": {"effort": "xhigh", "generate_summary": "concise", "context": "auto"},
@@ -111,7 +111,7 @@ fn every_field_of_a_request_becomes_a_word_of_the_hub() {
     if let ToolKind::Function { description, .. } = &mut none.kind {
         *description = None;
     }
-    let server = json!({"type": "web_search", "search_context_size": "low"});
+    let server = json!({"type": "file_search", "vector_store_ids": ["v"]});
     let grammar = json!({"type": "grammar", "syntax": "lark", "definition": "x"});
     let expected = Request {
         model: "m".into(),

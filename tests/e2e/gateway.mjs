@@ -3,7 +3,7 @@
 // Invariant: `stop()` leaves neither a process nor a file; a test that dies leaves no process either.
 import { cpSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { digest } from "../../scripts/digest.mjs";
 import { startGatewayProcess } from "../../scripts/gateway-process.mjs";
@@ -24,18 +24,33 @@ const KEYS = [
   { key: "msk_test_other", project: "other" },
 ];
 
+/** Opens the management API of the tests' gateways. */
+export const ADMIN_TOKEN = "admin-token-of-the-tests";
+
+/** What every gateway of the tests has, unless a test says otherwise. */
+const VARS = {
+  // Generous: a test machine with every core busy must not look like a thread store that is down.
+  MEMORY_DEADLINE_MS: "5000",
+  ADMIN_TOKEN,
+  MASTER_KEYS: `tests:${Buffer.alloc(32, 7).toString("base64")}`,
+  // One key for a whole file of tests: no user is that quick.
+  LIMITS: JSON.stringify({
+    ...{ global: 1_000_000, llm_proxy: 1_000_000, llm_proxy_burst: 1_000_000 },
+    ...{ memory_read: 1_000_000, memory_write: 1_000_000 },
+  }),
+};
+
 /**
  * Starts a gateway. `build`: "release", or "faults" with fault injection. `state`: a folder to keep and to
  * use again; without it the storage is temporary. `keys`: the first two are given back as `key` and
- * `otherKey`.
+ * `otherKey`. `main`: a module to run in the place of the Worker's own.
  */
-export async function startGateway({ vars = {}, build = "release", state, keys = KEYS } = {}) {
+export async function startGateway({ vars = {}, build = "release", state, keys = KEYS, main } = {}) {
   const folder = state ?? mkdtempSync(join(tmpdir(), "memory-gateway-"));
   if (!existsSync(storageOf(folder))) cpSync(await template(keys), folder, { recursive: true });
   const port = await freePort();
-  const config = testConfig(build);
-  // Generous: a test machine with every core busy must not look like a thread store that is down.
-  const allVars = { MEMORY_DEADLINE_MS: "5000", ...vars };
+  const config = testConfig(build, main);
+  const allVars = { ...VARS, ...vars };
   let text = "";
   let gateway;
   const start = async () => {
@@ -69,6 +84,15 @@ export async function startGateway({ vars = {}, build = "release", state, keys =
       await gateway.kill(); // Two seconds quicker, and there is nothing to close in good order.
       rmSync(folder, { recursive: true, force: true });
     },
+    /** Asks the management API; gives `{status, ...body}`. */
+    async manage(method, path, body, token = allVars.ADMIN_TOKEN) {
+      const answer = await fetch(`${gateway.url}/v1/gateway${path}`, {
+        method,
+        headers: { ...(token && { authorization: `Bearer ${token}` }), "content-type": "application/json" },
+        body: body && JSON.stringify(body),
+      });
+      return { status: answer.status, ...(await answer.json()) };
+    },
     /** Runs SQL on the gateway's D1 database, also while it runs; gives the rows. */
     d1: async (sql) => query(folder, sql),
   };
@@ -93,8 +117,10 @@ async function template(keys) {
  * wrangler.toml without its build command, so that a test runs what was built, whatever is saved meanwhile;
  * and with the wanted build, because wrangler dev takes `--alias` without a word and ignores it.
  */
-function testConfig(build) {
-  return configVariant(`test-${build}`, [
+function testConfig(build, main) {
+  const name = main ? `test-${build}-${basename(main, ".js")}` : `test-${build}`;
+  return configVariant(name, [
+    ...(main ? [['main = "src/platform/entry.js"', `main = "${main}"`]] : []),
     ["./build/release/index.js", `./build/${build}/index.js`],
     ['command = "node scripts/build.mjs"', 'command = ""'],
     ['watch_dir = ["src", "Cargo.toml", "Cargo.lock"]', "watch_dir = []"],

@@ -93,6 +93,14 @@ test("npm start answers, its curl line works, and a second start is quick and re
   const { stdout } = await promisify(execFile)("sh", ["-c", curl]);
   assert.match(JSON.parse(stdout).choices[0].message.content, /4/);
 
+  // The gateway on this port is the administrator's by itself: its token was made with it.
+  const { stdout: projects } = await promisify(execFile)(
+    process.execPath,
+    [join(root, "scripts", "admin.mjs"), "projects"],
+    { env: { PATH: process.env.PATH, PORT: environment.PORT } },
+  );
+  assert.match(projects, /^default /m);
+
   await answerTo(first.url, "msk_start_one", "My name is Grace.", "t1");
   assert.equal(await first.stop(), 0, first.text());
 

@@ -150,7 +150,7 @@ for (const [memory, thread] of MEMORY) {
     assert.equal(said(text), echo("one").content);
     assert.doesNotMatch(text, /usage/);
     const asked = sandbox.requests.at(-1).body.stream_options;
-    assert.deepEqual(asked, memory === "on" ? { include_usage: true } : undefined);
+    assert.deepEqual(asked, { include_usage: true });
   });
 
   test(`memory ${memory}: a large answer arrives whole`, async () => {

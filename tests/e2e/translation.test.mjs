@@ -191,30 +191,59 @@ test("thoughts that one provider sealed are not shown to another", async () => {
 
 // ——— State
 
+/** A response, streamed or not. One id goes through all of a stream. */
+async function responded(client, body, streamed) {
+  if (!streamed) return client.responses.create(body);
+  const seen = new Set();
+  let response;
+  for await (const event of await client.responses.create({ ...body, stream: true })) {
+    if (event.response) seen.add(event.response.id);
+    if (event.type === "response.completed") ({ response } = event);
+  }
+  assert.deepEqual([...seen], [response.id]);
+  return response;
+}
+
 for (const model of Object.values(MODELS)) {
-  test(`${model}: thirty responses go on from each other with no wait, streamed and not`, async () => {
+  test(`${model}: a hundred responses go on from each other with no wait, streamed and not, tool outputs included`, async () => {
     const client = openai(gateway);
-    let previous;
-    for (let turn = 0; turn < 30; turn++) {
-      const input = turn === 0 ? "My name is Alex." : "What is my name?";
-      const body = { model, input, previous_response_id: previous };
-      let response;
-      if (turn % 2) {
-        const seen = new Set();
-        for await (const event of await client.responses.create({ ...body, stream: true })) {
-          if (event.response) seen.add(event.response.id);
-          if (event.type === "response.completed") ({ response } = event);
-        }
-        assert.deepEqual([...seen], [response.id]);
-      } else response = await client.responses.create(body);
-      const text = response.output.flatMap(({ content }) => content ?? []).map(({ text }) => text ?? "");
-      assert.equal(text.join(""), turn === 0 ? "Got it." : "Alex", `turn ${turn}`);
+    let previous, call;
+    const said = ({ output }) => output.flatMap(({ content }) => content ?? []).map(({ text }) => text ?? "");
+    for (let turn = 0; turn < 100; turn++) {
+      // Each kind of turn comes both ways: three kinds, and two of each four turns are streamed.
+      const kind = turn === 0 ? "introduce" : ["recall", "call", "result"][turn % 3];
+      const input = {
+        introduce: "My name is Alex.",
+        recall: "What is my name?",
+        call: asked(`Ann${turn}`),
+        result: [
+          { type: "function_call_output", call_id: call?.call_id, output: greeting(`Ann${turn - 1}`) },
+        ],
+      }[kind];
+      const tools = kind === "call" || kind === "result" ? flat : undefined;
+      const body = { model, input, tools, previous_response_id: previous };
+      const response = await responded(client, body, turn % 4 >= 2);
+      call = response.output.find(({ type }) => type === "function_call");
+      const where = `turn ${turn}, ${kind}`;
+      if (kind === "call") assert.deepEqual(JSON.parse(call.arguments), { name: `Ann${turn}` }, where);
+      else {
+        const answers = { introduce: "Got it.", recall: "Alex", result: `Hello, Ann${turn - 1}!` };
+        assert.equal(said(response).join(""), answers[kind], where);
+      }
       previous = response.id;
     }
     const kept = await client.responses.retrieve(previous);
     assert.equal(kept.id, previous);
-    const items = await client.responses.inputItems.list(previous, { limit: 100, order: "asc" });
-    assert.equal(items.data[0].content[0].text, "My name is Alex.");
+    const items = [];
+    for await (const item of client.responses.inputItems.list(previous, { limit: 100, order: "asc" })) {
+      items.push(item);
+    }
+    assert.equal(items[0].content[0].text, "My name is Alex.");
+    // Thinking comes between them; what was asked, called and given is all there.
+    const count = (kind) => items.filter(({ type }) => type === kind).length;
+    assert.deepEqual([count("function_call"), count("function_call_output")], [33, 33]);
+    const asks = items.filter(({ role }) => role === "user");
+    assert.equal(asks.length, 67);
   });
 }
 
@@ -339,6 +368,91 @@ for (const [path, body] of WAYS) {
   }
 }
 
+// ——— What a provider has in another form
+
+const patch = { type: "custom", name: "patch", description: "Edits files." };
+
+for (const model of FOREIGN) {
+  for (const streamed of [false, true]) {
+    test(`${model}: a custom tool is called with free text and answered${streamed ? ", streamed" : ""}`, async () => {
+      const client = openai(gateway);
+      const asks = { model, input: "Use the patch tool.", tools: [patch] };
+      const first = await responded(
+        client,
+        { ...asks, tool_choice: { type: "custom", name: "patch" } },
+        streamed,
+      );
+      const call = first.output.find(({ type }) => type === "custom_tool_call");
+      assert.equal(call?.name, "patch", JSON.stringify(first.output));
+      assert.equal(typeof call.input, "string");
+      assert.doesNotMatch(call.input, /^\{/);
+      const input = [
+        { type: "custom_tool_call_output", call_id: call.call_id, output: greeting("patched file") },
+      ];
+      const body = { ...asks, input, previous_response_id: first.id };
+      const second = await responded(client, body, streamed);
+      assert.equal(
+        second.output.find(({ type }) => type === "custom_tool_call"),
+        undefined,
+      );
+      const said = second.output.flatMap(({ content }) => content ?? []).map(({ text }) => text ?? "");
+      assert.match(said.join(""), /patched file/);
+    });
+  }
+}
+
+test("a custom tool of Chat Completions is called at Anthropic, whole and streamed", async () => {
+  const { completions } = openai(gateway).chat;
+  const body = {
+    model: MODELS.anthropic,
+    messages: [user("Use the patch tool.")],
+    tools: [{ type: "custom", custom: { name: "patch", description: "Edits files." } }],
+    tool_choice: { type: "custom", custom: { name: "patch" } },
+  };
+  const [whole] = (await completions.create(body)).choices[0].message.tool_calls;
+  let name,
+    input = "";
+  for await (const { choices } of await completions.create({ ...body, stream: true })) {
+    for (const call of choices[0]?.delta.tool_calls ?? []) {
+      name ??= call.custom.name;
+      input += call.custom.input;
+    }
+  }
+  assert.deepEqual([whole.type, whole.custom], ["custom", { name, input }]);
+});
+
+for (const streamed of [false, true]) {
+  test(`log probabilities of Gemini reach a client of Responses${streamed ? ", streamed" : ""}`, async () => {
+    const response = await responded(
+      openai(gateway),
+      {
+        model: MODELS.google,
+        input: "What is 3+3?",
+        include: ["message.output_text.logprobs"],
+        top_logprobs: 2,
+      },
+      streamed,
+    );
+    const [{ text, logprobs }] = response.output.find(({ type }) => type === "message").content;
+    assert.equal(logprobs.map(({ token }) => token).join(""), text);
+    assert.ok(logprobs.every(({ top_logprobs }) => top_logprobs.length <= 2));
+  });
+}
+
+test("a search of the web is asked for in the provider's own form", async () => {
+  const answer = await post(gateway, "/chat/completions", {
+    model: MODELS.anthropic,
+    web_search_options: { search_context_size: "low" },
+    messages: [user("What is 3+3?")],
+  });
+  const ignored = answer.headers.get("x-gateway-ignored");
+  assert.deepEqual([answer.status, ignored], [200, "web_search_options.search_context_size"]);
+  assert.deepEqual(lastBody().tools, [{ type: "web_search_20250305", name: "web_search" }]);
+  const input = { model: MODELS.google, input: "What is 3+3?", tools: [{ type: "web_search" }] };
+  assert.equal((await post(gateway, "/responses", input)).status, 200);
+  assert.deepEqual(lastBody().tools, [{ googleSearch: {} }]);
+});
+
 // ——— What cannot be said
 
 test("a field that the provider's format lacks is a 400 by its name, and one that changes nothing is told of", async () => {
@@ -346,7 +460,7 @@ test("a field that the provider's format lacks is a 400 by its name, and one tha
     ["/chat/completions", { seed: 7, messages: [user("a")], model: MODELS.anthropic }, "seed"],
     [
       "/chat/completions",
-      { web_search_options: {}, messages: [user("a")], model: MODELS.anthropic },
+      { web_search_options: { unheard_of: 1 }, messages: [user("a")], model: MODELS.anthropic },
       "web_search_options",
     ],
     ["/responses", { input: "a", background: true, model: MODELS.google }, "background"],

@@ -301,6 +301,77 @@ for (const [what, { dialect, body, knobs = "" }] of Object.entries(BEGINNINGS)) 
   }
 }
 
+const NEAR = { type: "approximate", country: "DE", city: "Bonn" };
+const GRAMMAR = { syntax: "lark", definition: "start: /.+/" };
+
+for (const [what, path, provider, body] of [
+  [
+    "a search of the web, from Chat,",
+    "/chat/completions",
+    "anthropic",
+    {
+      messages: [user("hi")],
+      web_search_options: { user_location: { type: "approximate", approximate: { city: "Bonn" } } },
+    },
+  ],
+  [
+    "a search of the web, from Responses,",
+    "/responses",
+    "anthropic",
+    {
+      input: "hi",
+      max_tool_calls: 2,
+      tools: [{ type: "web_search", filters: { allowed_domains: ["a.test"] }, user_location: NEAR }],
+    },
+  ],
+  [
+    "a search of the web, from Messages,",
+    "/messages",
+    "openai",
+    {
+      max_tokens: 100,
+      messages: [user("hi")],
+      tools: [
+        {
+          type: "web_search_20250305",
+          name: "web_search",
+          max_uses: 2,
+          allowed_domains: ["a.test"],
+          user_location: NEAR,
+        },
+      ],
+    },
+  ],
+  [
+    "a custom tool, from Chat,",
+    "/chat/completions",
+    "anthropic",
+    {
+      messages: [user("Use the patch tool.")],
+      tools: [{ type: "custom", custom: { name: "patch", format: { type: "grammar", grammar: GRAMMAR } } }],
+    },
+  ],
+  [
+    "a custom tool, from Responses,",
+    "/responses",
+    "anthropic",
+    {
+      input: "Use the patch tool.",
+      tools: [{ type: "custom", name: "patch", format: { type: "grammar", ...GRAMMAR } }],
+      tool_choice: { type: "custom", name: "patch" },
+    },
+  ],
+]) {
+  test(`${what} reaches ${provider} within the specification`, { skip: missing ?? false }, async () => {
+    const requests = await seen(() => send(path, { model: MODELS[provider], ...body }));
+    assert.deepEqual(
+      requests.map(({ wrong }) => wrong),
+      [[]],
+    );
+    assert.equal(requests[0].body.tools.length, 1);
+  });
+}
+
 for (const [what, body] of [
   ["one text", { input: "a" }],
   ["two texts as floats", { input: ["a", "b"], encoding_format: "float" }],

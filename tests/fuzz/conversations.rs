@@ -169,7 +169,8 @@ fn what_was_said_survives_every_two_translations() {
             let body = first
                 .dialect
                 .write_request(&Request { model: (*model).into(), ..asked.clone() }, provider)
-                .unwrap();
+                .unwrap()
+                .body;
             let there = read(&first, body.to_string().as_bytes()).unwrap();
             assert_eq!(facts(&there.entries), expected, "by way of {first:?}: {body}");
             assert_eq!(there.tools.len(), 3);

@@ -3,7 +3,8 @@
 use memory_gateway::body::Body;
 use memory_gateway::dialect::Dialect;
 use memory_gateway::memory::context::Item;
-use memory_gateway::prompt;
+use memory_gateway::prompt::{self, Target};
+use memory_gateway::protocol::Injection;
 use memory_gateway::request::Request;
 use memory_gateway::translate;
 use memory_gateway::way::Way;
@@ -117,9 +118,13 @@ fn no_document_makes_anything_panic() {
             }
             let kept = (0..messages.len()).map(Item::Keep);
             let items: Vec<Item> = messages.iter().cloned().map(Item::Insert).chain(kept).collect();
-            let edited = body
-                .edited(prompt::edit(dialect, &body, &conversation, &items, provider).into_iter().collect());
-            assert!(Body::parse(&edited).is_ok(), "{}", String::from_utf8_lossy(&edited));
+            let told = Injection { stable: vec!["told".into()], volatile: Some("now".into()) };
+            let to = Target { provider, model: "anthropic/claude" };
+            for injection in [Injection::default(), told] {
+                let edited = body.edited(prompt::edit(dialect, &body, &conversation, &items, &injection, to));
+                let hinted = prompt::with_cache_hints(dialect, edited, &injection, to);
+                assert!(Body::parse(&hinted).is_ok(), "{}", String::from_utf8_lossy(&hinted));
+            }
         }
         if let Ok(request) = read(&from, &bytes) {
             for (target, provider, model) in UPSTREAMS {

@@ -1,12 +1,15 @@
 //! Arbitrary and mutated input, and generated conversations: nothing panics, nothing depends on how bytes were cut, and
 //! what was said survives every translation.
 //!
-//! `FUZZ_SEED` names another beginning, `FUZZ_SECONDS` gives each test more than its second. A failure tells the seed of
-//! its round: with it as `FUZZ_SEED` the round is the first one.
+//! Each of the three tests plays for a second, and for twenty where `CI` is set: a minute of work. `FUZZ_SECONDS` gives
+//! each another time, `FUZZ_SEED` names another beginning. A failure tells the seed of its round: with it as `FUZZ_SEED`
+//! the round is the first one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 mod conversations;
 mod documents;
+#[path = "../support/steps.rs"]
+mod steps;
 mod streams;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -59,7 +62,8 @@ impl Random {
 fn rounds(play: impl Fn(&mut Random)) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let first = number("FUZZ_SEED").unwrap_or(0x5eed);
-    let until = Instant::now() + Duration::from_secs(number("FUZZ_SECONDS").unwrap_or(1));
+    let usual = if std::env::var_os("CI").is_some() { 20 } else { 1 };
+    let until = Instant::now() + Duration::from_secs(number("FUZZ_SECONDS").unwrap_or(usual));
     let mut played = 0;
     while Instant::now() < until {
         let seed = first + played;
@@ -80,7 +84,16 @@ fn origin(dialect: Dialect, provider: &str) -> Origin {
 fn frame(origin: Origin) -> Frame {
     let (id, model) = ("5eed".to_owned(), "m".to_owned());
     let (created_at, input_estimate, stream_usage) = (1_700_000_000_000, 7, true);
-    Frame { id, model, created_at, input_estimate, stream_usage, echo: Map::new(), origin }
+    Frame {
+        id,
+        model,
+        created_at,
+        input_estimate,
+        stream_usage,
+        echo: Map::new(),
+        custom_tools: Vec::new(),
+        origin,
+    }
 }
 
 /// Changes a document at some places.

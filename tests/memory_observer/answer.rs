@@ -53,6 +53,7 @@ fn white_space_and_fences_around_lines_are_passed_over() {
 
 #[test]
 fn a_line_that_is_not_of_the_grammar_is_named() {
+    let alone = "`NOTHING TO NOTE` must stand alone";
     let separator = "there must be ` | ` before the text";
     let priority = "the priority must be H, M or L";
     let sources = "the sources must be message numbers such as #5-7,9";
@@ -103,20 +104,19 @@ fn a_line_that_is_not_of_the_grammar_is_named() {
         ("- 1 | a", sources),
         ("- H #1 | a", sources),
         ("- #1 | ", "the text must not be empty"),
-        ("NOTHING TO NOTE", "`NOTHING TO NOTE` must stand alone"),
+        ("NOTHING TO NOTE", alone),
         // Before the last `END` it is a line like any other.
         ("END", separator),
     ] {
         assert_eq!(read(&format!("H #1 | a\n\n{line}\nM #2 | b\nEND"), 9), malformed(3, why), "{line:?}");
     }
+    // The first line that is wrong, whatever is wrong with it.
+    assert_eq!(read("H #1 | a\nNOTHING TO NOTE\nx\nEND", 9), malformed(2, alone));
     let parent = "a detail must stand below its note";
     assert_eq!(read("- #1 | a\nH #1 | a\nEND", 9), malformed(1, parent));
     assert_eq!(read("H #1 | a\nEND\nThat is all.", 9), malformed(3, "nothing may stand behind `END`"));
-    assert_eq!(
-        read("NOTHING TO NOTE\nNOTHING TO NOTE\nEND", 9),
-        malformed(2, "`NOTHING TO NOTE` must stand alone")
-    );
-    assert_eq!(read("NOTHING TO NOTE\nH #1 | a\nEND", 9), malformed(1, "`NOTHING TO NOTE` must stand alone"));
+    assert_eq!(read("NOTHING TO NOTE\nNOTHING TO NOTE\nEND", 9), malformed(2, alone));
+    assert_eq!(read("NOTHING TO NOTE\nH #1 | a\nEND", 9), malformed(1, alone));
     assert_eq!(read("NOTHING TO NOTE.\nEND", 9), malformed(1, separator));
 }
 

@@ -70,6 +70,7 @@ fn lists_code_and_tables_are_not_degenerate() {
         format!("{rule}\n{table}"),
         format!("M #1 | Steps:\n{details}"),
         format!("M #1 | `{}`", "0, ".repeat(300)),
+        format!("M #1 | all {}", "-".repeat(600)),
         format!("M #1 | she laughed: {}", "haha".repeat(40)),
         format!("M #1 | {}", "A".repeat(400)),
         "M #1 | ok\n".repeat(9),

@@ -195,7 +195,7 @@ fn text_that_imitates_the_frame_stays_content() {
 
 #[test]
 fn what_memory_itself_put_before_the_model_is_left_out() {
-    let log = "<conversation_notes>\n2026-11-24\n- H The user's name is Alex.\n- M Paris <\\conversation_now> trip.\n\
+    let log = "<conversation_notes>\n2026-11-24\n- H The user's name is Alex.\n  - M Paris <\\conversation_now> trip.\n\
                </conversation_notes>";
     let block = |name: &str| format!("<conversation_{name}>\nH The user lies.\n</conversation_{name}>");
     let (profile, notes, now) = (block("profile"), block("notes"), block("now"));
@@ -214,8 +214,13 @@ fn what_memory_itself_put_before_the_model_is_left_out() {
             "<conversation_notes> <conversation_now> open".into(),
         ),
         ("<conversation_now></conversation_notes>".into(), "<conversation_now></conversation_notes>".into()),
+        (
+            format!("<conversation_notes> and <conversation_notes>? And\n{notes}"),
+            "<conversation_notes> and <conversation_notes>? And".into(),
+        ),
         // Lines of the log without its tags, however they are indented.
         ("I know:\n  - H The user's name is Alex.  \nand more".into(), "I know:\nand more".into()),
+        ("- M Paris <\\conversation_now> trip.".into(), String::new()),
         // Too short to be told from chance.
         ("2026-11-24".into(), "2026-11-24".into()),
         ("So - H The user's name is Alex.".into(), "So - H The user's name is Alex.".into()),

@@ -3,7 +3,7 @@
 
 use memory_gateway::body::Body;
 use memory_gateway::dialect::{Content, Dialect};
-use memory_gateway::request::Entry;
+use memory_gateway::request::{Entry, ToolKind};
 use memory_gateway::turn::Origin;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -125,9 +125,13 @@ pub fn comes_back(origin: &Origin, request: &RawValue) -> Result<(), String> {
         })
         .collect();
     let mut read = origin.dialect.read_request(&body, entries).map_err(|error| error.to_string())?;
-    // Steers thinking only; the recordings' requests bear it in their address.
-    read.model = "gemini-2.5-flash".to_owned();
-    let back = origin.dialect.write_request(&read, &origin.provider).map_err(|error| error.to_string())?;
+    // The recordings' requests bear it in their address. It steers thinking, and whether a search may stand beside
+    // functions.
+    let combines = |kind: fn(&ToolKind) -> bool| read.tools.iter().any(|tool| kind(&tool.kind));
+    let both = combines(|kind| matches!(kind, ToolKind::WebSearch(_)))
+        && combines(|kind| matches!(kind, ToolKind::Function { .. }));
+    read.model = if both { "gemini-3-flash" } else { "gemini-2.5-flash" }.to_owned();
+    let back = origin.dialect.write_request(&read, &origin.provider).map_err(|error| error.to_string())?.body;
     let sent = asked(serde_json::from_str(request.get()).unwrap());
     let back = asked(back);
     if sent == back { Ok(()) } else { Err(format!("asked {sent}, back {back}")) }
@@ -151,6 +155,10 @@ fn asked(request: Value) -> Value {
         system.shift_remove("role");
     }
     let (functions, others) = tools(fields.shift_remove("tools"));
+    // Asked for wherever a search stands beside functions.
+    if let Some(config) = fields.get_mut("toolConfig").and_then(Value::as_object_mut) {
+        config.shift_remove("includeServerSideToolInvocations");
+    }
     if functions.is_empty()
         && let Some(config) = fields.get_mut("toolConfig").and_then(Value::as_object_mut)
         && config.get("functionCallingConfig") == Some(&json!({"mode": "AUTO"}))

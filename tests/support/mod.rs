@@ -3,9 +3,10 @@
 
 use memory_gateway::memory::context::Item;
 use memory_gateway::memory::database::{Database, Row, Value};
+use memory_gateway::memory::settings::{Overrides, Settings};
 use memory_gateway::memory::store::{Store, TurnStatus};
 use memory_gateway::protocol::{Commit, Committed, Messages, Prepare, Prepared, ReadMessages, ThreadKey};
-use memory_gateway::thread;
+use memory_gateway::thread::{self, Surroundings};
 use memory_gateway::turn::{Message, Part, PartKind, Role, ToolCall, ToolResult};
 use rusqlite::types::ValueRef;
 
@@ -50,16 +51,26 @@ impl Database for Sqlite {
     }
 }
 
+/// The surroundings of a thread with these settings, in UTC.
+pub fn around(settings: &Settings) -> Surroundings<'_> {
+    Surroundings { settings, zones: &|_, _| 0 }
+}
+
 /// A thread with a clock and a counter of turns.
 pub struct Thread {
     pub store: Store<Sqlite>,
     pub now: u64,
+    pub settings: Settings,
     turns: u64,
 }
 
 impl Thread {
     pub fn new() -> Self {
-        Thread { store: Store::open(Sqlite::new()).unwrap(), now: 1_000_000, turns: 0 }
+        Thread::with(Settings::default())
+    }
+
+    pub fn with(settings: Settings) -> Self {
+        Thread { store: Store::open(Sqlite::new()).unwrap(), now: 1_000_000, settings, turns: 0 }
     }
 
     pub fn request(&mut self, messages: &[Message]) -> Prepare {
@@ -72,13 +83,16 @@ impl Thread {
             store: true,
             inject: true,
             repeated: false,
+            scope: None,
+            time_zone: None,
+            project: Overrides::default(),
             messages: messages.to_vec(),
         }
     }
 
     /// Begins a turn; gives the prompt in short form.
     pub fn begin(&mut self, request: &Prepare) -> Vec<String> {
-        match thread::prepare(&self.store, request).unwrap() {
+        match thread::prepare(&self.store, request, around(&self.settings)).unwrap() {
             Prepared::Ready { items, .. } => prompt(&items, &request.messages),
             other => panic!("{other:?}"),
         }
@@ -111,7 +125,10 @@ impl Thread {
                 stop: None,
                 provider: "openai".into(),
                 model: "gpt".into(),
+                profile: None,
+                prompt_tokens: None,
             },
+            around(&self.settings),
         )
         .unwrap()
     }

@@ -21,13 +21,20 @@ pub fn read_answer(json: &[u8], origin: &Origin) -> Option<Answer> {
         return None;
     }
     let stop = choice.as_ref().and_then(|choice| read_stop(choice.get("finish_reason")));
-    let message = choice
+    let logprobs = choice.as_ref().and_then(read_logprobs);
+    let mut message = choice
         .and_then(|mut choice| choice.get_mut("message").map(Value::take))
         .and_then(|message| match message {
             Value::Object(object) => Some(read_message(object, Role::Assistant, origin)),
             _ => None,
         })
         .filter(|message| !message.parts.is_empty());
+    let texts = message.iter_mut().flat_map(|message| &mut message.parts);
+    if let Some(text) = texts.filter(|part| matches!(part.kind, PartKind::Text(_))).last()
+        && let Some(logprobs) = logprobs
+    {
+        text.extra.insert("logprobs".to_owned(), logprobs);
+    }
     let ending = if failed { Ending::Failed } else { Ending::Complete };
     Some(Answer { message, usage, stop, ending })
 }
@@ -50,6 +57,9 @@ pub fn read_event(event: Event<'_>, on_delta: &mut dyn FnMut(Delta)) {
         }
         if let Some(Value::Object(delta)) = choice.get_mut("delta").map(Value::take) {
             read_delta(delta, on_delta);
+        }
+        if let Some(logprobs) = read_logprobs(choice) {
+            on_delta(Delta::TextExtra("logprobs".to_owned(), logprobs));
         }
         if let Some(stop) = read_stop(choice.get("finish_reason")) {
             on_delta(Delta::Stop(stop));
@@ -89,6 +99,12 @@ fn read_delta(mut delta: Map<String, Value>, on_delta: &mut dyn FnMut(Delta)) {
             _ => Delta::Extra(name, value),
         });
     }
+}
+
+/// The log probabilities of the answer's words. Those of a refusal have no place in other dialects.
+fn read_logprobs(choice: &Value) -> Option<Value> {
+    let tokens = choice.get("logprobs")?.get("content")?.as_array()?;
+    (!tokens.is_empty()).then(|| tokens.clone().into())
 }
 
 fn read_usage(value: &Value) -> Option<Usage> {

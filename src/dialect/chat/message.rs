@@ -200,7 +200,11 @@ fn take_thought(object: &mut Map<String, Value>) -> Option<String> {
 /// Reads a tool call, or a piece of one.
 pub fn read_tool_call(value: Value) -> Part {
     let Value::Object(mut object) = value else { return PartKind::Other(value).into() };
-    let custom = object.get("type").and_then(Value::as_str) == Some("custom");
+    // The pieces of a stream have no type.
+    let custom = match object.get("type").and_then(Value::as_str) {
+        Some(kind) => kind == "custom",
+        None => object.contains_key("custom"),
+    };
     let (field, arguments) = if custom { ("custom", "input") } else { ("function", "arguments") };
     let mut function = take_object(&mut object, field).unwrap_or_default();
     let call = ToolCall {

@@ -3,12 +3,15 @@
 //! Invariant: a field is consumed only if all of it is understood; the rest of it stays under its name, so that nothing is
 //! left out in silence. Extensions that many compatible servers share are read like fields of OpenAI's own.
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use crate::body::Body;
-use crate::dialect::fields::{take_object, take_string};
+use crate::dialect::fields::{take_object, take_string, without_empty};
+use crate::dialect::request_fields::{COUNT, RequestFields, as_count, wrong};
 use crate::error::Error;
-use crate::request::{Effort, Entry, Field, Format, Request, Thinking, Tool, ToolChoice, ToolKind};
+use crate::request::{
+    Effort, Entry, Field, Format, Request, Thinking, Tool, ToolChoice, ToolKind, WebSearch,
+};
 
 /// What the fields are called here.
 pub const NAMES: &[(Field, &str)] = &[
@@ -29,6 +32,9 @@ pub const NAMES: &[(Field, &str)] = &[
     (Field::Thinking, "reasoning_effort"),
     (Field::Tools, "tools"),
     (Field::CustomTools, "tools"),
+    (Field::WebSearch, "web_search_options"),
+    (Field::SearchContextSize, "web_search_options.search_context_size"),
+    (Field::SearchLocation, "web_search_options.user_location"),
     (Field::ServerTools, "tools"),
     (Field::ToolChoice, "tool_choice"),
     (Field::AllowedTools, "tool_choice"),
@@ -57,20 +63,14 @@ const CONSUMED: [&str; 3] = ["model", "models", "messages"];
 
 /// Reads a request whose conversation is already known. Errors: 400 that names the field.
 pub fn read_request(body: &Body<'_>, entries: Vec<Entry>) -> Result<Request, Error> {
-    let mut fields = Fields { rest: Map::new() };
-    for name in body.names().filter(|name| !CONSUMED.contains(name)) {
-        let value = body.raw(name).and_then(|raw| serde_json::from_str(raw.get()).ok());
-        if let Some(value) = value.filter(|value: &Value| !value.is_null()) {
-            fields.rest.insert(name.to_owned(), value);
-        }
-    }
+    let mut fields = RequestFields::of(body, &CONSUMED);
     let max_completion_tokens = fields.count("max_completion_tokens")?;
     let max_tokens = fields.count("max_tokens")?;
-    let (tools, tool_choice) = fields.tools()?;
+    let (tools, tool_choice) = read_tools(&mut fields)?;
     Ok(Request {
         model: body.string("model")?.unwrap_or_default().into_owned(),
         stream: fields.flag("stream")?.unwrap_or(false),
-        stream_usage: fields.stream_usage()?,
+        stream_usage: read_stream_usage(&mut fields)?,
         entries,
         tools,
         tool_choice,
@@ -83,239 +83,196 @@ pub fn read_request(body: &Body<'_>, entries: Vec<Entry>) -> Result<Request, Err
         presence_penalty: fields.number("presence_penalty")?,
         seed: fields.number("seed")?,
         logit_bias: fields.object("logit_bias")?.map(Value::Object),
-        logprobs: fields.logprobs()?,
-        stop: fields.stop()?,
+        logprobs: read_logprobs(&mut fields)?,
+        stop: read_stop(&mut fields)?,
         n: fields.count("n")?,
-        format: fields.format()?,
-        verbosity: fields.text("verbosity")?,
-        thinking: fields.thinking()?,
-        user: fields.text("user")?,
+        format: read_format(&mut fields)?,
+        verbosity: fields.string("verbosity")?,
+        thinking: read_thinking(&mut fields)?,
+        user: fields.string("user")?,
         metadata: fields.object("metadata")?,
-        service_tier: fields.text("service_tier")?,
-        rest: fields.rest(),
+        service_tier: fields.string("service_tier")?,
+        rest: rest(fields),
     })
 }
 
-/// The fields that are not read yet.
-struct Fields {
-    rest: Map<String, Value>,
+fn read_stream_usage(request: &mut RequestFields) -> Result<bool, Error> {
+    let options = request.object("stream_options")?.unwrap_or_default();
+    match options.get("include_usage") {
+        None | Some(Value::Null) => Ok(false),
+        Some(value) => value.as_bool().ok_or_else(|| wrong("stream_options.include_usage", "true or false")),
+    }
 }
 
-fn wrong(place: &str, kind: &str) -> Error {
-    Error::invalid(place, format!("The field `{place}` must be {kind}."))
+fn read_logprobs(request: &mut RequestFields) -> Result<Option<u64>, Error> {
+    let wanted = request.flag("logprobs")?.unwrap_or(false);
+    let alternatives = request.count("top_logprobs")?;
+    Ok(wanted.then_some(alternatives.unwrap_or(0)))
 }
 
-impl Fields {
-    fn take(&mut self, name: &str) -> Option<Value> {
-        self.rest.shift_remove(name)
+fn read_stop(request: &mut RequestFields) -> Result<Vec<String>, Error> {
+    match request.take("stop") {
+        None => Ok(Vec::new()),
+        Some(Value::String(text)) => Ok(vec![text]),
+        Some(Value::Array(items)) => items
+            .into_iter()
+            .enumerate()
+            .map(|(at, item)| match item {
+                Value::String(text) => Ok(text),
+                _ => Err(wrong(&format!("stop[{at}]"), "a string")),
+            })
+            .collect(),
+        Some(_) => Err(wrong("stop", "a string or an array of strings")),
     }
+}
 
-    fn flag(&mut self, name: &str) -> Result<Option<bool>, Error> {
-        self.take(name).map(|value| value.as_bool().ok_or_else(|| wrong(name, "true or false"))).transpose()
-    }
-
-    fn count(&mut self, name: &str) -> Result<Option<u64>, Error> {
-        self.take(name).map(|value| as_count(&value).ok_or_else(|| wrong(name, COUNT))).transpose()
-    }
-
-    fn number(&mut self, name: &str) -> Result<Option<Number>, Error> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::Number(number)) => Ok(Some(number)),
-            Some(_) => Err(wrong(name, "a number")),
+fn read_format(request: &mut RequestFields) -> Result<Option<Format>, Error> {
+    let Some(mut format) = request.object("response_format")? else { return Ok(None) };
+    match format.get("type").and_then(Value::as_str) {
+        Some("text") => Ok(Some(Format::Text)),
+        Some("json_object") => Ok(Some(Format::JsonObject)),
+        Some("json_schema") => {
+            let mut inner = take_object(&mut format, "json_schema")
+                .ok_or_else(|| wrong("response_format.json_schema", "an object"))?;
+            let schema = inner.shift_remove("schema").filter(Value::is_object);
+            Ok(Some(Format::JsonSchema {
+                name: take_string(&mut inner, "name"),
+                description: take_string(&mut inner, "description"),
+                schema: schema.ok_or_else(|| wrong("response_format.json_schema.schema", "an object"))?,
+                strict: inner.get("strict").and_then(Value::as_bool),
+            }))
         }
+        _ => Err(wrong("response_format.type", "text, json_object or json_schema")),
     }
+}
 
-    fn text(&mut self, name: &str) -> Result<Option<String>, Error> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(wrong(name, "a string")),
-        }
-    }
-
-    fn object(&mut self, name: &str) -> Result<Option<Map<String, Value>>, Error> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::Object(fields)) => Ok(Some(fields)),
-            Some(_) => Err(wrong(name, "an object")),
-        }
-    }
-
-    fn stream_usage(&mut self) -> Result<bool, Error> {
-        let options = self.object("stream_options")?.unwrap_or_default();
-        match options.get("include_usage") {
-            None | Some(Value::Null) => Ok(false),
-            Some(value) => {
-                value.as_bool().ok_or_else(|| wrong("stream_options.include_usage", "true or false"))
-            }
-        }
-    }
-
-    fn logprobs(&mut self) -> Result<Option<u64>, Error> {
-        let wanted = self.flag("logprobs")?.unwrap_or(false);
-        let alternatives = self.count("top_logprobs")?;
-        Ok(wanted.then_some(alternatives.unwrap_or(0)))
-    }
-
-    fn stop(&mut self) -> Result<Vec<String>, Error> {
-        match self.take("stop") {
-            None => Ok(Vec::new()),
-            Some(Value::String(text)) => Ok(vec![text]),
-            Some(Value::Array(items)) => items
-                .into_iter()
-                .enumerate()
-                .map(|(at, item)| match item {
-                    Value::String(text) => Ok(text),
-                    _ => Err(wrong(&format!("stop[{at}]"), "a string")),
-                })
-                .collect(),
-            Some(_) => Err(wrong("stop", "a string or an array of strings")),
-        }
-    }
-
-    fn format(&mut self) -> Result<Option<Format>, Error> {
-        let Some(mut format) = self.object("response_format")? else { return Ok(None) };
-        match format.get("type").and_then(Value::as_str) {
-            Some("text") => Ok(Some(Format::Text)),
-            Some("json_object") => Ok(Some(Format::JsonObject)),
-            Some("json_schema") => {
-                let mut inner = take_object(&mut format, "json_schema")
-                    .ok_or_else(|| wrong("response_format.json_schema", "an object"))?;
-                let schema = inner.shift_remove("schema").filter(Value::is_object);
-                Ok(Some(Format::JsonSchema {
-                    name: take_string(&mut inner, "name"),
-                    description: take_string(&mut inner, "description"),
-                    schema: schema.ok_or_else(|| wrong("response_format.json_schema.schema", "an object"))?,
-                    strict: inner.get("strict").and_then(Value::as_bool),
-                }))
-            }
-            _ => Err(wrong("response_format.type", "text, json_object or json_schema")),
-        }
-    }
-
-    /// Tools and the choice among them, each under its present or its former name.
-    fn tools(&mut self) -> Result<(Vec<Tool>, Option<ToolChoice>), Error> {
-        let mut tools = Vec::new();
-        for (field, read) in
-            [("tools", read_tool as fn(Value, &str) -> Result<Tool, Error>), ("functions", read_function)]
-        {
-            match self.take(field) {
-                None => {}
-                Some(Value::Array(items)) => {
-                    for (at, item) in items.into_iter().enumerate() {
-                        tools.push(read(item, &format!("{field}[{at}]"))?);
-                    }
-                }
-                Some(_) => return Err(wrong(field, "an array")),
-            }
-        }
-        let former =
-            self.take("function_call").map(|value| read_choice(value, "function_call")).transpose()?;
-        let choice = self.take("tool_choice").map(|value| read_choice(value, "tool_choice")).transpose()?;
-        Ok((tools, choice.or(former)))
-    }
-
-    /// How much to think, in OpenAI's words, in OpenRouter's and in Anthropic's.
-    fn thinking(&mut self) -> Result<Thinking, Error> {
-        let mut thinking = Thinking::default();
-        if let Some(word) = self.text("reasoning_effort")? {
-            thinking.effort = read_effort(&word, "reasoning_effort")?;
-        }
-        self.openrouter_reasoning(&mut thinking)?;
-        self.anthropic_thinking(&mut thinking)?;
-        if let Some(shown) = self.flag("include_reasoning")? {
-            thinking.shown = thinking.shown.or(Some(shown));
-        }
-        Ok(thinking)
-    }
-
-    /// <https://openrouter.ai/docs/use-cases/reasoning-tokens#controlling-reasoning-tokens>
-    fn openrouter_reasoning(&mut self, thinking: &mut Thinking) -> Result<(), Error> {
-        let Some(mut fields) = self.object("reasoning")? else { return Ok(()) };
-        let mut enabled = None;
-        for (name, value) in std::mem::take(&mut fields) {
-            let place = format!("reasoning.{name}");
-            match name.as_str() {
-                _ if value.is_null() => {}
-                "effort" => {
-                    let word = value.as_str().ok_or_else(|| wrong(&place, "a string"))?;
-                    thinking.effort = read_effort(word, &place)?;
-                }
-                "max_tokens" => {
-                    thinking.budget = Some(as_count(&value).ok_or_else(|| wrong(&place, COUNT))?);
-                }
-                "exclude" => {
-                    thinking.shown = Some(!value.as_bool().ok_or_else(|| wrong(&place, "true or false"))?);
-                }
-                "enabled" => {
-                    enabled = Some(value.as_bool().ok_or_else(|| wrong(&place, "true or false"))?);
-                }
-                "summary" => {
-                    thinking.summary =
-                        Some(value.as_str().ok_or_else(|| wrong(&place, "a string"))?.to_owned());
-                }
-                _ => drop(fields.insert(name, value)),
-            }
-        }
-        match enabled {
-            Some(false) => *thinking = Thinking { effort: Some(Effort::None), ..Thinking::default() },
-            Some(true) if thinking.effort.is_none() && thinking.budget.is_none() => {
-                thinking.effort = Some(Effort::Medium);
-            }
-            _ => {}
-        }
-        self.keep("reasoning", fields);
-        Ok(())
-    }
-
-    /// <https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking>
-    fn anthropic_thinking(&mut self, thinking: &mut Thinking) -> Result<(), Error> {
-        let Some(mut fields) = self.object("thinking")? else { return Ok(()) };
-        let budget = fields.shift_remove("budget_tokens").filter(|value| !value.is_null());
-        let budget = budget
-            .map(|value| as_count(&value).ok_or_else(|| wrong("thinking.budget_tokens", COUNT)))
-            .transpose()?;
-        match take_string(&mut fields, "type").as_deref() {
-            Some("enabled") => {
-                thinking.budget = budget.or(thinking.budget);
-                thinking.adaptive = thinking.budget.is_none() && thinking.effort.is_none();
-            }
-            Some("adaptive") => thinking.adaptive = true,
-            Some("disabled") => thinking.effort = Some(Effort::None),
-            _ => return Err(wrong("thinking.type", "enabled, disabled or adaptive")),
-        }
-        match take_string(&mut fields, "display").as_deref() {
+/// Tools and the choice among them, each under its present or its former name.
+fn read_tools(request: &mut RequestFields) -> Result<(Vec<Tool>, Option<ToolChoice>), Error> {
+    let mut tools = Vec::new();
+    for (field, read) in
+        [("tools", read_tool as fn(Value, &str) -> Result<Tool, Error>), ("functions", read_function)]
+    {
+        match request.take(field) {
             None => {}
-            Some("summarized") => thinking.shown = Some(true),
-            Some("omitted") => thinking.shown = Some(false),
-            Some(_) => return Err(wrong("thinking.display", "summarized or omitted")),
-        }
-        self.keep("thinking", fields);
-        Ok(())
-    }
-
-    fn keep(&mut self, name: &str, fields: Map<String, Value>) {
-        if !fields.is_empty() {
-            self.rest.insert(name.to_owned(), Value::Object(fields));
+            Some(Value::Array(items)) => {
+                for (at, item) in items.into_iter().enumerate() {
+                    tools.push(read(item, &format!("{field}[{at}]"))?);
+                }
+            }
+            Some(_) => return Err(wrong(field, "an array")),
         }
     }
+    let former =
+        request.take("function_call").map(|value| read_choice(value, "function_call")).transpose()?;
+    let choice = request.take("tool_choice").map(|value| read_choice(value, "tool_choice")).transpose()?;
+    tools.extend(read_web_search(request)?);
+    Ok((tools, choice.or(former)))
+}
 
-    /// What is left, without what asks for what every answer is.
-    fn rest(mut self) -> Map<String, Value> {
-        self.rest.retain(|name, value| name != "modalities" || *value != serde_json::json!(["text"]));
-        self.rest
+/// A search of the web stands beside the tools here.
+fn read_web_search(request: &mut RequestFields) -> Result<Option<Tool>, Error> {
+    const NAME: &str = "web_search_options";
+    let Some(mut options) = request.object(NAME)? else { return Ok(None) };
+    options.retain(|_, value| !value.is_null());
+    let mut search =
+        WebSearch { context_size: take_string(&mut options, "search_context_size"), ..WebSearch::default() };
+    if let Some(mut location) = take_object(&mut options, "user_location") {
+        let approximate = take_object(&mut location, "approximate")
+            .ok_or_else(|| wrong("web_search_options.user_location.approximate", "an object"))?;
+        search.location = Some(without_empty(approximate));
+    }
+    keep(request, NAME, options);
+    Ok(Some(Tool { kind: ToolKind::WebSearch(search), extra: Map::new() }))
+}
+
+/// How much to think, in OpenAI's words, in OpenRouter's and in Anthropic's.
+fn read_thinking(request: &mut RequestFields) -> Result<Thinking, Error> {
+    let mut thinking = Thinking::default();
+    if let Some(word) = request.string("reasoning_effort")? {
+        thinking.effort = read_effort(&word, "reasoning_effort")?;
+    }
+    read_openrouter_reasoning(request, &mut thinking)?;
+    read_anthropic_thinking(request, &mut thinking)?;
+    if let Some(shown) = request.flag("include_reasoning")? {
+        thinking.shown = thinking.shown.or(Some(shown));
+    }
+    Ok(thinking)
+}
+
+/// <https://openrouter.ai/docs/use-cases/reasoning-tokens#controlling-reasoning-tokens>
+fn read_openrouter_reasoning(request: &mut RequestFields, thinking: &mut Thinking) -> Result<(), Error> {
+    let Some(mut fields) = request.object("reasoning")? else { return Ok(()) };
+    let mut enabled = None;
+    for (name, value) in std::mem::take(&mut fields) {
+        let place = format!("reasoning.{name}");
+        match name.as_str() {
+            _ if value.is_null() => {}
+            "effort" => {
+                let word = value.as_str().ok_or_else(|| wrong(&place, "a string"))?;
+                thinking.effort = read_effort(word, &place)?;
+            }
+            "max_tokens" => {
+                thinking.budget = Some(as_count(&value).ok_or_else(|| wrong(&place, COUNT))?);
+            }
+            "exclude" => {
+                thinking.shown = Some(!value.as_bool().ok_or_else(|| wrong(&place, "true or false"))?);
+            }
+            "enabled" => {
+                enabled = Some(value.as_bool().ok_or_else(|| wrong(&place, "true or false"))?);
+            }
+            "summary" => {
+                thinking.summary = Some(value.as_str().ok_or_else(|| wrong(&place, "a string"))?.to_owned());
+            }
+            _ => drop(fields.insert(name, value)),
+        }
+    }
+    match enabled {
+        Some(false) => *thinking = Thinking { effort: Some(Effort::None), ..Thinking::default() },
+        Some(true) if thinking.effort.is_none() && thinking.budget.is_none() => {
+            thinking.effort = Some(Effort::Medium);
+        }
+        _ => {}
+    }
+    keep(request, "reasoning", fields);
+    Ok(())
+}
+
+/// <https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking>
+fn read_anthropic_thinking(request: &mut RequestFields, thinking: &mut Thinking) -> Result<(), Error> {
+    let Some(mut fields) = request.object("thinking")? else { return Ok(()) };
+    let budget = fields.shift_remove("budget_tokens").filter(|value| !value.is_null());
+    let budget = budget
+        .map(|value| as_count(&value).ok_or_else(|| wrong("thinking.budget_tokens", COUNT)))
+        .transpose()?;
+    match take_string(&mut fields, "type").as_deref() {
+        Some("enabled") => {
+            thinking.budget = budget.or(thinking.budget);
+            thinking.adaptive = thinking.budget.is_none() && thinking.effort.is_none();
+        }
+        Some("adaptive") => thinking.adaptive = true,
+        Some("disabled") => thinking.effort = Some(Effort::None),
+        _ => return Err(wrong("thinking.type", "enabled, disabled or adaptive")),
+    }
+    match take_string(&mut fields, "display").as_deref() {
+        None => {}
+        Some("summarized") => thinking.shown = Some(true),
+        Some("omitted") => thinking.shown = Some(false),
+        Some(_) => return Err(wrong("thinking.display", "summarized or omitted")),
+    }
+    keep(request, "thinking", fields);
+    Ok(())
+}
+
+fn keep(request: &mut RequestFields, name: &str, fields: Map<String, Value>) {
+    if !fields.is_empty() {
+        request.rest.insert(name.to_owned(), Value::Object(fields));
     }
 }
 
-const COUNT: &str = "a whole number";
-
-/// A whole number, also one that was written with a fraction of zero.
-fn as_count(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| {
-        let number = value.as_f64()?;
-        (number >= 0.0 && number.fract() == 0.0 && number < 1e15).then_some(number as u64)
-    })
+/// What is left, without what asks for what every answer is.
+fn rest(mut request: RequestFields) -> Map<String, Value> {
+    request.rest.retain(|name, value| name != "modalities" || *value != serde_json::json!(["text"]));
+    request.rest
 }
 
 fn read_effort(word: &str, place: &str) -> Result<Option<Effort>, Error> {

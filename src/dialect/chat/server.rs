@@ -24,6 +24,11 @@ pub fn takes_stream_options(provider: &str) -> bool {
     provider != "mistral"
 }
 
+/// True where tools may take free text: <https://platform.openai.com/docs/guides/function-calling#custom-tools>.
+pub fn has_custom_tools(provider: &str) -> bool {
+    matches!(provider, "openai" | "azure")
+}
+
 /// True where `cache_control` may stand on parts and tools:
 /// <https://openrouter.ai/docs/features/prompt-caching#anthropic-claude>.
 pub fn takes_cache_hints(provider: &str) -> bool {

@@ -6,11 +6,14 @@
 use serde_json::{Map, Value, json};
 
 use super::server::{
-    call_id, is_legal_name, legal_name, max_tokens_field, takes_file_urls, takes_stream_options,
+    call_id, is_legal_name, legal_name, max_tokens_field, takes_cache_hints, takes_file_urls,
+    takes_stream_options,
 };
 use super::write::{To, is_cache_hint, media_of_result, write_content, write_elements};
 use crate::error::Error;
-use crate::request::{Entry, Field, Format, Handling, Request, Tool, ToolChoice, ToolKind};
+use crate::request::{
+    Entry, Field, Format, Handling, Request, Tool, ToolChoice, ToolKind, WebSearch, Written,
+};
 use crate::turn::{Message, Origin, Part, PartKind, Role, Source};
 
 /// What becomes of each field of a request of another dialect.
@@ -23,18 +26,23 @@ pub const TABLE: &[(Field, Handling)] = &[
     (Field::PresencePenalty, Handling::Mapped("/presence_penalty")),
     (Field::Seed, Handling::Mapped("/seed")),
     (Field::LogitBias, Handling::Mapped("/logit_bias")),
-    (
-        Field::Logprobs,
-        Handling::Refused("its log probabilities are given to clients of Chat Completions only"),
-    ),
+    (Field::Logprobs, Handling::Mapped("/logprobs")),
     (Field::Stop, Handling::Mapped("/stop")),
+    // No other dialect of clients has the field. (Gemini has one, `candidateCount`, and is spoken to providers only.)
     (Field::N, Handling::Refused("a translated answer is one answer")),
     (Field::JsonObject, Handling::Mapped("/response_format/type")),
     (Field::JsonSchema, Handling::Mapped("/response_format/json_schema")),
     (Field::Verbosity, Handling::Mapped("/verbosity")),
     (Field::Thinking, Handling::Mapped("/reasoning_effort")),
     (Field::Tools, Handling::Mapped("/tools")),
+    // As a function with one text where the server is not known to have custom tools; see `free_text`.
     (Field::CustomTools, Handling::Mapped("/tools")),
+    (Field::WebSearch, Handling::Mapped("/web_search_options")),
+    (Field::SearchContextSize, Handling::Mapped("/web_search_options/search_context_size")),
+    (Field::SearchLocation, Handling::Mapped("/web_search_options/user_location")),
+    (Field::SearchAllowedDomains, Handling::Refused("Chat Completions searches the whole web")),
+    (Field::SearchBlockedDomains, Handling::Refused("Chat Completions searches the whole web")),
+    (Field::SearchLimit, Handling::Ignored("Chat Completions counts no searches; a model makes few")),
     (Field::ServerTools, Handling::Refused("a tool that one provider runs is unknown to others")),
     (Field::ToolChoice, Handling::Mapped("/tool_choice")),
     (Field::AllowedTools, Handling::Mapped("/tool_choice/allowed_tools")),
@@ -46,7 +54,7 @@ pub const TABLE: &[(Field, Handling)] = &[
 ];
 
 /// Writes a request. Errors: 400 that names the place of a part that cannot be said.
-pub fn write_request(request: &Request, target: &Origin) -> Result<Value, Error> {
+pub fn write_request(request: &Request, target: &Origin) -> Result<Written, Error> {
     let mut body = Map::new();
     let mut put = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -56,11 +64,12 @@ pub fn write_request(request: &Request, target: &Origin) -> Result<Value, Error>
     let number = |number: &Option<serde_json::Number>| number.clone().map(Value::Number);
     put("model", Some(request.model.as_str().into()));
     put("messages", Some(write_messages(request, target)?.into()));
-    if !request.tools.is_empty() {
-        let tools: Result<Vec<Value>, Error> =
-            request.tools.iter().enumerate().map(|(at, tool)| write_tool(tool, at, target)).collect();
-        put("tools", Some(tools?.into()));
+    let mut tools = Vec::with_capacity(request.tools.len());
+    for (at, tool) in request.tools.iter().enumerate() {
+        tools.extend(write_tool(tool, at, target)?);
     }
+    put("tools", (!tools.is_empty()).then(|| tools.into()));
+    put("web_search_options", request.searches().next().map(write_search));
     put("tool_choice", request.tool_choice.as_ref().map(|choice| write_tool_choice(choice, &request.tools)));
     put("parallel_tool_calls", request.parallel_tool_calls.map(Value::from));
     put(max_tokens_field(&target.provider), request.max_tokens.map(Value::from));
@@ -70,6 +79,8 @@ pub fn write_request(request: &Request, target: &Origin) -> Result<Value, Error>
     put("presence_penalty", number(&request.presence_penalty));
     put("seed", number(&request.seed));
     put("logit_bias", request.logit_bias.clone());
+    put("logprobs", request.logprobs.map(|_| true.into()));
+    put("top_logprobs", request.logprobs.filter(|most| *most > 0).map(Value::from));
     if !request.stop.is_empty() {
         put("stop", Some(request.stop.clone().into()));
     }
@@ -84,10 +95,24 @@ pub fn write_request(request: &Request, target: &Origin) -> Result<Value, Error>
             put("stream_options", Some(json!({"include_usage": true})));
         }
     }
-    Ok(Value::Object(body))
+    Ok(Written::whole(Value::Object(body)))
 }
 
-fn write_tool(tool: &Tool, at: usize, target: &Origin) -> Result<Value, Error> {
+/// A search stands beside the tools here.
+fn write_search(search: &WebSearch) -> Value {
+    let mut options = Map::new();
+    if let Some(size) = &search.context_size {
+        options.insert("search_context_size".to_owned(), size.as_str().into());
+    }
+    if let Some(location) = &search.location {
+        let location = json!({"type": "approximate", "approximate": location});
+        options.insert("user_location".to_owned(), location);
+    }
+    Value::Object(options)
+}
+
+/// A tool; `None` for one that stands elsewhere.
+fn write_tool(tool: &Tool, at: usize, target: &Origin) -> Result<Option<Value>, Error> {
     let mut inner = Map::new();
     let mut put = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -108,6 +133,7 @@ fn write_tool(tool: &Tool, at: usize, target: &Origin) -> Result<Value, Error> {
             put("format", format.as_ref().map(write_grammar));
             ("custom", name)
         }
+        ToolKind::WebSearch(_) => return Ok(None),
         ToolKind::Server(_) => {
             let place = format!("tools[{at}]");
             return Err(Error::invalid(
@@ -137,7 +163,7 @@ fn write_tool(tool: &Tool, at: usize, target: &Origin) -> Result<Value, Error> {
             object.insert(name.clone(), value.clone());
         }
     }
-    Ok(Value::Object(object))
+    Ok(Some(Value::Object(object)))
 }
 
 /// A grammar in the form of Responses, with its fields in an object of their own.
@@ -206,7 +232,11 @@ fn write_messages(request: &Request, target: &Origin) -> Result<Vec<Value>, Erro
                     parts.iter().filter(|part| matches!(part.kind, PartKind::Text(_))).collect();
                 let to = To { target, native: false, anew: true };
                 if !parts.is_empty() {
-                    out.push(json!({"role": "system", "content": write_content(&parts, to)}));
+                    let content = match glued(&parts, target) {
+                        Some(text) => text.into(),
+                        None => write_content(&parts, to),
+                    };
+                    out.push(json!({"role": "system", "content": content}));
                 }
             }
             Entry::Message { message, place } => {
@@ -235,6 +265,19 @@ fn write_messages(request: &Request, target: &Origin) -> Result<Vec<Value>, Erro
         mend(message, &target.provider);
     }
     Ok(out)
+}
+
+/// Several texts of an instruction as one: every server takes a text there, and not every one takes parts. `None` where
+/// parts are taken and may carry cache hints.
+fn glued(parts: &[&Part], target: &Origin) -> Option<String> {
+    let texts: Vec<&str> = parts
+        .iter()
+        .filter_map(|part| match &part.kind {
+            PartKind::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    (!takes_cache_hints(&target.provider)).then(|| texts.join("\n\n"))
 }
 
 fn show(out: &mut Vec<Value>, shown: &mut Vec<Value>) {

@@ -9,9 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::message::signed;
-use super::server::{takes_cache_hints, takes_file_urls, wants_reasoning};
+use super::server::{has_custom_tools, takes_cache_hints, takes_file_urls, wants_reasoning};
 use super::{DETAILS, FIELD, OF_TEXT, REASONING};
 use crate::dialect::fields::url_of_media;
+use crate::free_text;
 use crate::seal;
 use crate::turn::{Media, Message, Origin, Part, PartKind, Role, Source, ToolResult};
 
@@ -308,7 +309,11 @@ fn audio_format(media: &Media) -> Option<&str> {
 
 fn write_tool_call(part: &Part, to: To<'_>) -> Option<Value> {
     let PartKind::ToolCall(call) = &part.kind else { return None };
-    let mut object = if call.custom {
+    let stands_in = to.anew && !has_custom_tools(&to.target.provider);
+    let mut object = if call.custom && stands_in {
+        let arguments = free_text::object(call).to_string();
+        json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
+    } else if call.custom {
         json!({"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}})
     } else {
         json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.written_arguments()}})

@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{camel_names, grounding, part};
+use super::{call_piece, camel_names, grounding, part};
 use crate::dialect::fields::{failure_text, number_at, take_array, take_object};
 use crate::dialect::{Delta, Growth};
 use crate::gather::Gathered;
@@ -83,6 +83,7 @@ fn read_candidate(mut candidate: Map<String, Value>, on_delta: &mut dyn FnMut(De
     }
     extras.extend(grounding::logprobs(&candidate).map(|tokens| ("logprobs", tokens)));
     for value in take_array(&mut content, "parts").unwrap_or_default() {
+        let Err(value) = call_piece::read(value, on_delta) else { continue };
         let Part { kind, extra } = part::read(value);
         match kind {
             PartKind::Text(text) if extra.is_empty() => on_delta(Delta::Text(text)),

@@ -77,6 +77,12 @@ impl Model {
         self.version >= Version::Numbered(3, 0)
     }
 
+    /// True for a model that does not search the web in a request with functions: those before Gemini 3
+    /// (<https://ai.google.dev/gemini-api/docs/tool-combination>).
+    pub fn searches_alone(self) -> bool {
+        matches!(self.version, Version::Numbered(..=2, _))
+    }
+
     /// True when it does not think unless it is asked to, or cannot.
     pub fn is_off_by_default(self) -> bool {
         let light = (self.version, self.size) == (Version::Numbered(2, 5), Size::Lite);
@@ -131,6 +137,8 @@ mod tests {
             let model = Model::of(name);
             assert_eq!((model.is_third(), model.control()), (third, control), "{name}");
         }
+        assert!(Model::of("gemini-2.5-pro").searches_alone() && !Model::of("gemini-3-pro").searches_alone());
+        assert!(!Model::of("tunedModels/mine").searches_alone());
         assert!(Model::of("gemini-2.0-flash").is_off_by_default());
         assert!(!Model::of("gemini-2.5-flash").is_off_by_default());
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::camel_names;
 use crate::dialect::fields::{take_object, take_string, take_text, without_empty};
+use crate::free_text;
 use crate::seal;
 use crate::turn::{Media, Origin, Part, PartKind, Reasoning, Source, ToolCall};
 
@@ -42,7 +43,7 @@ pub fn read(value: Value) -> Part {
     Part { kind, extra: without_empty(object) }
 }
 
-/// Takes a whole call. One whose arguments come in pieces stays as it is: only Vertex streams them, when asked to.
+/// Takes a whole call.
 fn take_call(object: &mut Map<String, Value>) -> Option<PartKind> {
     let call = object.get("functionCall")?.as_object()?;
     let known = |name: &String| matches!(name.as_str(), "name" | "args" | "id");
@@ -114,7 +115,7 @@ pub fn write(part: &Part, native: bool, target: &Origin) -> Option<Map<String, V
                 inner.insert("id".into(), call.id.as_str().into());
             }
             inner.insert("name".into(), legal_name(&call.name).into());
-            inner.insert("args".into(), arguments(call));
+            inner.insert("args".into(), free_text::object(call));
             object.insert("functionCall".into(), inner.into());
             let seal = call.sealed.as_deref().and_then(|seal| seal::opened(seal, native, target));
             object.extend(seal.map(|seal| (SIGNATURE.to_owned(), seal.into())));
@@ -127,15 +128,6 @@ pub fn write(part: &Part, native: bool, target: &Origin) -> Option<Map<String, V
         object.extend(extra.map(|(name, value)| (name.clone(), value.clone())));
     }
     Some(object)
-}
-
-/// The arguments as the object that the API wants. Free text, and what is no object, stands in a field of one.
-fn arguments(call: &ToolCall) -> Value {
-    match serde_json::from_str(call.written_arguments()) {
-        Ok(Value::Object(fields)) if !call.custom => Value::Object(fields),
-        Ok(other) if !call.custom => json!({ "input": other }),
-        _ => json!({ "input": call.arguments }),
-    }
 }
 
 /// Bytes go inline; an address becomes a file of Google's or one that Google fetches, which newer models do for `https`.

@@ -26,6 +26,7 @@ pub const NAMES: &[(Field, &str)] = &[
     (Field::JsonSchema, "generationConfig.responseJsonSchema"),
     (Field::Thinking, "generationConfig.thinkingConfig"),
     (Field::Tools, "tools"),
+    (Field::WebSearch, "tools"),
     (Field::ServerTools, "tools"),
     (Field::ToolChoice, "toolConfig.functionCallingConfig"),
     (Field::AllowedTools, "toolConfig.functionCallingConfig.allowedFunctionNames"),

@@ -8,7 +8,7 @@ use super::model::Model;
 use super::write::Writer;
 use super::{config, tool};
 use crate::error::Error;
-use crate::request::{Entry, Field, Handling, Request, ToolKind};
+use crate::request::{Entry, Field, Handling, Request, ToolKind, Written};
 use crate::turn::{Origin, PartKind};
 
 /// What becomes of each field of a request of another dialect.
@@ -23,6 +23,8 @@ pub const TABLE: &[(Field, Handling)] = &[
     (Field::LogitBias, Handling::Refused("Gemini has other tokens, and no bias on them")),
     (Field::Logprobs, Handling::Mapped("/generationConfig/responseLogprobs")),
     (Field::Stop, Handling::Mapped("/generationConfig/stopSequences")),
+    // Gemini has `candidateCount`, but only clients of Chat Completions can ask for several answers, and for them Google's
+    // own OpenAI-compatible endpoint is spoken, which has `n`. A stream's steps tell one answer.
     (Field::N, Handling::Refused("one request gives one answer here; send it several times")),
     (Field::JsonObject, Handling::Mapped("/generationConfig/responseMimeType")),
     (Field::JsonSchema, Handling::Mapped("/generationConfig/responseJsonSchema")),
@@ -32,7 +34,21 @@ pub const TABLE: &[(Field, Handling)] = &[
     ),
     (Field::Thinking, Handling::Mapped("/generationConfig/thinkingConfig")),
     (Field::Tools, Handling::Mapped("/tools")),
-    (Field::CustomTools, Handling::Refused("Gemini calls functions with JSON arguments only")),
+    (
+        Field::CustomTools,
+        Handling::Emulated(
+            "a function with one text; a grammar stands in its description, and the model is not held to it",
+        ),
+    ),
+    (Field::WebSearch, Handling::Mapped("/tools")),
+    (Field::SearchContextSize, Handling::Ignored("Gemini itself decides how much of what it finds it reads")),
+    (
+        Field::SearchLocation,
+        Handling::Ignored("Gemini searches for the whole world; the prompt can name a place"),
+    ),
+    (Field::SearchAllowedDomains, Handling::Refused("Gemini searches the whole web")),
+    (Field::SearchBlockedDomains, Handling::Refused("Gemini searches the whole web")),
+    (Field::SearchLimit, Handling::Ignored("Gemini counts no searches; a model makes few")),
     (Field::ServerTools, Handling::Refused("the tool is run by another provider")),
     (Field::ToolChoice, Handling::Mapped("/toolConfig/functionCallingConfig")),
     (Field::AllowedTools, Handling::Mapped("/toolConfig/functionCallingConfig/allowedFunctionNames")),
@@ -52,7 +68,7 @@ pub const TABLE: &[(Field, Handling)] = &[
 /// Writes a request. All instructions go into `systemInstruction`, in order: Gemini knows none inside the conversation,
 /// and as a user's words they would weigh less. Instructions alone are asked as a user's words, since the API wants a
 /// content. Errors: 400 that names the place of a part that cannot be said.
-pub fn write_request(request: &Request, target: &Origin) -> Result<Value, Error> {
+pub fn write_request(request: &Request, target: &Origin) -> Result<Written, Error> {
     let model = Model::of(&request.model);
     let mut writer = Writer::new(target, model);
     let mut instructions: Vec<Value> = Vec::new();
@@ -77,11 +93,19 @@ pub fn write_request(request: &Request, target: &Origin) -> Result<Value, Error>
             body.insert("systemInstruction".into(), json!({ "parts": instructions }));
         }
     }
-    body.extend(tool::write(&request.tools)?.map(|tools| ("tools".to_owned(), tools)));
+    body.extend(tool::write(&request.tools, model)?.map(|tools| ("tools".to_owned(), tools)));
     // A choice among no functions is refused.
     let has_functions = request.tools.iter().any(|tool| matches!(tool.kind, ToolKind::Function { .. }));
     let choice = tool::write_choice(request.tool_choice.as_ref().filter(|_| has_functions));
-    body.extend(choice.map(|choice| ("toolConfig".to_owned(), json!({ "functionCallingConfig": choice }))));
+    let mut tool_config = Map::new();
+    tool_config.extend(choice.map(|choice| ("functionCallingConfig".to_owned(), choice)));
+    if has_functions && model.is_third() && request.searches().next().is_some() {
+        // Without it, the API refuses a search beside functions.
+        tool_config.insert("includeServerSideToolInvocations".into(), true.into());
+    }
+    if !tool_config.is_empty() {
+        body.insert("toolConfig".into(), tool_config.into());
+    }
     let config = config::write(request, model)?;
     if !config.is_empty() {
         body.insert("generationConfig".into(), config.into());
@@ -92,5 +116,5 @@ pub fn write_request(request: &Request, target: &Origin) -> Result<Value, Error>
             _ => drop(body.insert(name.clone(), value.clone())),
         }
     }
-    Ok(body.into())
+    Ok(Written::whole(body.into()))
 }

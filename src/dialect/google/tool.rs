@@ -6,17 +6,21 @@
 use serde_json::{Map, Value, json};
 
 use super::camel_names;
+use super::model::Model;
 use super::part::{is_legal_name, legal_name};
 use super::schema;
 use crate::dialect::fields::{take_array, take_object, take_string};
+use crate::dialect::request_fields::wrong;
 use crate::error::Error;
-use crate::request::{Tool, ToolChoice, ToolKind};
+use crate::request::{Tool, ToolChoice, ToolKind, WebSearch};
 
 /// Fields of a declaration that have no word in the hub.
 const OWN: &[&str] = &["parameters", "response", "responseJsonSchema", "behavior"];
 
-/// Writes `tools`; `None` without any. Errors: 400 for a name that the API does not take.
-pub fn write(tools: &[Tool]) -> Result<Option<Value>, Error> {
+/// Writes `tools`; `None` without any. Errors: 400 for a name that the API does not take, and for a search beside
+/// functions, which models before Gemini 3 do not take.
+pub fn write(tools: &[Tool], model: Model) -> Result<Option<Value>, Error> {
+    let calls = tools.iter().any(|tool| matches!(tool.kind, ToolKind::Function { .. }));
     let mut functions = Vec::new();
     let mut others = Vec::new();
     for (at, tool) in tools.iter().enumerate() {
@@ -37,14 +41,25 @@ pub fn write(tools: &[Tool]) -> Result<Option<Value>, Error> {
                 }
                 functions.push(Value::Object(object));
             }
+            ToolKind::WebSearch(_) if calls && model.searches_alone() => return Err(beside_functions(at)),
+            ToolKind::WebSearch(_) => others.push(json!({"googleSearch": {}})),
             ToolKind::Server(value) => others.push(value.clone()),
-            // Refused by the table.
+            // A function stands in for it; see `free_text`.
             ToolKind::Custom { .. } => {}
         }
     }
     let declared = (!functions.is_empty()).then(|| json!({ "functionDeclarations": functions }));
     let all: Vec<Value> = declared.into_iter().chain(others).collect();
     Ok((!all.is_empty()).then(|| all.into()))
+}
+
+fn beside_functions(at: usize) -> Error {
+    let place = format!("tools[{at}]");
+    let why = format!(
+        "{place}: this model of Gemini does not search the web in a request that has functions as well. Leave one of them \
+         out, or use Gemini 3 or newer."
+    );
+    Error::invalid(&place, why).with_code("unsupported_field")
 }
 
 fn illegal(name: &str, at: usize) -> Error {
@@ -95,6 +110,10 @@ pub fn read(value: Value) -> Result<Vec<Tool>, Error> {
             let place = format!("tools[{at}].functionDeclarations[{number}]");
             let Value::Object(function) = function else { return Err(wrong(&place, "an object")) };
             tools.push(read_function(camel_names(function), &place)?);
+        }
+        if object.get("googleSearch") == Some(&json!({})) {
+            object.shift_remove("googleSearch");
+            tools.push(Tool { kind: ToolKind::WebSearch(WebSearch::default()), extra: Map::new() });
         }
         if !object.is_empty() {
             tools.push(Tool { kind: ToolKind::Server(object.into()), extra: Map::new() });
@@ -157,8 +176,4 @@ pub fn read_config(config: Map<String, Value>) -> (Option<ToolChoice>, Map<Strin
             (None, config)
         }
     }
-}
-
-fn wrong(place: &str, what: &str) -> Error {
-    Error::invalid(place, format!("The field `{place}` must be {what}."))
 }

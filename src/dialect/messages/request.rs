@@ -10,8 +10,11 @@ use super::block::read_block;
 use super::schema;
 use crate::body::Body;
 use crate::dialect::fields::{take_object, take_string, take_text, without_empty};
+use crate::dialect::request_fields::wrong;
 use crate::error::Error;
-use crate::request::{Effort, Entry, Field, Format, Request, Thinking, Tool, ToolChoice, ToolKind};
+use crate::request::{
+    Effort, Entry, Field, Format, Request, Thinking, Tool, ToolChoice, ToolKind, WebSearch,
+};
 use crate::turn::{Part, PartKind};
 
 /// What the fields are called here.
@@ -24,6 +27,11 @@ pub const NAMES: &[(Field, &str)] = &[
     (Field::JsonSchema, "output_config.format"),
     (Field::Thinking, "thinking"),
     (Field::Tools, "tools"),
+    (Field::WebSearch, "tools"),
+    (Field::SearchLocation, "tools[].user_location"),
+    (Field::SearchAllowedDomains, "tools[].allowed_domains"),
+    (Field::SearchBlockedDomains, "tools[].blocked_domains"),
+    (Field::SearchLimit, "tools[].max_uses"),
     (Field::ServerTools, "tools"),
     (Field::ToolChoice, "tool_choice"),
     (Field::ParallelToolCalls, "tool_choice.disable_parallel_tool_use"),
@@ -146,6 +154,12 @@ fn read_tool(value: Value, place: &str) -> Result<Tool, Error> {
     let kind = fields.get("type").and_then(Value::as_str);
     // Tools with a type of their own (web search, code execution, but bash and the text editor as well, which the client
     // runs) have a schema that only Claude knows.
+    if kind.is_some_and(|kind| kind.starts_with("web_search_"))
+        && let Some(search) = read_search(&fields)
+    {
+        fields.retain(|name, _| name == "cache_control");
+        return Ok(Tool { kind: ToolKind::WebSearch(search), extra: without_empty(fields) });
+    }
     if kind.is_some_and(|kind| kind != "custom" && kind != "function") {
         return Ok(Tool { kind: ToolKind::Server(Value::Object(fields)), extra: Map::new() });
     }
@@ -168,6 +182,31 @@ fn read_tool(value: Value, place: &str) -> Result<Tool, Error> {
     };
     let kind = ToolKind::Function { name, description, parameters, strict };
     Ok(Tool { kind, extra: without_empty(fields) })
+}
+
+/// A search of the web; `None` for one that asks for more than other dialects know.
+fn read_search(tool: &Map<String, Value>) -> Option<WebSearch> {
+    let mut tool = without_empty(tool.clone());
+    for name in ["type", "name", "cache_control"] {
+        tool.shift_remove(name);
+    }
+    let mut domains = |name: &str| match tool.shift_remove(name) {
+        None => Some(Vec::new()),
+        Some(list) => serde_json::from_value::<Vec<String>>(list).ok(),
+    };
+    let mut search = WebSearch {
+        allowed_domains: domains("allowed_domains")?,
+        blocked_domains: domains("blocked_domains")?,
+        ..WebSearch::default()
+    };
+    if let Some(most) = tool.shift_remove("max_uses") {
+        search.max_uses = Some(most.as_u64()?);
+    }
+    if let Some(mut location) = take_object(&mut tool, "user_location") {
+        location.shift_remove("type");
+        search.location = Some(without_empty(location));
+    }
+    tool.is_empty().then_some(search)
 }
 
 fn read_tool_choice(request: &mut Request, mut fields: Map<String, Value>) -> Result<(), Error> {
@@ -239,10 +278,6 @@ fn read_format(request: &mut Request, value: Value, place: &str) -> Result<(), E
     let strict = schema::is_closed(&schema).then_some(true);
     request.format = Some(Format::JsonSchema { name: None, description: None, schema, strict });
     Ok(())
-}
-
-fn wrong(place: &str, kind: &str) -> Error {
-    Error::invalid(place, format!("The field `{place}` must be {kind}."))
 }
 
 fn string(value: Value, place: &str) -> Result<String, Error> {

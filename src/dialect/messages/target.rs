@@ -9,8 +9,11 @@ use super::conversation::{Conversation, hint_at_most};
 use super::model::{Asking, Model, Off};
 use super::schema;
 use super::write::legal;
+use crate::dialect::fields::located;
 use crate::error::Error;
-use crate::request::{Effort, Field, Format, Handling, Request, Tool, ToolChoice, ToolKind};
+use crate::request::{
+    Effort, Field, Format, Handling, Request, Tool, ToolChoice, ToolKind, WebSearch, Written,
+};
 use crate::turn::Origin;
 
 /// What becomes of each field of a request of another dialect.
@@ -49,7 +52,18 @@ pub const TABLE: &[(Field, Handling)] = &[
         Handling::Emulated("thinking and output_config.effort, in the model's own form; see `thinking`"),
     ),
     (Field::Tools, Handling::Mapped("/tools")),
-    (Field::CustomTools, Handling::Refused("all tools there take JSON, none takes free text")),
+    (
+        Field::CustomTools,
+        Handling::Emulated(
+            "a tool with one text; a grammar stands in its description, and the model is not held to it",
+        ),
+    ),
+    (Field::WebSearch, Handling::Mapped("/tools")),
+    (Field::SearchContextSize, Handling::Ignored("Claude itself decides how much of what it finds it reads")),
+    (Field::SearchLocation, Handling::Mapped("/tools")),
+    (Field::SearchAllowedDomains, Handling::Mapped("/tools")),
+    (Field::SearchBlockedDomains, Handling::Mapped("/tools")),
+    (Field::SearchLimit, Handling::Mapped("/tools")),
     (Field::ServerTools, Handling::Refused("tools that another provider runs do not exist there")),
     (Field::ToolChoice, Handling::Mapped("/tool_choice")),
     (Field::AllowedTools, Handling::Emulated("only the allowed tools are sent")),
@@ -65,7 +79,7 @@ const LEAST_BUDGET: u64 = 1_024;
 const LEAST_WORDS: u64 = 1_024;
 
 /// Writes a request. Errors: 400 that names the place of a part that cannot be said.
-pub fn write_request(request: &Request, target: &Origin) -> Result<Value, Error> {
+pub fn write_request(request: &Request, target: &Origin) -> Result<Written, Error> {
     let model = Model::named(&request.model);
     let mut conversation = Conversation::read(&request.entries, target)?;
     let tools = tools(request, &model);
@@ -83,7 +97,7 @@ pub fn write_request(request: &Request, target: &Origin) -> Result<Value, Error>
         body.insert("tools".into(), tools.into());
     }
     body.extend(choice.map(|choice| ("tool_choice".to_owned(), choice)));
-    write_sampling(request, &model, thinking.on, &mut body);
+    let left_out = write_sampling(request, &model, thinking.on, &mut body);
     write_stop(request, &mut body)?;
     body.extend(thinking.field.map(|field| ("thinking".to_owned(), field)));
     let mut output = Map::new();
@@ -104,7 +118,7 @@ pub fn write_request(request: &Request, target: &Origin) -> Result<Value, Error>
         body.insert("stream".into(), true.into());
     }
     hint_at_most(4, &mut body);
-    Ok(Value::Object(body))
+    Ok(Written { body: Value::Object(body), left_out })
 }
 
 fn tools(request: &Request, model: &Model) -> Vec<Value> {
@@ -116,7 +130,12 @@ fn tools(request: &Request, model: &Model) -> Vec<Value> {
 }
 
 fn write_tool(tool: &Tool, model: &Model) -> Option<Value> {
-    let ToolKind::Function { name, description, parameters, strict } = &tool.kind else { return None };
+    let ToolKind::Function { name, description, parameters, strict } = &tool.kind else {
+        return match &tool.kind {
+            ToolKind::WebSearch(search) => Some(write_search(search, &tool.extra)),
+            _ => None,
+        };
+    };
     let mut object = Map::new();
     object.insert("name".into(), legal(name).into());
     if let Some(description) = description.as_ref().filter(|text| !text.is_empty()) {
@@ -135,6 +154,27 @@ fn write_tool(tool: &Tool, model: &Model) -> Option<Value> {
     }
     Some(Value::Object(object))
 }
+
+/// <https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/web-search-tool>
+fn write_search(search: &WebSearch, extra: &Map<String, Value>) -> Value {
+    let mut object = Map::new();
+    object.insert("type".into(), SEARCH.into());
+    object.insert("name".into(), "web_search".into());
+    object.extend(search.max_uses.map(|most| ("max_uses".to_owned(), most.into())));
+    for (name, domains) in
+        [("allowed_domains", &search.allowed_domains), ("blocked_domains", &search.blocked_domains)]
+    {
+        if !domains.is_empty() {
+            object.insert(name.into(), domains.clone().into());
+        }
+    }
+    object.extend(search.location.as_ref().map(|location| ("user_location".to_owned(), located(location))));
+    object.extend(extra.get("cache_control").map(|hint| ("cache_control".to_owned(), hint.clone())));
+    Value::Object(object)
+}
+
+/// The version of the search that all models with one know.
+const SEARCH: &str = "web_search_20250305";
 
 /// The schema of a tool's input. The API wants an object at the top, and no choice between several.
 fn input_schema(parameters: Option<&Value>) -> Value {
@@ -275,21 +315,28 @@ fn adaptive(shown: Option<bool>) -> Value {
     }
 }
 
-fn write_sampling(request: &Request, model: &Model, thinks: bool, body: &mut Map<String, Value>) {
-    if !model.sampling {
-        return;
-    }
-    let is_one = |number: &&Number| number.as_f64() == Some(1.0);
-    let mut temperature = request.temperature.as_ref().filter(|_| !thinks);
-    let mut top_p = request.top_p.as_ref().filter(|top_p| !thinks || top_p.as_f64() >= Some(0.95));
-    if temperature.is_some() && top_p.is_some() && !model.both_samplings {
+/// Writes how the model samples. Gives what of it the model cannot take, or not while it thinks.
+fn write_sampling(
+    request: &Request,
+    model: &Model,
+    thinks: bool,
+    body: &mut Map<String, Value>,
+) -> Vec<Field> {
+    let is_one = |number: &Number| number.as_f64() == Some(1.0);
+    let mut temperature = request.temperature.as_ref().filter(|_| model.sampling && !thinks);
+    let mut top_p =
+        request.top_p.as_ref().filter(|top_p| model.sampling && (!thinks || top_p.as_f64() >= Some(0.95)));
+    if let (Some(heat), Some(share)) = (temperature, top_p)
+        && !model.both_samplings
+    {
         // One of them is enough for what both say if the other says nothing; else the temperature holds.
-        if temperature.as_ref().is_some_and(is_one) && !top_p.as_ref().is_some_and(is_one) {
+        if is_one(heat) && !is_one(share) {
             temperature = None;
         } else {
             top_p = None;
         }
     }
+    let top_k = request.top_k.filter(|_| model.sampling && !thinks);
     if let Some(temperature) = temperature {
         let above = temperature.as_f64().is_some_and(|value| value > 1.0);
         body.insert("temperature".into(), if above { 1.into() } else { temperature.clone().into() });
@@ -297,9 +344,19 @@ fn write_sampling(request: &Request, model: &Model, thinks: bool, body: &mut Map
     if let Some(top_p) = top_p {
         body.insert("top_p".into(), top_p.clone().into());
     }
-    if let Some(top_k) = request.top_k.filter(|_| !thinks) {
+    if let Some(top_k) = top_k {
         body.insert("top_k".into(), top_k.into());
     }
+    // A one is what the model does anyway.
+    let lost = |asked: &Option<Number>| asked.as_ref().is_some_and(|number| !is_one(number));
+    [
+        (Field::Temperature, temperature.is_none() && lost(&request.temperature)),
+        (Field::TopP, top_p.is_none() && lost(&request.top_p)),
+        (Field::TopK, top_k.is_none() && request.top_k.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(field, is_lost)| is_lost.then_some(field))
+    .collect()
 }
 
 fn write_stop(request: &Request, body: &mut Map<String, Value>) -> Result<(), Error> {

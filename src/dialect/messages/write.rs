@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 
 use crate::dialect::fields::only_text;
 use crate::error::Error;
+use crate::free_text;
 use crate::seal;
-use crate::turn::{Media, Message, Origin, Part, PartKind, Reasoning, Role, Source, ToolCall, ToolResult};
+use crate::turn::{Media, Message, Origin, Part, PartKind, Reasoning, Role, Source, ToolResult};
 
 /// The picture types that the API takes.
 const IMAGE_TYPES: &[&str] = &["image/jpeg", "image/png", "image/gif", "image/webp"];
@@ -99,7 +100,7 @@ impl Writing<'_> {
             },
             PartKind::Audio(_) => self.unsayable(within, "sound has no place there")?,
             PartKind::ToolCall(call) => Some(
-                json!({"type": "tool_use", "id": legal(&call.id), "name": legal(&call.name), "input": input(call)}),
+                json!({"type": "tool_use", "id": legal(&call.id), "name": legal(&call.name), "input": free_text::object(call)}),
             ),
             PartKind::ToolResult(result) => Some(self.result(result, within)?),
             PartKind::Reasoning(reasoning) => self.reasoning(reasoning, part),
@@ -146,15 +147,6 @@ impl Writing<'_> {
             object.insert("is_error".into(), true.into());
         }
         Ok(Value::Object(object))
-    }
-}
-
-/// The arguments as the object that the API wants. Free text, and what is no object, stands in a field of one.
-fn input(call: &ToolCall) -> Value {
-    match serde_json::from_str(call.written_arguments()) {
-        Ok(Value::Object(fields)) if !call.custom => Value::Object(fields),
-        Ok(other) if !call.custom => json!({ "input": other }),
-        _ => json!({ "input": call.arguments }),
     }
 }
 

@@ -91,6 +91,11 @@ pub fn read_event(event: Event<'_>, origin: &Origin, on_delta: &mut dyn FnMut(De
     let index = |name: &str| object.get(name).and_then(Value::as_u64).unwrap_or(0);
     let slot = index("output_index");
     match kind.as_str() {
+        "response.created" => {
+            if let Some(id) = object.get("response").and_then(|response| response.get("id")?.as_str()) {
+                on_delta(Delta::Id(id.to_owned()));
+            }
+        }
         "response.output_text.delta" => {
             on_delta(Delta::Text(take_text(&mut object, "delta")));
             if let Some(logprobs) = take_array(&mut object, "logprobs").filter(|tokens| !tokens.is_empty()) {
@@ -203,7 +208,8 @@ fn read_item_event(item: Map<String, Value>, slot: u64, done: bool, on_delta: &m
 fn is_read(kind: &str) -> bool {
     matches!(
         kind,
-        "response.output_text.delta"
+        "response.created"
+            | "response.output_text.delta"
             | "response.refusal.delta"
             | "response.reasoning_summary_text.delta"
             | "response.reasoning_text.delta"
@@ -221,16 +227,15 @@ fn is_read(kind: &str) -> bool {
     )
 }
 
-/// The event that tells a client that its stream is cut short.
-pub fn write_failure(error: &Error) -> String {
-    let data = json!({
-        "type": "response.failed",
-        "response": {
-            "object": "response",
-            "status": "failed",
-            "error": {"code": error.code().unwrap_or(error.type_name()), "message": error.message()},
-            "output": [],
-        },
-    });
+/// The event that tells a client that its stream is cut short. `id` is the response's, where the stream has told it.
+pub fn write_failure(error: &Error, id: Option<&str>) -> String {
+    let mut response = Map::new();
+    response.extend(id.map(|id| ("id".to_owned(), id.into())));
+    response.insert("object".to_owned(), "response".into());
+    response.insert("status".to_owned(), "failed".into());
+    let error = json!({"code": error.code().unwrap_or(error.type_name()), "message": error.message()});
+    response.insert("error".to_owned(), error);
+    response.insert("output".to_owned(), json!([]));
+    let data = json!({"type": "response.failed", "response": response});
     format!("event: response.failed\ndata: {data}\n\n")
 }

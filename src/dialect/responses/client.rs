@@ -2,7 +2,7 @@
 //! <https://platform.openai.com/docs/api-reference/responses/object>.
 //!
 //! Invariant: an item has the same id and the same fields whether the answer is streamed or whole. Neighbouring texts and
-//! refusals are one message item, all else is an item of its own; parts that have no item (a sound, a part of another
+//! refusals are one message item, all else is an item of its own; parts that have no item (a sound, most parts of another
 //! dialect) are left out.
 
 use serde_json::{Map, Value, json};
@@ -37,6 +37,7 @@ pub fn write_answer(answer: &Answer, frame: &Frame) -> Value {
                 carrier.into_iter().chain([tool_call(frame, at, call, COMPLETED)]).collect()
             }
             PartKind::Image(media) => picture(frame, at, media).into_iter().collect(),
+            PartKind::Other(step) => web_search(frame, at, step).into_iter().collect(),
             _ => Vec::new(),
         };
         if !items.is_empty() {
@@ -147,6 +148,21 @@ pub(super) fn tool_call(frame: &Frame, at: usize, call: &ToolCall, status: &str)
     item.insert("name".to_owned(), call.name.as_str().into());
     item.insert(input.to_owned(), call.arguments.as_str().into());
     Value::Object(item)
+}
+
+/// A search of the web that the provider of another dialect ran, as OpenAI tells its own; `None` for any other step.
+pub(super) fn web_search(frame: &Frame, at: usize, step: &Value) -> Option<Value> {
+    let is = |name: &str, word: &str| step.get(name).is_some_and(|value| value == word);
+    if !is("type", "server_tool_use") || !is("name", "web_search") {
+        return None;
+    }
+    let query = step.pointer("/input/query").and_then(Value::as_str).unwrap_or_default();
+    Some(json!({
+        "id": item_id(frame, "ws", at),
+        "type": "web_search_call",
+        "status": COMPLETED,
+        "action": {"type": "search", "query": query},
+    }))
 }
 
 /// A picture that the model drew, as the call of the tool that draws at OpenAI; `None` without its bytes.

@@ -3,14 +3,17 @@
 //! Invariant: each field becomes a word of the hub, or is done with (the gateway itself keeps responses and streams), or
 //! stays in `rest` under its name.
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::item::{read_content, read_item};
 use crate::body::Body;
 use crate::dialect::Content;
-use crate::dialect::fields::{take_array, take_object, take_string};
+use crate::dialect::fields::{take_array, take_object, take_string, without_empty};
+use crate::dialect::request_fields::{RequestFields, wrong};
 use crate::error::Error;
-use crate::request::{Effort, Entry, Field, Format, Request, Thinking, Tool, ToolChoice, ToolKind};
+use crate::request::{
+    Effort, Entry, Field, Format, Request, Thinking, Tool, ToolChoice, ToolKind, WebSearch,
+};
 use crate::turn::{Origin, PartKind};
 
 /// What the fields are called here.
@@ -27,6 +30,11 @@ pub const NAMES: &[(Field, &str)] = &[
     (Field::Thinking, "reasoning"),
     (Field::Tools, "tools"),
     (Field::CustomTools, "tools"),
+    (Field::WebSearch, "tools"),
+    (Field::SearchContextSize, "tools[].search_context_size"),
+    (Field::SearchLocation, "tools[].user_location"),
+    (Field::SearchAllowedDomains, "tools[].filters.allowed_domains"),
+    (Field::SearchLimit, "max_tool_calls"),
     (Field::ServerTools, "tools"),
     (Field::ToolChoice, "tool_choice"),
     (Field::AllowedTools, "tool_choice"),
@@ -63,13 +71,7 @@ const INCLUDED: &[&str] = &[
 
 /// Reads a request whose conversation is already known. Errors: 400 that names the field.
 pub fn read_request(body: &Body<'_>, entries: Vec<Entry>) -> Result<Request, Error> {
-    let mut fields = Fields(Map::new());
-    for name in body.names().filter(|name| !DONE_WITH.contains(name)) {
-        let value = body.raw(name).and_then(|raw| serde_json::from_str(raw.get()).ok());
-        if let Some(value) = value.filter(|value: &Value| !value.is_null()) {
-            fields.0.insert(name.to_owned(), value);
-        }
-    }
+    let mut fields = RequestFields::of(body, DONE_WITH);
     let mut request = Request {
         model: fields.string("model")?.unwrap_or_default(),
         stream: fields.flag("stream")?.unwrap_or_default(),
@@ -103,21 +105,26 @@ pub fn read_request(body: &Body<'_>, entries: Vec<Entry>) -> Result<Request, Err
     read_text(&mut fields, &mut request)?;
     request.thinking = read_thinking(&mut fields)?;
     read_logprobs(&mut fields, &mut request)?;
-    if fields.0.get("truncation").and_then(Value::as_str) == Some("disabled") {
-        fields.0.shift_remove("truncation");
+    if fields.rest.get("truncation").and_then(Value::as_str) == Some("disabled") {
+        fields.rest.shift_remove("truncation");
     }
+    // It counts only calls of tools that the provider runs: searches, if there are no others.
     let runs_tools = request.tools.iter().any(|tool| matches!(tool.kind, ToolKind::Server(_)));
     if !runs_tools {
-        // It counts only calls of tools that the provider runs.
-        fields.0.shift_remove("max_tool_calls");
+        let most = fields.count("max_tool_calls")?;
+        for tool in &mut request.tools {
+            if let ToolKind::WebSearch(search) = &mut tool.kind {
+                search.max_uses = most;
+            }
+        }
     }
-    request.rest = fields.0;
+    request.rest = fields.rest;
     Ok(request)
 }
 
 /// Instructions stand in front: a text, or items.
-fn read_instructions(fields: &mut Fields) -> Result<Vec<Entry>, Error> {
-    let items = match fields.0.shift_remove("instructions") {
+fn read_instructions(fields: &mut RequestFields) -> Result<Vec<Entry>, Error> {
+    let items = match fields.rest.shift_remove("instructions") {
         None => return Ok(Vec::new()),
         Some(Value::String(text)) if text.is_empty() => return Ok(Vec::new()),
         Some(text @ Value::String(_)) => return Ok(vec![Entry::Instruction(read_content(text))]),
@@ -183,6 +190,11 @@ fn read_tool(tool: Value, place: &str) -> Result<Tool, Error> {
     let Some(kind) = take_string(&mut tool, "type") else {
         return Err(wrong(&format!("{place}.type"), "a string"));
     };
+    if SEARCHES.contains(&kind.as_str())
+        && let Some(search) = read_search(&tool)
+    {
+        return Ok(Tool { kind: ToolKind::WebSearch(search), extra: Map::new() });
+    }
     if kind != "function" && kind != "custom" {
         let mut whole = Map::new();
         whole.insert("type".to_owned(), kind.into());
@@ -215,8 +227,36 @@ fn read_tool(tool: Value, place: &str) -> Result<Tool, Error> {
     Ok(Tool { kind, extra: tool })
 }
 
-fn read_tool_choice(fields: &mut Fields, request: &mut Request) -> Result<(), Error> {
-    let Some(choice) = fields.0.shift_remove("tool_choice") else { return Ok(()) };
+/// The names of the search of the web, older ones included.
+const SEARCHES: [&str; 4] =
+    ["web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11"];
+
+/// A search of the web; `None` for one that asks for more than other dialects know.
+fn read_search(tool: &Map<String, Value>) -> Option<WebSearch> {
+    let mut tool = without_empty(tool.clone());
+    let mut search =
+        WebSearch { context_size: take_string(&mut tool, "search_context_size"), ..WebSearch::default() };
+    if let Some(mut location) = take_object(&mut tool, "user_location") {
+        location.shift_remove("type");
+        search.location = Some(without_empty(location));
+    }
+    if let Some(mut filters) = take_object(&mut tool, "filters").map(without_empty) {
+        if let Some(domains) = filters.shift_remove("allowed_domains") {
+            search.allowed_domains = serde_json::from_value(domains).ok()?;
+        }
+        if !filters.is_empty() {
+            return None;
+        }
+    }
+    // Live access is the default.
+    if tool.get("external_web_access") == Some(&true.into()) {
+        tool.shift_remove("external_web_access");
+    }
+    tool.is_empty().then_some(search)
+}
+
+fn read_tool_choice(fields: &mut RequestFields, request: &mut Request) -> Result<(), Error> {
+    let Some(choice) = fields.rest.shift_remove("tool_choice") else { return Ok(()) };
     request.tool_choice = match &choice {
         Value::String(word) => Some(match word.as_str() {
             "auto" => ToolChoice::Auto,
@@ -237,7 +277,7 @@ fn read_tool_choice(fields: &mut Fields, request: &mut Request) -> Result<(), Er
     };
     if request.tool_choice.is_none() {
         // A tool that the provider runs, which has no name.
-        fields.0.insert("tool_choice".to_owned(), choice);
+        fields.rest.insert("tool_choice".to_owned(), choice);
     }
     Ok(())
 }
@@ -264,7 +304,7 @@ fn name_of(tool: &Value) -> Option<String> {
 }
 
 /// The answer's form and its wordiness.
-fn read_text(fields: &mut Fields, request: &mut Request) -> Result<(), Error> {
+fn read_text(fields: &mut RequestFields, request: &mut Request) -> Result<(), Error> {
     let Some(mut text) = fields.object("text")? else { return Ok(()) };
     text.retain(|_, value| !value.is_null());
     request.verbosity = take_string(&mut text, "verbosity");
@@ -290,13 +330,13 @@ fn read_text(fields: &mut Fields, request: &mut Request) -> Result<(), Error> {
         Some("format") => Err(wrong("text.format", "an object")),
         Some("verbosity") => Err(wrong("text.verbosity", "a string")),
         _ => {
-            fields.keep("text", text);
+            keep(fields, "text", text);
             Ok(())
         }
     }
 }
 
-fn read_thinking(fields: &mut Fields) -> Result<Thinking, Error> {
+fn read_thinking(fields: &mut RequestFields) -> Result<Thinking, Error> {
     let Some(mut reasoning) = fields.object("reasoning")? else { return Ok(Thinking::default()) };
     reasoning.retain(|_, value| !value.is_null());
     let effort = match reasoning.shift_remove("effort") {
@@ -311,12 +351,12 @@ fn read_thinking(fields: &mut Fields) -> Result<Thinking, Error> {
     if reasoning.get("context").and_then(Value::as_str) == Some("auto") {
         reasoning.shift_remove("context");
     }
-    fields.keep("reasoning", reasoning);
+    keep(fields, "reasoning", reasoning);
     Ok(Thinking { effort, shown: summary.is_some().then_some(true), summary, ..Thinking::default() })
 }
 
 /// Log probabilities, and what else is to be included.
-fn read_logprobs(fields: &mut Fields, request: &mut Request) -> Result<(), Error> {
+fn read_logprobs(fields: &mut RequestFields, request: &mut Request) -> Result<(), Error> {
     let top = fields.count("top_logprobs")?;
     let mut include = fields.array("include")?.unwrap_or_default();
     let asked = include.iter().any(|entry| entry == "message.output_text.logprobs");
@@ -327,66 +367,14 @@ fn read_logprobs(fields: &mut Fields, request: &mut Request) -> Result<(), Error
             .is_none_or(|entry| entry != "message.output_text.logprobs" && !INCLUDED.contains(&entry))
     });
     if !include.is_empty() {
-        fields.0.insert("include".to_owned(), include.into());
+        fields.rest.insert("include".to_owned(), include.into());
     }
     Ok(())
 }
 
-/// The request's fields that are not read yet. Null counts as absent.
-struct Fields(Map<String, Value>);
-
-impl Fields {
-    fn typed<T>(&mut self, name: &str, kind: &str, read: fn(Value) -> Option<T>) -> Result<Option<T>, Error> {
-        match self.0.shift_remove(name) {
-            None => Ok(None),
-            Some(value) => read(value).map(Some).ok_or_else(|| wrong(name, kind)),
-        }
+/// Keeps what was not understood of an object, by its full names.
+fn keep(fields: &mut RequestFields, name: &str, inner: Map<String, Value>) {
+    for (field, value) in inner {
+        fields.rest.insert(format!("{name}.{field}"), value);
     }
-
-    fn string(&mut self, name: &str) -> Result<Option<String>, Error> {
-        self.typed(name, "a string", |value| match value {
-            Value::String(text) => Some(text),
-            _ => None,
-        })
-    }
-
-    fn flag(&mut self, name: &str) -> Result<Option<bool>, Error> {
-        self.typed(name, "true or false", |value| value.as_bool())
-    }
-
-    fn number(&mut self, name: &str) -> Result<Option<Number>, Error> {
-        self.typed(name, "a number", |value| match value {
-            Value::Number(number) => Some(number),
-            _ => None,
-        })
-    }
-
-    fn count(&mut self, name: &str) -> Result<Option<u64>, Error> {
-        self.typed(name, "a whole number", |value| value.as_u64())
-    }
-
-    fn array(&mut self, name: &str) -> Result<Option<Vec<Value>>, Error> {
-        self.typed(name, "an array", |value| match value {
-            Value::Array(items) => Some(items),
-            _ => None,
-        })
-    }
-
-    fn object(&mut self, name: &str) -> Result<Option<Map<String, Value>>, Error> {
-        self.typed(name, "an object", |value| match value {
-            Value::Object(fields) => Some(fields),
-            _ => None,
-        })
-    }
-
-    /// Keeps what was not understood of an object, by its full names.
-    fn keep(&mut self, name: &str, inner: Map<String, Value>) {
-        for (field, value) in inner {
-            self.0.insert(format!("{name}.{field}"), value);
-        }
-    }
-}
-
-fn wrong(place: &str, kind: &str) -> Error {
-    Error::invalid(place, format!("The field `{place}` must be {kind}."))
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::{
     COMPLETED, IN_PROGRESS, call_carrier, content, item_id, logprobs, message, picture, reasoning, tool_call,
-    tool_call_id,
+    tool_call_id, web_search,
 };
 use super::object::{State, response};
 use crate::dialect::{Growth, citation};
@@ -163,8 +163,14 @@ impl StreamWriter {
                 }
                 return;
             }
+            PartKind::Other(step) => {
+                if let Some(item) = web_search(&self.frame, self.output.len(), step) {
+                    self.whole_item(item, out);
+                }
+                return;
+            }
             // No item can say them.
-            PartKind::Audio(_) | PartKind::File(_) | PartKind::ToolResult(_) | PartKind::Other(_) => return,
+            PartKind::Audio(_) | PartKind::File(_) | PartKind::ToolResult(_) => return,
         };
         self.open.insert(at, opened);
     }

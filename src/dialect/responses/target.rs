@@ -8,8 +8,11 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::write::{Writer, check, write_content};
+use crate::dialect::fields::located;
 use crate::error::Error;
-use crate::request::{Effort, Entry, Field, Format, Handling, Request, Thinking, Tool, ToolChoice, ToolKind};
+use crate::request::{
+    Effort, Entry, Field, Format, Handling, Request, Thinking, Tool, ToolChoice, ToolKind, WebSearch, Written,
+};
 use crate::turn::{Origin, Part, PartKind, Role};
 
 /// What becomes of each field of a request of another dialect.
@@ -31,6 +34,15 @@ pub const TABLE: &[(Field, Handling)] = &[
     (Field::Thinking, Handling::Mapped("/reasoning")),
     (Field::Tools, Handling::Mapped("/tools")),
     (Field::CustomTools, Handling::Mapped("/tools")),
+    (Field::WebSearch, Handling::Mapped("/tools")),
+    (Field::SearchContextSize, Handling::Mapped("/tools")),
+    (Field::SearchLocation, Handling::Mapped("/tools")),
+    (Field::SearchAllowedDomains, Handling::Mapped("/tools")),
+    (
+        Field::SearchBlockedDomains,
+        Handling::Refused("Responses can search some domains only, not all but some"),
+    ),
+    (Field::SearchLimit, Handling::Mapped("/max_tool_calls")),
     (Field::ServerTools, Handling::Refused("the tool is another provider's own")),
     (Field::ToolChoice, Handling::Mapped("/tool_choice")),
     (Field::AllowedTools, Handling::Mapped("/tool_choice")),
@@ -44,7 +56,7 @@ pub const TABLE: &[(Field, Handling)] = &[
 const FEWEST_TOKENS: u64 = 16;
 
 /// Writes a request. Errors: 400 that names the place of a part that cannot be said.
-pub fn write_request(request: &Request, target: &Origin) -> Result<Value, Error> {
+pub fn write_request(request: &Request, target: &Origin) -> Result<Written, Error> {
     let mut body = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -59,6 +71,7 @@ pub fn write_request(request: &Request, target: &Origin) -> Result<Value, Error>
     set("input", Some(write_input(entries, target)?));
     set("tools", (!request.tools.is_empty()).then(|| request.tools.iter().map(write_tool).collect()));
     set("tool_choice", request.tool_choice.as_ref().map(|choice| write_choice(choice, &request.tools)));
+    set("max_tool_calls", request.searches().find_map(|search| search.max_uses).map(Value::from));
     set("parallel_tool_calls", request.parallel_tool_calls.map(Value::from));
     set("max_output_tokens", request.max_tokens.map(|count| count.max(FEWEST_TOKENS).into()));
     set("temperature", request.temperature.clone().map(Value::Number));
@@ -74,7 +87,7 @@ pub fn write_request(request: &Request, target: &Origin) -> Result<Value, Error>
     let include: Vec<&str> = ["reasoning.encrypted_content"].into_iter().chain(logprobs).collect();
     set("include", Some(include.into()));
     set("stream", request.stream.then(|| true.into()));
-    Ok(Value::Object(body))
+    Ok(Written::whole(Value::Object(body)))
 }
 
 /// The instructions that lead the conversation, as far as they are text; and what follows them.
@@ -155,8 +168,24 @@ fn write_tool(tool: &Tool) -> Value {
             }
             Value::Object(written)
         }
+        ToolKind::WebSearch(search) => write_search(search),
         ToolKind::Server(value) => value.clone(),
     }
+}
+
+fn write_search(search: &WebSearch) -> Value {
+    let mut tool = Map::new();
+    tool.insert("type".to_owned(), "web_search".into());
+    if !search.allowed_domains.is_empty() {
+        tool.insert("filters".to_owned(), json!({"allowed_domains": search.allowed_domains}));
+    }
+    if let Some(location) = &search.location {
+        tool.insert("user_location".to_owned(), located(location));
+    }
+    if let Some(size) = &search.context_size {
+        tool.insert("search_context_size".to_owned(), size.as_str().into());
+    }
+    Value::Object(tool)
 }
 
 fn named(kind: &str, name: &str, description: Option<&str>) -> Map<String, Value> {

@@ -92,12 +92,14 @@ impl<D: Database> Store<D> {
 
     /// The conversation as turn `turn` sees it, in order, as far as no notes stand for it.
     pub fn conversation(&self, turn: i64) -> Result<Vec<StoredMessage>, D::Error> {
-        // Two questions, each answered by an index of its own: an `OR` would read the whole thread.
+        // Two questions, each answered by an index of its own: an `OR` would read the whole thread, and so would SQLite, to
+        // save sorting the second.
         let rows = self.0.query(
             &format!(
                 "SELECT {MESSAGE} FROM messages WHERE covered = 0 AND superseded_by IS NULL AND seq < ?2
                  UNION ALL
-                 SELECT {MESSAGE} FROM messages WHERE covered = 0 AND superseded_by >= ?1 AND seq < ?2
+                 SELECT {MESSAGE} FROM messages INDEXED BY superseded_messages
+                 WHERE covered = 0 AND superseded_by >= ?1 AND seq < ?2
                  ORDER BY 1"
             ),
             &[turn.into(), first_seq(turn).into()],
@@ -323,6 +325,26 @@ impl<D: Database> Store<D> {
         self.read_messages(rows)
     }
 
+    /// The places of the messages that a segment has claimed and no branch replaced, in order.
+    pub fn claimed_places(&self, segment: i64) -> Result<Vec<i64>, D::Error> {
+        self.places("segment = ?1 AND superseded_by IS NULL", &[segment.into()])
+    }
+
+    /// The places of raw messages whose segment is in use.
+    pub fn left_behind(&self) -> Result<Vec<i64>, D::Error> {
+        // By way of the raw messages, which are few, and not of all segments that ever came into use.
+        self.places(
+            "covered = 0 AND superseded_by IS NULL
+             AND EXISTS (SELECT 1 FROM segments WHERE id = +messages.segment AND state = 'active')",
+            &[],
+        )
+    }
+
+    fn places(&self, which: &str, values: &[Value]) -> Result<Vec<i64>, D::Error> {
+        let rows = self.0.query(&format!("SELECT seq FROM messages WHERE {which} ORDER BY seq"), values)?;
+        Ok(rows.iter().map(|row| row.integer(0)).collect())
+    }
+
     /// Gives messages to a segment; `None` makes them free again.
     pub fn claim(&self, seqs: &[i64], segment: Option<i64>) -> Result<(), D::Error> {
         self.mark("segment = ?1", segment.into(), seqs)
@@ -371,8 +393,12 @@ impl<D: Database> Store<D> {
     }
 
     fn read_message(&self, row: &Row) -> Result<StoredMessage, D::Error> {
-        let seq = row.integer(0);
-        let mut body = row.text(8);
+        let message = self.read_body(row.integer(0), row.text(8))?;
+        Ok(read_stored(row, message))
+    }
+
+    /// The message whose body begins with `body`.
+    pub(super) fn read_body(&self, seq: i64, mut body: String) -> Result<Message, D::Error> {
         if may_go_on(&body) {
             for rest in
                 self.0.query("SELECT body FROM message_rest WHERE seq = ?1 ORDER BY part", &[seq.into()])?
@@ -381,9 +407,7 @@ impl<D: Database> Store<D> {
             }
         }
         // What this version cannot read (written by a newer one) is an empty message, not a dead thread.
-        let message =
-            serde_json::from_str(&body).unwrap_or_else(|_| Message::new(Role::Assistant, Vec::new()));
-        Ok(read_stored(row, message))
+        Ok(serde_json::from_str(&body).unwrap_or_else(|_| Message::new(Role::Assistant, Vec::new())))
     }
 }
 

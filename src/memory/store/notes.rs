@@ -7,6 +7,7 @@ use chrono::NaiveDate;
 
 use super::{Store, from_json, to_json};
 use crate::memory::database::{Database, Row};
+use crate::memory::news::News;
 use crate::memory::note::{Days, Note, Priority, Speaker};
 
 /// What has become of a note.
@@ -96,11 +97,39 @@ impl<D: Database> Store<D> {
         Ok(rows.iter().map(read_note).collect())
     }
 
+    /// The notes of a status that no frozen stretch shows: those of segments in use that came into it later, by hand.
+    pub fn notes_unfrozen(&self, status: NoteStatus) -> Result<Vec<Note>, D::Error> {
+        let rows = self.0.query(
+            &format!("SELECT {NOTE} FROM notes WHERE status = ?1 AND frozen = 0 ORDER BY id"),
+            &[status.as_str().into()],
+        )?;
+        Ok(rows.iter().map(read_note).collect())
+    }
+
+    /// Marks all live notes as shown by the frozen log.
+    pub fn freeze_notes(&self) -> Result<(), D::Error> {
+        self.0.query("UPDATE notes SET frozen = 1 WHERE frozen = 0 AND status = 'active'", &[]).map(drop)
+    }
+
+    /// Marks a segment's notes as shown by the frozen log.
+    pub fn freeze_notes_of(&self, segment: i64) -> Result<(), D::Error> {
+        self.0.query("UPDATE notes SET frozen = 1 WHERE segment = ?1", &[segment.into()]).map(drop)
+    }
+
     /// The notes that a segment made, whatever became of them.
     pub fn notes_of(&self, segment: i64) -> Result<Vec<Note>, D::Error> {
         let rows = self
             .0
             .query(&format!("SELECT {NOTE} FROM notes WHERE segment = ?1 ORDER BY id"), &[segment.into()])?;
+        Ok(rows.iter().map(read_note).collect())
+    }
+
+    /// The notes with these numbers, whatever became of them.
+    pub fn notes_at(&self, ids: &[i64]) -> Result<Vec<Note>, D::Error> {
+        let rows = self.0.query(
+            &format!("SELECT {NOTE} FROM notes WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id"),
+            &[to_json(&ids).into()],
+        )?;
         Ok(rows.iter().map(read_note).collect())
     }
 
@@ -111,6 +140,22 @@ impl<D: Database> Store<D> {
             &[note.into()],
         )?;
         Ok(rows.iter().map(read_note).collect())
+    }
+
+    /// The note that a note gave way to.
+    pub fn successor(&self, note: i64) -> Result<Option<i64>, D::Error> {
+        let rows = self.0.query("SELECT superseded_by FROM notes WHERE id = ?1", &[note.into()])?;
+        Ok(rows.first().and_then(|row| row.optional(0)).map(|value| value.integer()))
+    }
+
+    /// Gives the live details of a note to another.
+    pub fn adopt(&self, from: i64, to: i64) -> Result<(), D::Error> {
+        self.0
+            .query(
+                "UPDATE notes SET parent = ?2 WHERE parent = ?1 AND status = 'active'",
+                &[from.into(), to.into()],
+            )
+            .map(drop)
     }
 
     /// Estimated tokens and number of the notes of a status.
@@ -173,16 +218,17 @@ impl<D: Database> Store<D> {
         self.0.query("DELETE FROM render", &[]).map(drop)
     }
 
-    /// Keeps something that another object is to be told.
-    pub fn post(&self, body: &str) -> Result<(), D::Error> {
-        self.0.query("INSERT INTO outbox (body) VALUES (?1)", &[body.into()]).map(drop)
+    /// Keeps something that the resource's object is to be told.
+    pub fn post(&self, news: &News) -> Result<(), D::Error> {
+        self.0.query("INSERT INTO outbox (body) VALUES (?1)", &[to_json(news).into()]).map(drop)
     }
 
-    /// What other objects are still to be told, oldest first, at most `limit`.
-    pub fn outbox(&self, limit: u32) -> Result<Vec<(i64, String)>, D::Error> {
+    /// What the resource's object is still to be told, oldest first, at most `limit`; `None` for what only a newer version
+    /// can read.
+    pub fn outbox(&self, limit: u32) -> Result<Vec<(i64, Option<News>)>, D::Error> {
         let rows =
             self.0.query("SELECT id, body FROM outbox ORDER BY id LIMIT ?1", &[i64::from(limit).into()])?;
-        Ok(rows.iter().map(|row| (row.integer(0), row.text(1))).collect())
+        Ok(rows.iter().map(|row| (row.integer(0), from_json(&row.text(1)))).collect())
     }
 
     /// They were told up to this one.

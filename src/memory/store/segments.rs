@@ -192,6 +192,27 @@ impl<D: Database> Store<D> {
         Ok(rows.iter().map(read_segment).collect())
     }
 
+    /// The observing segments on their way into use, in the order of the conversation.
+    pub fn segments_in_order(&self) -> Result<Vec<Segment>, D::Error> {
+        let rows = self.0.query(
+            &format!(
+                "SELECT {SEGMENT} FROM segments WHERE kind = 'observe' AND state IN ('planned', 'running', 'ready')
+                 ORDER BY seq_from, id"
+            ),
+            &[],
+        )?;
+        Ok(rows.iter().map(read_segment).collect())
+    }
+
+    /// True while a rewrite of the log is under way or waits to be used.
+    pub fn is_reflecting(&self) -> Result<bool, D::Error> {
+        let rows = self.0.query(
+            "SELECT count(*) FROM segments WHERE kind = 'reflect' AND state IN ('planned', 'running', 'ready')",
+            &[],
+        )?;
+        Ok(rows.first().is_some_and(|row| row.integer(0) > 0))
+    }
+
     /// The newest segment of a kind that is in use, for the record.
     pub fn last_active(&self, kind: Kind) -> Result<Option<Segment>, D::Error> {
         let rows = self.0.query(

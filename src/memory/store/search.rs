@@ -1,0 +1,185 @@
+//! The index of words over messages and notes.
+//!
+//! It is made behind the turns, not in them: a turn only leaves messages that the index has not come to. The index holds
+//! words and no texts; a message's row is its place, a note's row its number below zero.
+//!
+//! Invariant: what a message or note is indexed as follows from its text alone, so a row can be written any number of times.
+//! What a branch replaced, or a note that left the log, is never found; a row that is deleted leaves the index with it.
+
+use super::{Store, to_json};
+use crate::memory::database::{Database, Value};
+use crate::memory::search::{Candidate, Place, indexed, text_of};
+use crate::turn::Message;
+
+/// So much is indexed in one step: tens of milliseconds.
+const STEP_ROWS: u32 = 500;
+/// What is read at once, in characters, unless a single message has more.
+const READ_CHARS: u64 = 1_000_000;
+/// Relevance crosses the border as a whole number of millionths.
+const MILLIONTHS: f64 = 1e6;
+
+/// What of a message is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundMessage {
+    /// Its place in the conversation.
+    pub seq: i64,
+    /// Its public id.
+    pub id: String,
+    /// When it was stored, in Unix milliseconds.
+    pub created_at: u64,
+    /// True for an answer that was cut short.
+    pub incomplete: bool,
+    /// The message.
+    pub message: Message,
+}
+
+impl<D: Database> Store<D> {
+    /// Takes the index a step further. True when more is left to do.
+    pub fn index_words(&self) -> Result<bool, D::Error> {
+        let (message, note, was_behind) = self.index_progress()?;
+        let late = self.rows_to_index(
+            "SELECT seq, length(body) FROM messages WHERE seq IN (SELECT seq FROM unindexed_messages)
+             ORDER BY seq LIMIT ?1",
+            &[i64::from(STEP_ROWS).into()],
+        )?;
+        let next = self.rows_to_index(
+            "SELECT seq, length(body) FROM messages WHERE seq > ?2 ORDER BY seq LIMIT ?1",
+            &[i64::from(STEP_ROWS).into(), message.into()],
+        )?;
+        self.index_messages(&late)?;
+        self.index_messages(&next)?;
+        if !late.is_empty() {
+            let seqs: Vec<i64> = late.iter().map(|(seq, _)| *seq).collect();
+            self.0.query(
+                "DELETE FROM unindexed_messages WHERE seq IN (SELECT value FROM json_each(?1))",
+                &[to_json(&seqs).into()],
+            )?;
+        }
+        let notes = self.0.query(
+            "SELECT id, text FROM notes WHERE id > ?2 ORDER BY id LIMIT ?1",
+            &[i64::from(STEP_ROWS).into(), note.into()],
+        )?;
+        self.put_words(notes.iter().map(|row| (-row.integer(0), indexed(&row.text(1)))).collect())?;
+        let full = STEP_ROWS as usize;
+        let is_behind = [late.len(), next.len(), notes.len()].contains(&full);
+        let reached = (
+            next.last().map_or(message, |(seq, _)| *seq),
+            notes.last().map_or(note, |row| row.integer(0)),
+            is_behind,
+        );
+        if reached != (message, note, was_behind) {
+            self.0.query(
+                "UPDATE search_progress SET message = ?1, note = ?2, is_behind = ?3",
+                &[reached.0.into(), reached.1.into(), i64::from(is_behind).into()],
+            )?;
+        }
+        Ok(is_behind)
+    }
+
+    /// True when a step of the index left something to do.
+    pub fn index_is_behind(&self) -> Result<bool, D::Error> {
+        Ok(self.index_progress()?.2)
+    }
+
+    fn index_progress(&self) -> Result<(i64, i64, bool), D::Error> {
+        let rows = self.0.query("SELECT message, note, is_behind FROM search_progress", &[])?;
+        Ok(rows.first().map_or((0, 0, false), |row| (row.integer(0), row.integer(1), row.integer(2) != 0)))
+    }
+
+    fn rows_to_index(&self, sql: &str, values: &[Value]) -> Result<Vec<(i64, u64)>, D::Error> {
+        Ok(self.0.query(sql, values)?.iter().map(|row| (row.integer(0), row.unsigned(1))).collect())
+    }
+
+    /// Indexes the messages at these places, given with their lengths, so many at a time as memory allows.
+    fn index_messages(&self, places: &[(i64, u64)]) -> Result<(), D::Error> {
+        let mut group: Vec<i64> = Vec::new();
+        let mut chars = 0;
+        for (seq, length) in places {
+            if !group.is_empty() && chars + length > READ_CHARS {
+                self.index_group(&std::mem::take(&mut group))?;
+                chars = 0;
+            }
+            group.push(*seq);
+            chars += length;
+        }
+        if group.is_empty() { Ok(()) } else { self.index_group(&group) }
+    }
+
+    fn index_group(&self, seqs: &[i64]) -> Result<(), D::Error> {
+        let messages = self.messages_at(seqs)?;
+        self.put_words(messages.iter().map(|found| (found.seq, indexed(&text_of(&found.message)))).collect())
+    }
+
+    fn put_words(&self, rows: Vec<(i64, String)>) -> Result<(), D::Error> {
+        let rows: Vec<(i64, String)> = rows.into_iter().filter(|(_, words)| !words.is_empty()).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.0
+            .query(
+                "INSERT OR REPLACE INTO words (rowid, text)
+                 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?1)",
+                &[to_json(&rows).into()],
+            )
+            .map(drop)
+    }
+
+    /// Writes the index anew in one piece, so that nothing is left in it of rows that were deleted.
+    pub fn compact_index(&self) -> Result<(), D::Error> {
+        self.0.query("INSERT INTO words (words) VALUES ('optimize')", &[]).map(drop)
+    }
+
+    /// The standing messages and live notes that match an expression, best first, at most `limit`.
+    pub fn matching(&self, expression: &str, limit: u32) -> Result<Vec<Candidate>, D::Error> {
+        // A message's neighbours are two steps in the table; a note has none.
+        let rows = self.0.query(
+            "WITH matching AS MATERIALIZED (
+                 SELECT rowid AS place, CAST(-1000000 * bm25(words) AS INTEGER) AS relevance FROM words
+                 WHERE words MATCH ?1 AND (
+                     EXISTS (SELECT 1 FROM messages WHERE seq = words.rowid AND superseded_by IS NULL)
+                     OR EXISTS (SELECT 1 FROM notes WHERE id = -words.rowid AND status = 'active')
+                 )
+                 ORDER BY 2 DESC, abs(rowid) DESC LIMIT ?2
+             )
+             SELECT place, relevance,
+                 (SELECT seq FROM messages
+                  WHERE seq < place AND place > 0 AND superseded_by IS NULL ORDER BY seq DESC LIMIT 1),
+                 (SELECT seq FROM messages
+                  WHERE seq > place AND place > 0 AND superseded_by IS NULL ORDER BY seq LIMIT 1)
+             FROM matching",
+            &[expression.into(), i64::from(limit).into()],
+        )?;
+        Ok(rows
+            .iter()
+            .map(|row| {
+                let place = row.integer(0);
+                let neighbour = |column| row.optional(column).map(Value::integer);
+                Candidate {
+                    place: if place < 0 { Place::Note(-place) } else { Place::Message(place) },
+                    relevance: row.integer(1).max(1) as f64 / MILLIONTHS,
+                    neighbours: [neighbour(2), neighbour(3)],
+                }
+            })
+            .collect())
+    }
+
+    /// The messages at these places that no branch replaced, in order.
+    pub fn messages_at(&self, seqs: &[i64]) -> Result<Vec<FoundMessage>, D::Error> {
+        let rows = self.0.query(
+            "SELECT seq, id, created_at, incomplete, body FROM messages
+             WHERE seq IN (SELECT value FROM json_each(?1)) AND superseded_by IS NULL ORDER BY seq",
+            &[to_json(&seqs).into()],
+        )?;
+        rows.iter()
+            .map(|row| {
+                Ok(FoundMessage {
+                    seq: row.integer(0),
+                    id: row.text(1),
+                    created_at: row.unsigned(2),
+                    incomplete: row.integer(3) != 0,
+                    message: self.read_body(row.integer(0), row.text(4))?,
+                })
+            })
+            .collect()
+    }
+}

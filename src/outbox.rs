@@ -1,0 +1,234 @@
+//! What waits in an isolate's memory to be written somewhere slower, many at a time.
+//!
+//! Invariant: an entry leaves only when it was written or when the outbox is full, and what was dropped is counted; one
+//! batch is on its way at a time; an entry that is named again while it waits replaces what waited.
+
+use std::collections::VecDeque;
+
+/// Something that waits.
+pub trait Entry: Clone {
+    /// What names it.
+    fn id(&self) -> &str;
+
+    /// True when this takes the place of `waiting`, an entry of the same name; else `waiting` stays.
+    fn replaces(&self, waiting: &Self) -> bool;
+
+    /// True when it can be done without more easily than others.
+    fn is_expendable(&self) -> bool;
+}
+
+/// Entries that wait, and those that are being written.
+#[derive(Debug)]
+pub struct Outbox<T> {
+    capacity: usize,
+    batch: usize,
+    /// How long a batch may be on its way, in milliseconds, before it is taken to be lost with the request that wrote it.
+    lease_ms: u64,
+    waiting: VecDeque<T>,
+    sent: Option<Sent<T>>,
+    /// Tells batches apart.
+    batches: u64,
+    dropped: u64,
+}
+
+#[derive(Debug)]
+struct Sent<T> {
+    number: u64,
+    until: u64,
+    entries: Vec<T>,
+}
+
+/// Entries to write now.
+#[derive(Debug)]
+pub struct Batch<T> {
+    /// To be given back with the outcome.
+    pub number: u64,
+    /// The entries, oldest first.
+    pub entries: Vec<T>,
+}
+
+impl<T: Entry> Outbox<T> {
+    /// An outbox of at most `capacity` entries, written at most `batch` at a time.
+    pub const fn new(capacity: usize, batch: usize, lease_ms: u64) -> Self {
+        Outbox { capacity, batch, lease_ms, waiting: VecDeque::new(), sent: None, batches: 0, dropped: 0 }
+    }
+
+    /// Adds an entry. A full outbox drops its oldest expendable entry, else its oldest.
+    pub fn push(&mut self, entry: T) {
+        if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.id() == entry.id()) {
+            if entry.replaces(waiting) {
+                *waiting = entry;
+            }
+            return;
+        }
+        if self.len() >= self.capacity {
+            let at = self.waiting.iter().position(Entry::is_expendable).unwrap_or(0);
+            // Where all of it is on its way, the new one has no place.
+            self.dropped += 1;
+            if self.waiting.remove(at).is_none() {
+                return;
+            }
+        }
+        self.waiting.push_back(entry);
+    }
+
+    /// The next batch, unless one is on its way or nothing waits.
+    pub fn take(&mut self, now: u64) -> Option<Batch<T>> {
+        if self.sent.as_ref().is_some_and(|sent| sent.until > now) {
+            return None;
+        }
+        if let Some(lost) = self.sent.take() {
+            self.give_back(lost.entries);
+        }
+        let count = self.waiting.len().min(self.batch);
+        if count == 0 {
+            return None;
+        }
+        let entries: Vec<T> = self.waiting.drain(..count).collect();
+        self.batches += 1;
+        let number = self.batches;
+        self.sent = Some(Sent { number, until: now + self.lease_ms, entries: entries.clone() });
+        Some(Batch { number, entries })
+    }
+
+    /// A batch was written, or was not and waits again.
+    pub fn settle(&mut self, number: u64, written: bool) {
+        let Some(sent) = self.sent.take_if(|sent| sent.number == number) else { return };
+        if !written {
+            self.give_back(sent.entries);
+        }
+    }
+
+    /// True while an entry of this name waits or is on its way.
+    pub fn holds(&self, id: &str) -> bool {
+        self.waiting.iter().any(|entry| entry.id() == id)
+            || self.sent.as_ref().is_some_and(|sent| sent.entries.iter().any(|entry| entry.id() == id))
+    }
+
+    /// How many entries were dropped since the last time that this was asked.
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.waiting.len() + self.sent.as_ref().map_or(0, |sent| sent.entries.len())
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn give_back(&mut self, entries: Vec<T>) {
+        for entry in entries.into_iter().rev() {
+            match self.waiting.iter_mut().find(|waiting| waiting.id() == entry.id()) {
+                Some(waiting) if entry.replaces(waiting) => *waiting = entry,
+                Some(_) => {}
+                None => self.waiting.push_front(entry),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq)]
+    struct Note(String, bool);
+
+    impl Entry for Note {
+        fn id(&self) -> &str {
+            &self.0
+        }
+
+        fn replaces(&self, waiting: &Self) -> bool {
+            self.1 || !waiting.1
+        }
+
+        fn is_expendable(&self) -> bool {
+            !self.1
+        }
+    }
+
+    fn draft(id: &str) -> Note {
+        Note(id.to_owned(), false)
+    }
+
+    fn last(id: &str) -> Note {
+        Note(id.to_owned(), true)
+    }
+
+    fn names(batch: Option<Batch<Note>>) -> Vec<Note> {
+        batch.map(|batch| batch.entries).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_waits_while_a_batch_is_on_its_way_goes_with_the_next_one() {
+        let mut outbox = Outbox::new(10, 3, 1_000);
+        outbox.push(draft("a"));
+        let first = outbox.take(0).unwrap();
+        for id in ["b", "c", "d", "e"] {
+            outbox.push(draft(id));
+        }
+        assert!(outbox.take(999).is_none() && outbox.holds("a") && outbox.holds("e"));
+        outbox.settle(first.number, true);
+        assert!(!outbox.holds("a"));
+        assert_eq!(names(outbox.take(5)), [draft("b"), draft("c"), draft("d")]);
+        outbox.settle(2, true);
+        assert_eq!(names(outbox.take(5)), [draft("e")]);
+        outbox.settle(3, true);
+        assert!(outbox.take(5).is_none() && outbox.is_empty());
+    }
+
+    #[test]
+    fn the_last_word_replaces_a_draft_and_a_late_draft_replaces_nothing() {
+        let mut outbox = Outbox::new(10, 10, 1_000);
+        outbox.push(draft("a"));
+        outbox.push(last("a"));
+        outbox.push(draft("a"));
+        assert_eq!(names(outbox.take(0)), [last("a")]);
+        // The draft is on its way when the last word comes; it fails and must not come back over it.
+        let mut outbox = Outbox::new(10, 10, 1_000);
+        outbox.push(draft("b"));
+        let batch = outbox.take(0).unwrap();
+        outbox.push(last("b"));
+        outbox.settle(batch.number, false);
+        assert_eq!(names(outbox.take(1)), [last("b")]);
+    }
+
+    #[test]
+    fn a_batch_that_failed_or_whose_writer_died_is_written_again_in_order() {
+        let mut outbox = Outbox::new(10, 2, 1_000);
+        for id in ["a", "b", "c"] {
+            outbox.push(last(id));
+        }
+        let failed = outbox.take(0).unwrap();
+        outbox.settle(failed.number, false);
+        assert_eq!(names(outbox.take(1)), [last("a"), last("b")]);
+        // Nobody tells what became of it; after the lease it counts as lost.
+        assert!(outbox.take(1_000).is_none());
+        assert_eq!(names(outbox.take(1_001)), [last("a"), last("b")]);
+        // The dead one's late word about its own batch changes nothing.
+        outbox.settle(2, true);
+        assert!(outbox.holds("a"));
+        outbox.settle(3, true);
+        assert_eq!((outbox.holds("a"), outbox.len()), (false, 1));
+    }
+
+    #[test]
+    fn a_full_outbox_drops_drafts_first_and_counts_what_it_drops() {
+        let mut outbox = Outbox::new(3, 1, 1_000);
+        for note in [last("a"), draft("b"), last("c"), last("d"), last("e")] {
+            outbox.push(note);
+        }
+        assert_eq!((outbox.len(), outbox.take_dropped(), outbox.take_dropped()), (3, 2, 0));
+        assert!(!outbox.holds("a") && !outbox.holds("b") && outbox.holds("e"));
+        for at in 0..10_000 {
+            outbox.push(last(&format!("n{at}")));
+            assert!(outbox.len() <= 3);
+        }
+        assert_eq!(outbox.take_dropped(), 10_000);
+    }
+}

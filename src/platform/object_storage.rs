@@ -1,0 +1,126 @@
+//! What the objects with a store of their own have in common: their SQLite, opened once; messages, each run in one
+//! transaction; one alarm.
+//!
+//! Invariant: between the first statement and the last of a message there is no `await`, and a failure undoes them all.
+//! Asking whether there is anything makes no database.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use worker::{Response, State};
+
+use super::border::now;
+use super::sql_database::SqlDatabase;
+use super::transaction::transaction;
+use crate::memory::store::Store as ThreadStore;
+use crate::resource::store::Store as ResourceStore;
+use crate::responses::store::Store as ResponseStore;
+
+/// A store that can be opened over an object's database.
+pub trait OpensOver: Sized {
+    /// Opens it and brings its tables up to date.
+    fn open_over(database: SqlDatabase) -> worker::Result<Self>;
+    /// Opens one that exists, without bringing it into being.
+    fn open_existing_over(database: SqlDatabase) -> worker::Result<Option<Self>>;
+}
+
+macro_rules! opens_over {
+    ($store:ident) => {
+        impl OpensOver for $store<SqlDatabase> {
+            fn open_over(database: SqlDatabase) -> worker::Result<Self> {
+                $store::open(database)
+            }
+
+            fn open_existing_over(database: SqlDatabase) -> worker::Result<Option<Self>> {
+                $store::open_existing(database)
+            }
+        }
+    };
+}
+
+opens_over!(ThreadStore);
+opens_over!(ResourceStore);
+opens_over!(ResponseStore);
+
+/// The storage of one object.
+pub struct ObjectStorage<S> {
+    state: State,
+    store: RefCell<Option<Rc<S>>>,
+    /// When the alarm that is set will ring; setting it costs a written row.
+    alarm_at: Cell<Option<u64>>,
+}
+
+impl<S: OpensOver> ObjectStorage<S> {
+    /// The storage behind an object's state.
+    pub fn new(state: State) -> Self {
+        ObjectStorage { state, store: RefCell::new(None), alarm_at: Cell::new(None) }
+    }
+
+    /// True when something was ever stored. Looking must not make an empty database, which would be kept and billed.
+    pub fn exists(&self) -> worker::Result<bool> {
+        if self.store.borrow().is_none()
+            && let Some(store) = S::open_existing_over(SqlDatabase::of(&self.state)?)?
+        {
+            self.store.replace(Some(Rc::new(store)));
+        }
+        Ok(self.store.borrow().is_some())
+    }
+
+    /// The open store; opening it is tried again after a failure.
+    pub fn store(&self) -> worker::Result<Rc<S>> {
+        if let Some(store) = self.store.borrow().as_ref() {
+            return Ok(store.clone());
+        }
+        let store = transaction(&self.state, || S::open_over(SqlDatabase::of(&self.state)?).map(Rc::new))?;
+        self.store.replace(Some(store.clone()));
+        Ok(store)
+    }
+
+    /// Runs work on the store in one transaction.
+    pub fn transaction<T>(&self, work: impl FnOnce(&S) -> worker::Result<T>) -> worker::Result<T> {
+        let store = self.store()?;
+        transaction(&self.state, || work(&store))
+    }
+
+    /// Runs a message in one transaction, and answers it.
+    pub fn run<Q: DeserializeOwned, A: Serialize>(
+        &self,
+        body: &[u8],
+        work: impl FnOnce(&S, &Q) -> worker::Result<A>,
+    ) -> worker::Result<Response> {
+        let message: Q = serde_json::from_slice(body)?;
+        answer(&self.transaction(|store| work(store, &message))?)
+    }
+
+    /// Deletes the database as a whole, so that no bytes of it stay behind, and the alarm with it. What is stored
+    /// afterwards makes its tables anew.
+    pub async fn delete_all(&self) -> worker::Result<()> {
+        self.store.replace(None);
+        self.state.storage().delete_all().await?;
+        self.alarm_at.set(None);
+        Ok(())
+    }
+
+    /// The alarm has rung.
+    pub fn alarm_rang(&self) {
+        self.alarm_at.set(None);
+    }
+
+    /// Sets the alarm for `due`, in Unix milliseconds, unless one that rings early enough is set.
+    pub async fn ring_by(&self, due: Option<u64>) -> worker::Result<()> {
+        let Some(due) = due else { return Ok(()) };
+        if self.alarm_at.get().is_none_or(|set| set > due) {
+            let offset = i64::try_from(due.saturating_sub(now())).unwrap_or(i64::MAX);
+            self.state.storage().set_alarm(offset).await?;
+            self.alarm_at.set(Some(due));
+        }
+        Ok(())
+    }
+}
+
+/// The answer to a message.
+pub fn answer(message: &impl Serialize) -> worker::Result<Response> {
+    Response::from_bytes(serde_json::to_vec(message)?)
+}

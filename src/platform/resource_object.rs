@@ -1,0 +1,71 @@
+//! The Durable Object of a resource: decodes the protocol, runs the core in one transaction, keeps the alarm.
+//!
+//! Invariant: asking for the profile of a resource that was never used makes no database.
+
+use worker::{DurableObject, Env, Request, Response, State, durable_object};
+
+use super::border::now;
+use super::object_storage::{ObjectStorage, answer};
+use super::sql_database::SqlDatabase;
+use crate::resource;
+use crate::resource::protocol::{DELETE, FORGET, PROFILE, PROMOTE, Profile};
+use crate::resource::store::Store;
+
+/// One resource of one project.
+#[durable_object]
+pub struct ResourceObject {
+    storage: ObjectStorage<Store<SqlDatabase>>,
+}
+
+impl DurableObject for ResourceObject {
+    fn new(state: State, _env: Env) -> Self {
+        ResourceObject { storage: ObjectStorage::new(state) }
+    }
+
+    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+        #[cfg(feature = "fault-injection")]
+        super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
+        let path = request.path();
+        let body = request.bytes().await?;
+        let answered = match path.as_str() {
+            PROFILE if !self.storage.exists()? => answer(&Profile::default()),
+            PROFILE => self.storage.run(&body, resource::read),
+            PROMOTE => self.storage.run(&body, resource::promote),
+            FORGET => self.storage.run(&body, resource::forget),
+            DELETE => self.storage.run(&body, resource::delete),
+            _ => return Response::error("unknown message", 404),
+        }?;
+        if matches!(path.as_str(), FORGET | DELETE) {
+            self.empty_without_facts().await?;
+            self.keep_alarm().await?;
+        }
+        Ok(answered)
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        self.storage.alarm_rang();
+        if self.storage.exists()? {
+            if self.storage.transaction(|store| resource::expire(store, now()))? {
+                self.storage.delete_all().await?;
+            } else {
+                self.keep_alarm().await?;
+            }
+        }
+        Response::empty()
+    }
+}
+
+impl ResourceObject {
+    /// Empties the storage as a whole when no fact is left, so that no bytes of the deleted ones are. Should the object die
+    /// in between, whoever asked gets no answer and asks again.
+    async fn empty_without_facts(&self) -> worker::Result<()> {
+        let Some(remains) = resource::remains(&*self.storage.store()?)? else { return Ok(()) };
+        self.storage.delete_all().await?;
+        self.storage.transaction(|store| resource::restore(store, &remains))
+    }
+
+    async fn keep_alarm(&self) -> worker::Result<()> {
+        let due = resource::next_alarm(&*self.storage.store()?)?;
+        self.storage.ring_by(due).await
+    }
+}
