@@ -27,7 +27,7 @@ const TARGETS = {
   "baseline + object": ({ upstream }) => ({
     source: "bench/baseline-objects.js",
     vars: { UPSTREAM: upstream, PROVIDER_KEY },
-    objects: "ThreadRows",
+    objects: { THREAD: "ThreadRows" },
   }),
   gateway: ({ upstream, build }) => ({
     source: "src/platform/entry.js",
@@ -38,8 +38,23 @@ const TARGETS = {
       OPENAI_API_KEY: PROVIDER_KEY,
       // A busy machine must make turns slow here, not leave memory out of them.
       MEMORY_DEADLINE_MS: "20000",
+      // What is measured is the way of a request, not its end at a limit.
+      LIMITS: JSON.stringify(
+        Object.fromEntries(
+          ["global", "llm_proxy", "llm_proxy_burst", "memory_read", "memory_write"].map((name) => [
+            name,
+            100_000_000,
+          ]),
+        ),
+      ),
     },
-    objects: "ThreadObject",
+    objects: {
+      THREAD: "ThreadObject",
+      KEYS: "KeyObject",
+      RESPONSES: "ResponseObject",
+      RESOURCE: "ResourceObject",
+      BUDGETS: "BudgetObject",
+    },
     d1: upstream,
   }),
 };
@@ -92,7 +107,9 @@ function workerdConfig({ wasm, vars, objects, d1 }, storage, port) {
   ];
   const bindings = [
     ...Object.entries(vars).map(([name, value]) => `(name = ${text(name)}, text = ${text(value)})`),
-    ...(objects ? [`(name = "THREAD", durableObjectNamespace = ${text(objects)})`] : []),
+    ...Object.entries(objects ?? {}).map(
+      ([name, object]) => `(name = ${text(name)}, durableObjectNamespace = ${text(object)})`,
+    ),
     // workerd has D1's client, the same as in production, but no database: the client is pointed at upstream.mjs.
     ...(d1
       ? [
@@ -126,8 +143,12 @@ const worker :Workerd.Worker = (
 `;
 }
 
-const objectsConfig = (name) =>
-  `durableObjectNamespaces = [(className = ${text(name)}, uniqueKey = "bench", enableSql = true)],
+const objectsConfig = (objects) =>
+  `durableObjectNamespaces = [
+    ${Object.values(objects)
+      .map((name) => `(className = ${text(name)}, uniqueKey = ${text(`bench-${name}`)}, enableSql = true)`)
+      .join(",\n    ")},
+  ],
   durableObjectStorage = (localDisk = "storage"),`;
 
 /** A Cap'n Proto text literal. */

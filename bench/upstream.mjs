@@ -54,10 +54,27 @@ const ending = Buffer.from(
 const stamped = () =>
   event({ sent_us: String(process.hrtime.bigint() / 1000n).padStart(16, "0"), ...delta(" word") });
 
+/** What the gateway asks of a key (src/key_lookup.rs), in its order. */
+const KEY = {
+  id: "key_bench",
+  project_id: "bench",
+  label: "bench",
+  prefix: "msk_bench",
+  disabled: 0,
+  expires_at: null,
+  models: null,
+  endpoints: null,
+  limits: "{}",
+  budget: null,
+  settings: "{}",
+  project_budget: null,
+  bindings: "[]",
+};
+
 /** A row for every query: the key's, in the form of D1's answers. A batch reads both, a single query the first. */
 const row = {
   success: true,
-  results: { columns: ["id", "project_id"], rows: [["key_bench", "bench"]] },
+  results: { columns: Object.keys(KEY), rows: [Object.values(KEY)] },
   meta: {
     duration: 0,
     changes: 1,
