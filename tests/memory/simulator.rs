@@ -1,16 +1,17 @@
-//! A seeded simulator: turns, answers that break off, jobs, wrong answers, late ones, crashes, edits, in any order.
+//! A seeded simulator: turns, answers that break off, jobs, wrong answers, late ones, crashes, edits, deletions, in any order.
 //!
 //! After each step every message that stands is raw or covered by notes that stand, and the other promises hold; the seed
 //! that breaks one is named.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use memory_gateway::memory::cycle::{Heard, Job};
+use memory_gateway::memory::cycle::{Heard, Job, Verdict};
 use memory_gateway::memory::database::Database;
 use memory_gateway::memory::settings::Settings;
-use memory_gateway::memory::store::{NoteStatus, TurnStatus};
-use memory_gateway::protocol::Prepare;
-use memory_gateway::turn::{Message, Stop};
+use memory_gateway::memory::store::{Kind, NoteStatus, TurnStatus};
+use memory_gateway::protocol::{Committed, Delete, Messages, Prepare, ReadMessages, ThreadKey};
+use memory_gateway::thread;
+use memory_gateway::turn::{Message, Role, Stop};
 
 use crate::support::{assistant, calls, result, user};
 use crate::world::{Shown, World, answered, observe, small};
@@ -75,6 +76,9 @@ impl Run {
     }
 
     fn step(&mut self) {
+        if self.chance.roll(80) == 0 {
+            self.delete();
+        }
         match self.chance.roll(20) {
             0..=6 => self.speak(),
             7..=9 => self.end_a_turn(),
@@ -126,7 +130,7 @@ impl Run {
             1 => {
                 // Lost first, and heard of after all.
                 let thread = &self.world.thread;
-                memory_gateway::thread::close_lost_turns(
+                thread::close_lost_turns(
                     &thread.store,
                     thread.now + 1_000,
                     1,
@@ -170,7 +174,7 @@ impl Run {
     }
 
     fn good_answer(&mut self, job: &Job) -> String {
-        if job.kind == memory_gateway::memory::store::Kind::Observe {
+        if job.kind == Kind::Observe {
             return observe(job);
         }
         // A reflector that merges the first two notes it is shown, and drops a third.
@@ -194,14 +198,33 @@ impl Run {
         self.world.thread.now += [1_000, 60_000, 700_000, 7_200_000][self.chance.roll(4) as usize];
     }
 
+    /// The thread is deleted, whatever is under way; what comes of that later must change nothing.
+    fn delete(&mut self) {
+        let key = ThreadKey { project: "p".into(), thread: "t".into(), resource: None };
+        thread::delete(&self.world.thread.store, &Delete { key }, self.world.thread.now).unwrap();
+        self.world.thread.now += 1;
+        self.covered.clear();
+        self.last = None;
+        self.waiting = None;
+        for (request, answer) in self.open.drain(..) {
+            let committed = self.world.thread.end(&request, TurnStatus::Complete, Some(answer));
+            assert_eq!(committed, Committed::Deleted, "seed {}: a turn came back", self.seed);
+        }
+        for job in self.running.drain(..) {
+            let heard = answered(&observe(&job));
+            assert_eq!(self.world.settle(&job, heard), Verdict::Late, "seed {}: a job came back", self.seed);
+        }
+        assert_eq!(self.rows().len(), 0, "seed {}: something is left", self.seed);
+        assert_eq!(self.world.notes(NoteStatus::Active), [], "seed {}: something is left", self.seed);
+    }
+
     /// A client with the history goes back to an earlier question and asks another.
     fn edit(&mut self) {
         if !self.open.is_empty() {
             return;
         }
         let stored = self.stored();
-        let questions: Vec<usize> =
-            (0..stored.len()).filter(|at| stored[*at].role == memory_gateway::turn::Role::User).collect();
+        let questions: Vec<usize> = (0..stored.len()).filter(|at| stored[*at].role == Role::User).collect();
         if questions.len() < 3 {
             return;
         }
@@ -233,15 +256,11 @@ impl Run {
     }
 
     fn stored(&self) -> Vec<Message> {
-        let key =
-            memory_gateway::protocol::ThreadKey { project: "p".into(), thread: "t".into(), resource: None };
-        let all =
-            memory_gateway::protocol::ReadMessages { key, limit: 1_000_000, offset: 0, descending: false };
-        match memory_gateway::thread::messages(&self.world.thread.store, &all).unwrap() {
-            memory_gateway::protocol::Messages::Page { messages, .. } => {
-                messages.into_iter().map(|stored| stored.message).collect()
-            }
-            memory_gateway::protocol::Messages::NotFound => Vec::new(),
+        let key = ThreadKey { project: "p".into(), thread: "t".into(), resource: None };
+        let all = ReadMessages { key, limit: 1_000_000, offset: 0, descending: false };
+        match thread::messages(&self.world.thread.store, &all).unwrap() {
+            Messages::Page { messages, .. } => messages.into_iter().map(|stored| stored.message).collect(),
+            Messages::NotFound => Vec::new(),
         }
     }
 
