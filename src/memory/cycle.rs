@@ -23,8 +23,10 @@ use crate::time::{Zone, local};
 use crate::tokens;
 use crate::turn::{Message, Part, PartKind, Stop, Usage};
 
-/// How many messages are looked at to plan at once; the rest is planned the next time.
+/// How many messages are looked at to plan at once, and how many bytes of them: what an object has been given long ago must
+/// not fill its memory at once. The rest is planned the next time.
 const MAX_PLANNED: u32 = 5_000;
+const MAX_PLANNED_BYTES: u64 = 8 * 1024 * 1024;
 /// What an observer is shown of the important notes that exist, in tokens.
 const SHOWN_HIGH_TOKENS: u64 = 4_000;
 /// What it is shown of the others, newest first.
@@ -148,7 +150,7 @@ impl<D: Database> Desk<'_, D> {
         if state.corrected(self.store.unclaimed_extent()?.tokens) >= at_least {
             // A turn that is still being answered has more to come.
             let until = self.store.first_pending()?.map_or(i64::MAX, first_seq);
-            self.claim_messages(self.store.unclaimed(until, MAX_PLANNED)?, at_least)?;
+            self.claim_messages(self.store.unclaimed(until, MAX_PLANNED, MAX_PLANNED_BYTES)?, at_least)?;
         }
         let notes = self.store.note_extent(NoteStatus::Active)?.tokens;
         if notes >= self.settings.reflect_tokens

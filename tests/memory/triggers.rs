@@ -1,5 +1,6 @@
 //! When notes are made, when they take the place of messages, and what stays.
 
+use memory_gateway::memory::database::Database;
 use memory_gateway::memory::settings::Settings;
 use memory_gateway::memory::store::{NoteStatus, SegmentState};
 use memory_gateway::turn::Message;
@@ -216,6 +217,20 @@ fn a_backlog_of_twenty_windows_is_worked_off_in_bounded_batches() {
         200 - shown.texts().iter().filter(|text| text.starts_with("u:imported")).count()
     );
     assert!(shown.messages.len() < 20);
+}
+
+#[test]
+fn what_is_planned_at_once_is_bounded_in_bytes_and_leaves_nothing_out() {
+    let mut world = World::new(small());
+    for at in 0..6 {
+        world.turn(&[user(&format!("{at} {}", "x".repeat(3_000)))], assistant("I see."));
+    }
+    let store = &world.thread.store;
+    store.database().query("UPDATE messages SET segment = NULL", &[]).unwrap();
+    let seen = |rows, bytes| store.unclaimed(i64::MAX, rows, bytes).unwrap().len();
+    assert_eq!((seen(100, u64::MAX), seen(5, u64::MAX)), (12, 5));
+    // A question of some three kilobytes and its answer, and the next question.
+    assert_eq!((seen(100, 7_000), seen(100, 4_000), seen(100, 1)), (4, 2, 1));
 }
 
 #[test]

@@ -291,13 +291,28 @@ impl<D: Database> Store<D> {
             .map_or(Extent::default(), |row| Extent { messages: row.unsigned(0), tokens: row.unsigned(1) }))
     }
 
-    /// The messages before `until` that no segment has claimed, in order, at most `limit`.
-    pub fn unclaimed(&self, until: i64, limit: u32) -> Result<Vec<StoredMessage>, D::Error> {
+    /// The first messages before `until` that no segment has claimed, in order: at most `rows`, and no more than `bytes` of
+    /// them unless a single one is larger. What is behind them is for the next time.
+    pub fn unclaimed(&self, until: i64, rows: u32, bytes: u64) -> Result<Vec<StoredMessage>, D::Error> {
+        let sizes = self.0.query(
+            "SELECT m.seq, octet_length(m.body)
+                 + (SELECT coalesce(sum(octet_length(r.body)), 0) FROM message_rest AS r WHERE r.seq = m.seq)
+             FROM messages AS m WHERE m.segment IS NULL AND m.seq < ?1 ORDER BY m.seq LIMIT ?2",
+            &[until.into(), i64::from(rows).into()],
+        )?;
+        let mut sum = 0;
+        let last = sizes
+            .iter()
+            .take_while(|row| {
+                let is_first = sum == 0;
+                sum += row.unsigned(1);
+                is_first || sum <= bytes
+            })
+            .last();
+        let Some(last) = last.map(|row| row.integer(0)) else { return Ok(Vec::new()) };
         let rows = self.0.query(
-            &format!(
-                "SELECT {MESSAGE} FROM messages WHERE segment IS NULL AND seq < ?1 ORDER BY seq LIMIT ?2"
-            ),
-            &[until.into(), i64::from(limit).into()],
+            &format!("SELECT {MESSAGE} FROM messages WHERE segment IS NULL AND seq <= ?1 ORDER BY seq"),
+            &[last.into()],
         )?;
         self.read_messages(rows)
     }
