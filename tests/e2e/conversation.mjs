@@ -111,7 +111,7 @@ export async function stored(gateway, thread, options) {
 }
 
 /** The messages that the provider was shown by the newest request. */
-export const lastPrompt = (sandbox) => sandbox.requests.at(-1).body.messages;
+export const lastPrompt = (sandbox) => sandbox.requests.findLast(({ body }) => body?.messages).body.messages;
 
 /** The error of an answer: `{status, ...error}`. */
 export async function refused(response) {
