@@ -26,7 +26,7 @@ export async function startNotesModel(sandbox) {
     });
     await of(held, text)?.opened;
     if (gone.signal.aborted) return;
-    const spoiled = of(knobs, text);
+    const spoiled = spoils(of(knobs, text), text);
     const asking = spoiled ? withKnobs(req.url, raw, spoiled) : { path: req.url, body: raw };
     const { host: _, connection: __, "content-length": ___, ...headers } = req.headers;
     const options = { method: "POST", headers, signal: gone.signal, body: asking.body };
@@ -44,8 +44,11 @@ export async function startNotesModel(sandbox) {
     asked,
     /** What was asked about a text with this mark. */
     about: (mark) => asked.filter(({ text }) => text.includes(mark)),
-    /** From now on what is asked about the mark is answered with these knobs of the sandbox; "" for none. */
-    spoil: (mark, knob) => void knobs.set(mark, knob),
+    /**
+     * From now on what is asked about the mark is answered with these knobs of the sandbox; "" for none. With `tries`, only
+     * so many questions about the same messages are.
+     */
+    spoil: (mark, knob, tries = Infinity) => void knobs.set(mark, { knob, tries, seen: new Map() }),
     /** Holds back the answers about the mark until the function that is given back is called. */
     hold(mark) {
       const { promise, resolve } = Promise.withResolvers();
@@ -61,6 +64,15 @@ export async function startNotesModel(sandbox) {
         server.closeAllConnections();
       }),
   };
+}
+
+/** The knobs that a question is to be answered with. What else it shows beside the messages makes it no other question. */
+function spoils(spoiling, text) {
+  if (!spoiling) return "";
+  const about = text.slice(Math.max(text.indexOf("<transcript>"), 0));
+  const times = (spoiling.seen.get(about) ?? 0) + 1;
+  spoiling.seen.set(about, times);
+  return times > spoiling.tries ? "" : spoiling.knob;
 }
 
 const of = (marks, text) => [...marks].find(([mark]) => text.includes(mark))?.[1];
