@@ -41,11 +41,18 @@ const VARS = {
 };
 
 /**
- * Starts a gateway. `build`: "release", or "faults" with fault injection. `state`: a folder to keep and to
+ * Starts a gateway. `build`: "release", or "faults" with fault injection, which is built much faster: while working,
+ * TEST_BUILD=faults has every test use it. `state`: a folder to keep and to
  * use again; without it the storage is temporary. `keys`: the first two are given back as `key` and
  * `otherKey`. `main`: a module to run in the place of the Worker's own.
  */
-export async function startGateway({ vars = {}, build = "release", state, keys = KEYS, main } = {}) {
+export async function startGateway({
+  vars = {},
+  build = process.env.TEST_BUILD ?? "release",
+  state,
+  keys = KEYS,
+  main,
+} = {}) {
   const folder = state ?? mkdtempSync(join(tmpdir(), "memory-gateway-"));
   if (!existsSync(storageOf(folder))) cpSync(await template(keys), folder, { recursive: true });
   const port = await freePort();
