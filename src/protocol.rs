@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::memory::address::Scope;
 use crate::memory::context::Item;
 use crate::memory::record::Record;
+use crate::memory::search::Rarity;
 use crate::memory::settings::Overrides;
 use crate::memory::store::TurnStatus;
 use crate::turn::{Message, Stop, Usage};
@@ -286,6 +287,9 @@ pub enum Found {
         hits: Vec<Hit>,
         /// False while older messages have not been indexed yet: a later search may find more.
         complete: bool,
+        /// How rare the question's terms are in the thread.
+        #[serde(default)]
+        rarity: Rarity,
     },
     /// There is no such thread.
     NotFound,
@@ -311,7 +315,34 @@ pub struct Hit {
     pub snippet: String,
     /// How well it fits; only to be compared with the other hits of a search.
     pub score: f64,
+    /// How much it has of each of the question's terms, from which `score` can be made anew for other rarities.
+    #[serde(default)]
+    pub shares: Vec<f64>,
+    /// By how much its time makes it fit better, from 1.
+    #[serde(default)]
+    pub fit: f64,
     /// It holds none of the words itself: it stands beside a message that does.
+    #[serde(default)]
+    pub is_beside: bool,
+    /// The messages around it that no hit before it shows, in order, at most two on each side.
+    #[serde(default)]
+    pub context: Vec<Beside>,
+}
+
+/// A message beside a hit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beside {
+    /// Its public id.
+    pub id: String,
+    /// Its place in the conversation.
+    pub seq: i64,
+    /// Who spoke: a role.
+    pub speaker: String,
+    /// When, in Unix milliseconds.
+    pub at: u64,
+    /// Its text, or a stretch of at most 240 characters, `…` where it was cut.
+    pub snippet: String,
+    /// It holds none of the words itself.
     #[serde(default)]
     pub is_beside: bool,
 }

@@ -8,7 +8,7 @@ use super::record::Record;
 use super::search::results::{Located, Results};
 use super::settings::Overrides;
 use crate::error::Error;
-use crate::protocol::{HitKind, PublicMessage};
+use crate::protocol::{Beside, HitKind, PublicMessage};
 use crate::time::iso;
 use crate::turn::{Media, Part, PartKind, Source};
 
@@ -96,6 +96,7 @@ pub fn search(results: &Results) -> Value {
                 "snippet": hit.snippet,
                 "score": hit.score,
                 "isBeside": hit.is_beside,
+                "context": hit.context.iter().map(beside).collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -103,6 +104,16 @@ pub fn search(results: &Results) -> Value {
         "results": hits,
         "complete": results.complete,
         "threads": { "searched": results.searched, "total": results.threads },
+    })
+}
+
+fn beside(message: &Beside) -> Value {
+    json!({
+        "id": message.id,
+        "role": message.speaker,
+        "createdAt": iso(message.at),
+        "snippet": message.snippet,
+        "isBeside": message.is_beside,
     })
 }
 
@@ -229,16 +240,19 @@ mod tests {
             at: 1_798_761_600_123,
             snippet: "The user's name is Alex.".into(),
             score: 1.5,
+            shares: vec![1.0],
+            fit: 1.0,
             is_beside: false,
+            context: Vec::new(),
         };
         let mut results = Results::among(2);
-        results.add("t", vec![hit], true);
+        results.add("t", vec![hit], true, &crate::memory::search::Rarity::default());
         assert_eq!(
             search(&results.best(10)),
             json!({ "results": [{
                 "type": "note", "id": "7", "threadId": "t", "role": "user", "priority": "H",
                 "createdAt": "2027-01-01T00:00:00.123Z", "snippet": "The user's name is Alex.", "score": 1.5,
-                "isBeside": false,
+                "isBeside": false, "context": [],
             }], "complete": false, "threads": { "searched": 1, "total": 2 } })
         );
     }

@@ -53,7 +53,7 @@ pub async fn search(
         let answers = join_all(some.iter().map(|thread| ask(env, principal, resource, thread, query, limit)));
         for (id, answer) in some.iter().zip(answers.await) {
             match answer {
-                Ok(Found::Hits { hits, complete }) => results.add(id, hits, complete),
+                Ok(Found::Hits { hits, complete, rarity }) => results.add(id, hits, complete, &rarity),
                 Ok(Found::NotFound) if thread.is_some() => return Err(Error::thread_not_found()),
                 // Deleted since it was listed.
                 Ok(Found::NotFound) => results.threads = results.threads.saturating_sub(1),
