@@ -16,6 +16,8 @@ use crate::operation::Operation;
 pub enum Endpoint {
     /// `GET /health`.
     Health,
+    /// `GET /openapi.json`.
+    OpenApi,
     /// `POST /v1/chat/completions` and its siblings.
     Inference(Operation),
     /// `GET /v1/responses/{id}`.
@@ -50,7 +52,7 @@ impl Endpoint {
     /// The part of the API that rules of keys name; `None` for what wants no gateway key.
     pub fn part(&self) -> Option<Part> {
         Some(match self {
-            Endpoint::Health | Endpoint::Management(_) => return None,
+            Endpoint::Health | Endpoint::OpenApi | Endpoint::Management(_) => return None,
             Endpoint::Inference(Operation::Embeddings) => Part::Embeddings,
             Endpoint::Inference(operation) => match operation.dialect() {
                 Dialect::Responses => Part::Responses,
@@ -80,6 +82,7 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     let (endpoint, methods) = match segments.as_slice() {
         ["health"] => (Endpoint::Health, READ),
+        ["openapi.json"] => (Endpoint::OpenApi, READ),
         ["v1", "chat", "completions"] => (Endpoint::Inference(Operation::Answer(Dialect::Chat)), WRITE),
         ["v1", "responses"] => (Endpoint::Inference(Operation::Answer(Dialect::Responses)), WRITE),
         ["v1", "responses", id] if method == "DELETE" => {
@@ -335,6 +338,7 @@ mod tests {
             ("GET", "/v1/memory/threads/t/messages", Some(Part::Memory), Some(Scope::MemoryRead)),
             ("HEAD", "/v1/memory/threads/t/messages", Some(Part::Memory), Some(Scope::MemoryRead)),
             ("GET", "/health", None, None),
+            ("GET", "/openapi.json", None, None),
             ("GET", "/v1/gateway/projects", None, None),
         ] {
             let found = endpoint(method, path).unwrap();

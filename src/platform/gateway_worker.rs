@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
-use super::border::{now, random_id, request_lines, respond};
+use super::border::{now, openapi, random_id, request_lines, respond};
 use super::caller::{self, Caller};
 use super::{admin_api, inference, ledger, log, memory_api, models_api, responses_api};
 use crate::access::access_line;
@@ -162,6 +162,7 @@ async fn serve(
         Endpoint::Health => {
             json_answer(&incoming, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
         }
+        Endpoint::OpenApi => json_text_answer(&incoming, &openapi()),
         Endpoint::Inference(operation) => {
             #[cfg(feature = "fault-injection")]
             super::fault::strike("handler", incoming.headers().get("x-fault")).await;
