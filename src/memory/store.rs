@@ -6,6 +6,7 @@
 
 mod messages;
 mod notes;
+mod rows;
 mod search;
 mod segments;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::messages::{Extent, StoredInput, StoredMessage};
 pub use self::notes::{NewNote, NoteStatus, Rendered};
+pub use self::rows::Brought;
 pub use self::search::FoundMessage;
 pub use self::segments::{Kind, Segment, SegmentState};
 use super::database::{Database, Row};
