@@ -9,6 +9,7 @@
 
 pub mod intake;
 pub mod observed;
+pub mod report;
 pub mod said;
 
 use std::fmt;

@@ -63,6 +63,8 @@ fn thread_line(thread: &Thread) -> String {
         "type": "thread",
         "thread": thread.id,
         "resourceId": thread.resource,
+        "title": thread.title,
+        "metadata": thread.metadata.as_ref().map(|text| serde_json::from_str::<Value>(text).unwrap_or_default()),
         "createdAt": thread.created_at,
         "updatedAt": thread.updated_at,
     })
@@ -148,6 +150,8 @@ fn read(text: &str, request: &Bring) -> Result<Line, String> {
             project: request.key.project.clone(),
             id: request.key.thread.clone(),
             resource: line.get("resourceId").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            title: line.get("title").and_then(Value::as_str).map(str::to_owned),
+            metadata: line.get("metadata").filter(|value| value.is_object()).map(Value::to_string),
             created_at: number("createdAt")?,
             updated_at: number("updatedAt")?,
             indexed_at: None,
