@@ -3,7 +3,13 @@
 //! Invariant: both ends tolerate fields they do not know, because during a rollout they run different versions. A turn
 //! id makes every message safe to send twice.
 
+mod details;
+mod post;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::details::{CREATE, Create, Created, DETAILS, Details, ReadDetails, UPDATE, Update};
+pub use self::post::{POST, Post, Posted, Posting};
 
 use crate::memory::address::Scope;
 use crate::memory::context::Item;
@@ -29,6 +35,11 @@ pub const DELETE: &str = "/v1/delete";
 pub const SEARCH: &str = "/v1/search";
 /// `POST`: [`ReadSources`] to [`Sources`].
 pub const SOURCES: &str = "/v1/sources";
+
+/// `POST`: [`ReadRows`] to [`Rows`].
+pub const ROWS: &str = "/v1/rows";
+/// `POST`: [`Bring`] to [`Brought`].
+pub const BRING: &str = "/v1/bring";
 
 /// Whose thread is meant. The object answers only to the pair that it was created for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -374,6 +385,42 @@ pub enum Sources {
     Messages(Vec<PublicMessage>),
     /// There is no such thread, or no such note in it.
     NotFound,
+}
+
+/// Asks for a thread as lines of an export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadRows {
+    /// Whose thread.
+    pub key: ThreadKey,
+    /// The row behind which to go on, by its kind's place in the list of kinds and its number; `None` from the beginning.
+    #[serde(default)]
+    pub after: Option<(usize, i64)>,
+    /// About how many bytes of lines are wanted.
+    pub bytes: u64,
+}
+
+/// The answer to [`ReadRows`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rows {
+    /// The lines.
+    Page {
+        /// In order, without line ends.
+        lines: Vec<String>,
+        /// Where the next page goes on; `None` when this was the last.
+        next: Option<(usize, i64)>,
+    },
+    /// There is no such thread.
+    NotFound,
+}
+
+/// Brings lines of an export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bring {
+    /// Whose thread.
+    pub key: ThreadKey,
+    /// The lines, in order.
+    pub lines: Vec<String>,
 }
 
 #[cfg(test)]

@@ -91,7 +91,8 @@ fn cover_leftovers<D: Database>(store: &Store<D>, kept: Kept) -> Result<(), D::E
     store.cover(&leaving, true)
 }
 
-fn put_to_use<D: Database>(
+/// Brings the notes of a segment into the log; its messages are covered already.
+pub fn put_to_use<D: Database>(
     store: &Store<D>,
     state: &mut State,
     moment: &Moment<'_>,

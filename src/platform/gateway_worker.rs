@@ -173,7 +173,7 @@ async fn serve(
         Endpoint::Response { id } => responses_api::one(&incoming, &id).await,
         Endpoint::DeleteResponse { id } => responses_api::delete(&incoming, &id).await,
         Endpoint::ResponseInputItems { id } => responses_api::input_items(&incoming, id).await,
-        Endpoint::Memory(resource) => memory_api::answer(&incoming, resource).await,
+        Endpoint::Memory(resource) => memory_api::answer(&incoming, context, resource).await,
         Endpoint::Management(resource) => admin_api::answer(&incoming, &resource).await,
     }
 }
