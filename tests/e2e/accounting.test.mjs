@@ -9,7 +9,7 @@ import { DatabaseSync } from "node:sqlite";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { storageOf } from "../../scripts/local-database.mjs";
-import { memoryHeaders, messagesOf, newThread, post, until, user } from "./conversation.mjs";
+import { memoryHeaders, newThread, post, until, user } from "./conversation.mjs";
 import { sandboxVars, startGateway, startSandbox } from "./gateway.mjs";
 import { begin, send, startUpstream, whole } from "./wire.mjs";
 
@@ -501,54 +501,3 @@ test("a request that the Worker did not survive is closed as an estimate, also w
   assert.equal(tick.status, 200);
   assert.deepEqual(await isClosed("lost-2"), closed);
 });
-
-test("a row names the messages that its turn stored, streamed or whole, and none without memory", async () => {
-  for (const [stream, answer] of [
-    [false, json(WHOLE.chat)],
-    [true, streamOf("chat")],
-  ]) {
-    upstream.answer = answer;
-    const where = newThread();
-    const { id, url, options } = ask("chat", { body: bodyOf("chat", { stream }), thread: where });
-    await whole(url, options);
-    assert.deepEqual(await namedBy(id), await idsOf(where));
-    assert.equal((await idsOf(where)).length, 2);
-  }
-  // The client leaves before an answer: what it said is stored, and what it heard of the answer.
-  upstream.answer = stream([...EVENTS.chat.head, ...EVENTS.chat.words.slice(0, 4)], hang);
-  const where = newThread();
-  const left = ask("chat", {
-    body: bodyOf("chat", { stream: true }),
-    thread: where,
-    base: await directBaseURL(gateway),
-  });
-  const answer = await begin(left.url, left.options).head;
-  await answer.seen("four");
-  answer.leave();
-  const named = await namedBy(left.id);
-  assert.deepEqual([named, named.length], [await idsOf(where), 2]);
-  // A turn whose provider failed stored the question alone.
-  upstream.answer = json({ error: { message: "No.", type: "t" } }, 500);
-  const failing = newThread();
-  const failed = ask("chat", { thread: failing });
-  await whole(failed.url, failed.options);
-  assert.deepEqual(
-    [await namedBy(failed.id), await idsOf(failing)].map(({ length }) => length),
-    [1, 1],
-  );
-  upstream.answer = json(WHOLE.chat);
-  const plain = ask("chat");
-  await whole(plain.url, plain.options);
-  assert.deepEqual(await namedBy(plain.id), []);
-});
-
-/** The messages that a request's row names. */
-async function namedBy(id) {
-  await rowOf(id);
-  const { log } = await gateway.manage("GET", `/projects/default/usage/logs/${id}`);
-  return log.message_ids;
-}
-
-const idsOf = async (thread) => (await messagesOf(gateway, thread)).messages.map(({ id }) => id);
-const streamOf = (dialect) =>
-  stream([...EVENTS[dialect].head, ...EVENTS[dialect].words, ...EVENTS[dialect].tail]);
