@@ -56,6 +56,9 @@ export const showNewKey = ({ key, secret }) => [
   "",
   `  ${bold(secret)}`,
   "",
+  ...(key.previous_valid_until
+    ? [`The one before it is good until ${day(key.previous_valid_until)} UTC.`, ""]
+    : []),
 ];
 
 export const showBindings = (bindings) =>

@@ -88,7 +88,7 @@ fn row(id: &str, started_at: u64, outcome: Outcome) -> Row {
         streams: true,
         outcome,
         status: (outcome != Outcome::Pending).then_some(200),
-        usage: Usage { input: 100, output: 10, cached: 40, cache_write: 3, reasoning: 4 },
+        usage: Usage { input: 100, output: 10, cached: 40, cache_write: 3, cache_write_1h: 0, reasoning: 4 },
         estimated: false,
         cost: Some(1_500),
         latency_ms: (outcome != Outcome::Pending).then_some(20),
