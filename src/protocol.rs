@@ -164,14 +164,22 @@ pub struct Commit {
     /// Our estimate of the prompt's tokens, all of it; `None` where it was not made.
     #[serde(default)]
     pub prompt_tokens: Option<u64>,
+    /// The answer is to name the messages. A Worker that does not know how to ask would not understand it, either.
+    #[serde(default)]
+    pub names_messages: bool,
 }
 
 /// The answer to [`Commit`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Committed {
     /// Stored, now or before.
     Stored,
+    /// Stored, now or before, and the messages' names were asked for.
+    StoredAs {
+        /// The ids of the turn's own messages in order, the answer's last.
+        message_ids: Vec<String>,
+    },
     /// The object has not heard of the turn, and was not told how it began; nothing was stored.
     UnknownTurn,
     /// The thread belongs to another resource; nothing was stored.
@@ -426,6 +434,15 @@ pub struct Bring {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_turn_is_understood_by_workers_and_objects_of_either_version() {
+        let old = r#"{"turn":"t","finished_at":1,"status":"complete","answer":null,"usage":null,"stop":null,
+                      "provider":"p","model":"m"}"#;
+        assert!(!serde_json::from_str::<Commit>(old).unwrap().names_messages);
+        assert_eq!(serde_json::from_str::<Committed>(r#""stored""#).unwrap(), Committed::Stored);
+        assert_eq!(serde_json::to_string(&Committed::Stored).unwrap(), r#""stored""#);
+    }
 
     #[test]
     fn an_object_that_does_not_know_of_injection_yet_injects_nothing() {

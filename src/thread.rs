@@ -251,10 +251,9 @@ fn add<D: Database>(
     if message.is_input() {
         *chain = Some(chain_hash(chain.as_deref(), &content_hash));
     }
-    let name = turn.id.strip_prefix("turn_").unwrap_or(&turn.id);
     store.add_message(&StoredMessage {
         seq: first_seq(turn.seq) + turn.messages,
-        id: format!("msg_{name}_{}", turn.messages),
+        id: message_id(turn, turn.messages),
         content_hash,
         chain_hash: chain.clone().filter(|_| message.is_input()),
         incomplete,
@@ -284,7 +283,7 @@ pub fn commit<D: Database>(
     }
     let Some(mut turn) = store.turn(&request.turn)? else { return Ok(Committed::UnknownTurn) };
     if !matches!(turn.status, TurnStatus::Pending | TurnStatus::Lost) {
-        return Ok(Committed::Stored);
+        return Ok(stored(&turn, request));
     }
     if let Some(answer) = request.answer.as_ref().filter(|answer| !answer.parts.is_empty()) {
         let incomplete = request.status != TurnStatus::Complete;
@@ -305,7 +304,19 @@ pub fn commit<D: Database>(
     state.answered(&turn, request);
     store.save_state(&state)?;
     plan(store, &state, request.finished_at, around)?;
-    Ok(Committed::Stored)
+    Ok(stored(&turn, request))
+}
+
+fn stored(turn: &Turn, request: &Commit) -> Committed {
+    if !request.names_messages {
+        return Committed::Stored;
+    }
+    Committed::StoredAs { message_ids: (0..turn.messages).map(|at| message_id(turn, at)).collect() }
+}
+
+/// The id of a turn's message.
+fn message_id(turn: &Turn, at: i64) -> String {
+    format!("msg_{}_{at}", turn.id.strip_prefix("turn_").unwrap_or(&turn.id))
 }
 
 /// A page of the thread's messages, without those that a branch replaced.
