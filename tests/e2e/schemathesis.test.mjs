@@ -65,6 +65,9 @@ function leading() {
   for (const schema of Object.values(schemas))
     if (schema.properties?.model?.description?.includes("provider/model"))
       schema.properties.model = { enum: [MODEL, "anthropic/claude-sonnet-4-5", "google/gemini-2.5-flash"] };
+  // Lines of JSON are nothing that texts are made for there; they are sent as the texts that they are.
+  const lines = document.paths["/v1/memory/import"].post.requestBody;
+  lines.content = { "text/plain": { schema: { type: "string" } } };
   // Credentials are the runs' own; with one more of them nearly every answer would be a 401.
   for (const operations of Object.values(document.paths))
     for (const operation of Object.values(operations))
