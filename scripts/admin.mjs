@@ -51,7 +51,7 @@ const HELP = `Usage: npm run admin -- COMMAND [OPTIONS]
   usage log PROJECT REQUEST_ID
 
 RULES   --expires TIME  --models PATTERN,…  --endpoints NAME,…  --limit NAME=N…  BUDGET   ("none" takes a rule back)
-BUDGET  --budget-period day|month with --budget-usd AMOUNT, --budget-tokens N or both; --budget none
+BUDGET  --budget-period day|month with --budget-usd AMOUNT or --budget-tokens N; --budget none
 
   --set memory.keep_tokens=6000            a setting; VALUE is JSON or a text, "null" takes it back
   --url URL      the gateway (else GATEWAY_URL, else the one that npm start runs); its token is in ADMIN_TOKEN

@@ -77,9 +77,9 @@ impl Meter {
         }))
     }
 
-    /// True when answers are watched for what they use.
+    /// True when answers are watched for what they use: for the ledger, or for a budget that would never be spent otherwise.
     pub fn counts(&self) -> bool {
-        self.0.config.ledger
+        self.0.config.ledger || self.budgets().next().is_some()
     }
 
     /// Adds to the account, until it is settled.
@@ -155,7 +155,7 @@ impl Meter {
         }
         let open =
             self.0.account.borrow_mut().as_mut().map(|account| account.send(body, &self.0.config.prices));
-        if let Some(row) = open {
+        if let Some(row) = open.filter(|_| self.0.config.ledger) {
             let env = self.0.env.clone();
             spawn_local(async move { ledger::record(&env, row).await });
         }

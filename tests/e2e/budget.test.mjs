@@ -165,3 +165,20 @@ test("what memory adds to a prompt is in the budget before the provider is asked
   );
   assert.ok(total <= BUDGET, `${total} of ${BUDGET} used`);
 });
+
+test("with the ledger off a budget is spent all the same", async () => {
+  const gateway = await start({
+    LEDGER: "off",
+    KEY_BUDGET: JSON.stringify({ tokens: 1_000, period: "month" }),
+  });
+  const served = serve(90, { after: 0 });
+  let status = 200;
+  // Each uses ninety tokens; a refusal holds for a second.
+  for (let n = 0; n < 30 && status === 200; n += 1) {
+    const answer = await post(gateway, CHAT, body("raw/m"));
+    await answer.text();
+    ({ status } = answer);
+  }
+  assert.equal(status, 402);
+  assert.ok(served() >= 8 && served() <= 11, `${served()} served`);
+});
