@@ -4,11 +4,16 @@
 //! id makes every message safe to send twice.
 
 mod details;
+mod notes;
 mod post;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::details::{CREATE, Create, Created, DETAILS, Details, ReadDetails, UPDATE, Update};
+pub use self::notes::{
+    CORRECT, Correct, Corrected, FORGET, Forget, Forgotten, HISTORY, History, NOTES, Notes, PublicNote,
+    ReadHistory, ReadNotes,
+};
 pub use self::post::{POST, Post, Posted, Posting};
 
 use crate::memory::address::Scope;

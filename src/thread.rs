@@ -4,6 +4,7 @@
 //! and in any order, and the thread ends up the same. Each function is one transaction of the caller's.
 
 mod details;
+mod notes;
 mod post;
 mod recall;
 mod upkeep;
@@ -11,6 +12,7 @@ mod upkeep;
 use std::collections::BTreeMap;
 
 pub use self::details::{create, details, update};
+pub use self::notes::{correct, forget, history, notes};
 pub use self::post::post;
 pub use self::recall::{index_words, search, sources};
 use self::upkeep::plan;

@@ -4,6 +4,7 @@
 
 pub mod body;
 pub mod messages;
+pub mod notes;
 pub mod threads;
 
 use crate::api::percent_decoded;
@@ -38,6 +39,26 @@ pub enum Resource {
         /// The thread's id.
         thread: String,
     },
+    /// A thread's log as it was before each rewrite.
+    ObservationHistory {
+        /// The thread's id.
+        thread: String,
+    },
+    /// A thread's notes, one by one.
+    Notes {
+        /// The thread's id.
+        thread: String,
+    },
+    /// One note.
+    Note {
+        /// Its id, which leads to its thread.
+        note: String,
+    },
+    /// The messages that a note rests on.
+    NoteSources {
+        /// The note's id.
+        note: String,
+    },
     /// What was said and noted, by words.
     Search,
 }
@@ -46,6 +67,7 @@ const READ: &[&str] = &["GET", "HEAD"];
 const LIST: &[&str] = &["GET", "HEAD", "POST"];
 const ONE: &[&str] = &["GET", "HEAD", "PATCH", "DELETE"];
 const CHANGE: &[&str] = &["PATCH"];
+const CORRECT: &[&str] = &["PATCH", "DELETE"];
 
 /// Finds what a path below `/v1/memory` is about, and the methods it takes.
 pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])> {
@@ -63,6 +85,12 @@ pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])
         ["threads", thread, "observations", "config"] => {
             (Resource::ObservationConfig { thread: own(thread) }, CHANGE)
         }
+        ["threads", thread, "observations", "history"] => {
+            (Resource::ObservationHistory { thread: own(thread) }, READ)
+        }
+        ["threads", thread, "notes"] => (Resource::Notes { thread: own(thread) }, READ),
+        ["notes", note] => (Resource::Note { note: own(note) }, CORRECT),
+        ["notes", note, "sources"] => (Resource::NoteSources { note: own(note) }, READ),
         ["search"] => (Resource::Search, READ),
         _ => return None,
     })

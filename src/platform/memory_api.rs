@@ -5,6 +5,7 @@
 
 mod deletion;
 mod messages;
+mod notes;
 mod observations;
 mod search;
 mod threads;
@@ -38,6 +39,11 @@ pub async fn answer(incoming: &Incoming, resource: Resource) -> Result<web_sys::
         (Resource::Observations { thread }, _) => observations::log(incoming, thread).await,
         (Resource::ObservationRecord { thread }, _) => observations::record(incoming, thread).await,
         (Resource::ObservationConfig { thread }, _) => observations::configure(incoming, thread).await,
+        (Resource::ObservationHistory { thread }, _) => observations::history(incoming, thread).await,
+        (Resource::Notes { thread }, _) => notes::page(incoming, thread).await,
+        (Resource::Note { note }, "DELETE") => notes::forget(incoming, &note).await,
+        (Resource::Note { note }, _) => notes::correct(incoming, &note).await,
+        (Resource::NoteSources { note }, _) => notes::sources(incoming, &note).await,
         (Resource::Search, _) => search::search(incoming).await,
     }
 }

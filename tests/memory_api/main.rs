@@ -10,4 +10,5 @@ mod world;
 mod details;
 mod forms;
 mod index;
+mod notes;
 mod posting;
