@@ -3,6 +3,7 @@
 //! Invariant: the one list of its routes; an id in a path is decoded here and nowhere else.
 
 pub mod body;
+pub mod copies;
 pub mod messages;
 pub mod notes;
 pub mod threads;
@@ -17,6 +18,11 @@ pub enum Resource {
     /// One thread.
     Thread {
         /// Its id.
+        thread: String,
+    },
+    /// A copy of a thread, to be made.
+    Clone {
+        /// The original's id.
         thread: String,
     },
     /// A thread's messages.
@@ -66,6 +72,7 @@ pub enum Resource {
 const READ: &[&str] = &["GET", "HEAD"];
 const LIST: &[&str] = &["GET", "HEAD", "POST"];
 const ONE: &[&str] = &["GET", "HEAD", "PATCH", "DELETE"];
+const DO: &[&str] = &["POST"];
 const CHANGE: &[&str] = &["PATCH"];
 const CORRECT: &[&str] = &["PATCH", "DELETE"];
 
@@ -77,6 +84,7 @@ pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])
     Some(match segments.as_slice() {
         ["threads"] => (Resource::Threads, LIST),
         ["threads", thread] => (Resource::Thread { thread: own(thread) }, ONE),
+        ["threads", thread, "clone"] => (Resource::Clone { thread: own(thread) }, DO),
         ["threads", thread, "messages"] => (Resource::Messages { thread: own(thread) }, LIST),
         ["threads", thread, "observations"] => (Resource::Observations { thread: own(thread) }, READ),
         ["threads", thread, "observations", "record"] => {

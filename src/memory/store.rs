@@ -4,6 +4,7 @@
 //! messages are asked on behalf of a turn, and answered as the conversation stood when that turn arrived: its own
 //! messages, later ones and superseded ones are not seen, but those that the turn itself superseded are.
 
+mod copies;
 mod generations;
 mod messages;
 mod note_rows;

@@ -3,6 +3,7 @@
 //! Invariant: a thread is found through the caller's project alone; another project's is not there, and neither is one of
 //! another resource than the caller names.
 
+mod copies;
 mod deletion;
 mod messages;
 mod notes;
@@ -34,6 +35,7 @@ pub async fn answer(incoming: &Incoming, resource: Resource) -> Result<web_sys::
         (Resource::Thread { thread }, "PATCH") => threads::update(incoming, thread).await,
         (Resource::Thread { thread }, "DELETE") => deletion::delete_thread(incoming, thread).await,
         (Resource::Thread { thread }, _) => threads::one(incoming, thread).await,
+        (Resource::Clone { thread }, _) => copies::copy(incoming, thread).await,
         (Resource::Messages { thread }, "POST") => messages::post(incoming, thread).await,
         (Resource::Messages { thread }, _) => messages::page(incoming, thread).await,
         (Resource::Observations { thread }, _) => observations::log(incoming, thread).await,

@@ -108,12 +108,7 @@ pub fn forget<D: Database>(
     if store.note_row(request.note)?.is_none() {
         return Ok(Forgotten::NotFound);
     }
-    let (falling, returning) = what_falls(store, request.note)?;
-    let ids: Vec<i64> = falling.iter().copied().collect();
-    let texts =
-        store.notes_at(&ids)?.iter().map(|note| render::inert(&note.text).into_owned()).collect::<Vec<_>>();
-    store.mark_notes(&returning, NoteStatus::Active, None)?;
-    store.delete_notes(&ids)?;
+    let Fallen { ids, texts, returning } = take_out(store, &what_says_the_same(store, request.note)?)?;
     store.compact_index()?;
     store.forget_in_generations(&texts)?;
     store.withdraw_rewrites()?;
@@ -121,30 +116,42 @@ pub fn forget<D: Database>(
     let settings = around.settings(&state);
     let zone = |at: u64| (around.zones)(&settings.time_zone, at);
     rewritten(store, &mut state, &zone)?;
+    let notes = ids.len() as u64;
     store.post(&News::Forget { notes: ids, at: now })?;
     if settings.scope == Scope::Resource && !returning.is_empty() {
         store.post(&News::Promote(facts(&store.notes_at(&returning)?, &thread.id, &zone)))?;
     }
     store.save_state(&state)?;
     plan(store, &state, now, around)?;
-    Ok(Forgotten::Forgotten {
-        deleted_at: now,
-        notes: falling.len() as u64,
-        restored: returning.len() as u64,
-    })
+    Ok(Forgotten::Forgotten { deleted_at: now, notes, restored: returning.len() as u64 })
 }
 
-/// The notes that go with one: its details and what it was made from, to the ground, and what was made of any of them. And
-/// those that come back, because what took their place is among them.
-fn what_falls<D: Database>(store: &Store<D>, note: i64) -> Result<(BTreeSet<i64>, Vec<i64>), D::Error> {
-    let mut falling = BTreeSet::from([note]);
+/// A note with its details and what it was made from, to the ground.
+fn what_says_the_same<D: Database>(store: &Store<D>, note: i64) -> Result<Vec<i64>, D::Error> {
+    let mut same = BTreeSet::from([note]);
     let mut open = vec![note];
     while let Some(id) = open.pop() {
         let before = store.predecessors(id)?.into_iter().map(|note| note.id);
-        let same: Vec<i64> = before.chain(store.details_of(id)?).collect();
-        open.extend(same.into_iter().filter(|id| falling.insert(*id)));
+        let more: Vec<i64> = before.chain(store.details_of(id)?).collect();
+        open.extend(more.into_iter().filter(|id| same.insert(*id)));
     }
-    let mut rising: Vec<i64> = falling.iter().copied().collect();
+    Ok(same.into_iter().collect())
+}
+
+/// Notes that were taken out.
+pub(super) struct Fallen {
+    /// Their numbers.
+    ids: Vec<i64>,
+    /// What they said, as the log has it.
+    texts: Vec<String>,
+    /// The notes that came back.
+    returning: Vec<i64>,
+}
+
+/// Deletes notes, and those that were made of any of them; what these had taken the place of comes back.
+pub(super) fn take_out<D: Database>(store: &Store<D>, notes: &[i64]) -> Result<Fallen, D::Error> {
+    let mut falling: BTreeSet<i64> = notes.iter().copied().collect();
+    let mut rising = notes.to_vec();
     let mut made_of_them = Vec::new();
     while let Some(id) = rising.pop() {
         if let Some(successor) = store.successor(id)?
@@ -159,11 +166,20 @@ fn what_falls<D: Database>(store: &Store<D>, note: i64) -> Result<(BTreeSet<i64>
         let before = store.predecessors(successor)?.into_iter().map(|note| note.id);
         returning.extend(before.filter(|id| !falling.contains(id)));
     }
-    Ok((falling, returning))
+    let ids: Vec<i64> = falling.into_iter().collect();
+    let gone = store.notes_at(&ids)?;
+    let texts = gone.iter().map(|note| render::inert(&note.text).into_owned()).collect();
+    store.mark_notes(&returning, NoteStatus::Active, None)?;
+    store.delete_notes(&ids)?;
+    Ok(Fallen { ids, texts, returning })
 }
 
 /// The log is written anew, and the profile looked at again.
-fn rewritten<D: Database>(store: &Store<D>, state: &mut State, zone: Zone<'_>) -> Result<(), D::Error> {
+pub(super) fn rewritten<D: Database>(
+    store: &Store<D>,
+    state: &mut State,
+    zone: Zone<'_>,
+) -> Result<(), D::Error> {
     render_anew(store, 0, zone)?;
     state.log_version += 1;
     state.prefix_changed = true;

@@ -7,6 +7,7 @@ mod support;
 #[allow(dead_code)]
 mod world;
 
+mod copies;
 mod details;
 mod forms;
 mod index;
