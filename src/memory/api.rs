@@ -3,7 +3,9 @@
 //! Invariant: the one list of its routes; an id in a path is decoded here and nowhere else.
 
 pub mod body;
+pub mod copies;
 pub mod messages;
+pub mod notes;
 pub mod threads;
 
 use crate::api::percent_decoded;
@@ -16,6 +18,11 @@ pub enum Resource {
     /// One thread.
     Thread {
         /// Its id.
+        thread: String,
+    },
+    /// A copy of a thread, to be made.
+    Clone {
+        /// The original's id.
         thread: String,
     },
     /// A thread's messages.
@@ -38,6 +45,26 @@ pub enum Resource {
         /// The thread's id.
         thread: String,
     },
+    /// A thread's log as it was before each rewrite.
+    ObservationHistory {
+        /// The thread's id.
+        thread: String,
+    },
+    /// A thread's notes, one by one.
+    Notes {
+        /// The thread's id.
+        thread: String,
+    },
+    /// One note.
+    Note {
+        /// Its id, which leads to its thread.
+        note: String,
+    },
+    /// The messages that a note rests on.
+    NoteSources {
+        /// The note's id.
+        note: String,
+    },
     /// What was said and noted, by words.
     Search,
     /// A thread as lines.
@@ -58,8 +85,9 @@ const READ: &[&str] = &["GET", "HEAD"];
 const LIST: &[&str] = &["GET", "HEAD", "POST"];
 const ONE: &[&str] = &["GET", "HEAD", "PATCH", "DELETE"];
 const GET: &[&str] = &["GET"];
-const MAKE: &[&str] = &["POST"];
+const DO: &[&str] = &["POST"];
 const CHANGE: &[&str] = &["PATCH"];
+const CORRECT: &[&str] = &["PATCH", "DELETE"];
 
 /// Finds what a path below `/v1/memory` is about, and the methods it takes.
 pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])> {
@@ -69,6 +97,7 @@ pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])
     Some(match segments.as_slice() {
         ["threads"] => (Resource::Threads, LIST),
         ["threads", thread] => (Resource::Thread { thread: own(thread) }, ONE),
+        ["threads", thread, "clone"] => (Resource::Clone { thread: own(thread) }, DO),
         ["threads", thread, "messages"] => (Resource::Messages { thread: own(thread) }, LIST),
         ["threads", thread, "observations"] => (Resource::Observations { thread: own(thread) }, READ),
         ["threads", thread, "observations", "record"] => {
@@ -77,10 +106,16 @@ pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])
         ["threads", thread, "observations", "config"] => {
             (Resource::ObservationConfig { thread: own(thread) }, CHANGE)
         }
+        ["threads", thread, "observations", "history"] => {
+            (Resource::ObservationHistory { thread: own(thread) }, READ)
+        }
+        ["threads", thread, "notes"] => (Resource::Notes { thread: own(thread) }, READ),
+        ["notes", note] => (Resource::Note { note: own(note) }, CORRECT),
+        ["notes", note, "sources"] => (Resource::NoteSources { note: own(note) }, READ),
         ["search"] => (Resource::Search, READ),
         ["threads", thread, "export"] => (Resource::ThreadExport { thread: own(thread) }, GET),
         ["resources", resource, "export"] => (Resource::ResourceExport { resource: own(resource) }, GET),
-        ["import"] => (Resource::Import, MAKE),
+        ["import"] => (Resource::Import, DO),
         _ => return None,
     })
 }

@@ -4,7 +4,10 @@
 //! messages are asked on behalf of a turn, and answered as the conversation stood when that turn arrived: its own
 //! messages, later ones and superseded ones are not seen, but those that the turn itself superseded are.
 
+mod copies;
+mod generations;
 mod messages;
+mod note_rows;
 mod notes;
 mod rows;
 mod search;
@@ -14,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use self::messages::{Extent, StoredInput, StoredMessage};
+pub use self::note_rows::NoteRow;
 pub use self::notes::{NewNote, NoteStatus, Rendered};
 pub use self::rows::Brought;
 pub use self::search::FoundMessage;

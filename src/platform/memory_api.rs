@@ -3,10 +3,12 @@
 //! Invariant: a thread is found through the caller's project alone; another project's is not there, and neither is one of
 //! another resource than the caller names.
 
+mod copies;
 mod deletion;
 mod export;
 mod import;
 mod messages;
+mod notes;
 mod observations;
 mod search;
 mod threads;
@@ -40,11 +42,17 @@ pub async fn answer(
         (Resource::Thread { thread }, "PATCH") => threads::update(incoming, thread).await,
         (Resource::Thread { thread }, "DELETE") => deletion::delete_thread(incoming, thread).await,
         (Resource::Thread { thread }, _) => threads::one(incoming, thread).await,
+        (Resource::Clone { thread }, _) => copies::copy(incoming, thread).await,
         (Resource::Messages { thread }, "POST") => messages::post(incoming, thread).await,
         (Resource::Messages { thread }, _) => messages::page(incoming, thread).await,
         (Resource::Observations { thread }, _) => observations::log(incoming, thread).await,
         (Resource::ObservationRecord { thread }, _) => observations::record(incoming, thread).await,
         (Resource::ObservationConfig { thread }, _) => observations::configure(incoming, thread).await,
+        (Resource::ObservationHistory { thread }, _) => observations::history(incoming, thread).await,
+        (Resource::Notes { thread }, _) => notes::page(incoming, thread).await,
+        (Resource::Note { note }, "DELETE") => notes::forget(incoming, &note).await,
+        (Resource::Note { note }, _) => notes::correct(incoming, &note).await,
+        (Resource::NoteSources { note }, _) => notes::sources(incoming, &note).await,
         (Resource::Search, _) => search::search(incoming).await,
         (Resource::ThreadExport { thread }, _) => export::thread(incoming, context, thread).await,
         (Resource::ResourceExport { resource }, _) => export::resource(incoming, context, resource).await,

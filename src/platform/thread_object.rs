@@ -19,8 +19,9 @@ use crate::memory::settings::Settings;
 use crate::memory::store::Store;
 use crate::protocol::{BRING, ROWS, Rows};
 use crate::protocol::{
-    COMMIT, CONFIGURE, CREATE, DELETE, DETAILS, Deleted, Details, Found, MESSAGES, Messages, OBSERVATIONS,
-    Observations, POST, PREPARE, Posting, SEARCH, SOURCES, Sources, UPDATE,
+    COMMIT, CONFIGURE, COPY, CORRECT, CREATE, Copied, Corrected, DELETE, DETAILS, Deleted, Details, FORGET,
+    Forgotten, Found, HISTORY, History, MESSAGES, Messages, NOTES, Notes, OBSERVATIONS, Observations, PASTE,
+    POST, PREPARE, Posting, SEARCH, SOURCES, Sources, UPDATE,
 };
 use crate::thread::{self, Surroundings};
 
@@ -44,7 +45,10 @@ impl DurableObject for ThreadObject {
         super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
         let path = request.path();
         let body = request.bytes().await?;
-        let changes = matches!(path.as_str(), BRING | PREPARE | COMMIT | CONFIGURE | CREATE | UPDATE | POST);
+        let changes = matches!(
+            path.as_str(),
+            BRING | PREPARE | COMMIT | CONFIGURE | CREATE | UPDATE | POST | PASTE | CORRECT | FORGET
+        );
         let answered = match path.as_str() {
             PREPARE => self.storage.run(&body, |store, asked| thread::prepare(store, asked, self.around())),
             COMMIT => self.storage.run(&body, |store, asked| thread::commit(store, asked, self.around())),
@@ -64,6 +68,25 @@ impl DurableObject for ThreadObject {
             UPDATE => self.storage.run(&body, |store, asked| thread::update(store, asked, now())),
             POST if !self.storage.exists()? => answer(&Posting::NotFound),
             POST => self.storage.run(&body, |store, asked| thread::post(store, asked, now(), self.around())),
+            COPY if !self.storage.exists()? => answer(&Copied::NotFound),
+            COPY => self.storage.run(&body, thread::copy),
+            PASTE => {
+                self.storage.run(&body, |store, asked| thread::paste(store, asked, now(), self.around()))
+            }
+            NOTES if !self.storage.exists()? => answer(&Notes::NotFound),
+            NOTES => self.storage.run(&body, thread::notes),
+            CORRECT if !self.storage.exists()? => answer(&Corrected::NotFound),
+            CORRECT => {
+                self.storage.run(&body, |store, asked| thread::correct(store, asked, now(), self.around()))
+            }
+            FORGET if !self.storage.exists()? => answer(&Forgotten::NotFound),
+            FORGET => {
+                self.storage.run(&body, |store, asked| thread::forget(store, asked, now(), self.around()))
+            }
+            HISTORY if !self.storage.exists()? => answer(&History::NotFound),
+            HISTORY => {
+                self.storage.run(&body, |store, asked| thread::history(store, asked, now(), self.around()))
+            }
             SEARCH if !self.storage.exists()? => answer(&Found::NotFound),
             SEARCH => self.storage.run(&body, thread::search),
             SOURCES if !self.storage.exists()? => answer(&Sources::NotFound),
@@ -77,9 +100,13 @@ impl DurableObject for ThreadObject {
             DELETE => self.delete(&body).await,
             _ => return Response::error("unknown message", 404),
         }?;
-        if matches!(path.as_str(), CREATE | UPDATE) {
+        if matches!(path.as_str(), CREATE | UPDATE | PASTE) {
             // Whoever made or named a thread looks for it in the list at once.
             self.tell_index(true).await?;
+        }
+        if matches!(path.as_str(), CORRECT | FORGET) && self.storage.exists()? {
+            // What was put right or forgotten leaves the profile with the answer; if not now, then when the alarm rings.
+            self.tell_resource().await?;
         }
         if changes && self.storage.exists()? {
             self.keep_alarm().await?;
