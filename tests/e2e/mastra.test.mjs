@@ -132,3 +132,74 @@ test("its router embeds through the gateway", { skip }, async () => {
     [64, 64],
   );
 });
+
+/** Asks the memory API as first-party clients do: a body is parsed whatever the status. */
+async function memory(method, path, body) {
+  const answer = await fetch(`${gateway.url}/v1/memory${path}`, {
+    method,
+    headers: { authorization: `Bearer ${gateway.key}`, "content-type": "application/json" },
+    body: body && JSON.stringify(body),
+  });
+  return { status: answer.status, ...(await answer.json()) };
+}
+
+test(
+  "an agent's thread is listed, renamed, copied, read and deleted over the memory API",
+  { skip },
+  async () => {
+    const [id, resource] = [`of/an agent: ${newThread()}`, newThread()];
+    const path = `/threads/${encodeURIComponent(id)}`;
+    const made = await memory("POST", "/threads", { id, resourceId: resource, title: "First" });
+    assert.equal(made.status, 201);
+    const fields = {
+      id,
+      projectId: "default",
+      resourceId: resource,
+      title: "First",
+      metadata: null,
+      createdAt: made.thread.createdAt,
+      updatedAt: made.thread.createdAt,
+    };
+    assert.deepEqual(made.thread, fields);
+    assert.equal((await memory("POST", "/threads", { id, resourceId: "another" })).status, 409);
+
+    // A header holds no text of every kind: an agent's ids are encoded where they need it.
+    const ids = { thread: encodeURIComponent(id), resource };
+    assert.equal(await ASK.whole(agent(), "My name is Alex.", { memory: ids }), "Got it.");
+
+    const { threads, total } = await memory("GET", `/threads?resourceId=${resource}`);
+    assert.deepEqual([total, threads.map((thread) => thread.id)], [1, [id]]);
+    const renamed = await memory("PATCH", path, { title: "Second", metadata: { pinned: true } });
+    assert.deepEqual([renamed.thread.title, renamed.thread.metadata], ["Second", { pinned: true }]);
+
+    const read = await memory("GET", `${path}/messages?limit=500&order=asc`);
+    assert.deepEqual(
+      read.messages.map(({ role, content, type, threadId }) => [role, content, type, threadId]),
+      [
+        ["user", [{ type: "text", text: "My name is Alex." }], "text", id],
+        ["assistant", [{ type: "text", text: "Got it." }], "text", id],
+      ],
+    );
+    assert.equal(read.total, 2);
+
+    const { status, thread: copy, clonedMessages } = await memory("POST", `${path}/clone`, { title: "Copy" });
+    assert.deepEqual(
+      [status, copy.title, copy.resourceId, clonedMessages.length],
+      [201, "Copy", resource, 2],
+    );
+    const copied = { thread: copy.id, resource };
+    assert.equal(await ASK.whole(agent(), "What is my name?", { memory: copied }), "Alex");
+    assert.equal((await memory("GET", `${path}/messages`)).total, 2);
+
+    assert.deepEqual(await memory("GET", `${path}/observations`), { status: 200, observations: null });
+    assert.deepEqual(await memory("GET", `${path}/observations/record`), { status: 200, record: null });
+    assert.deepEqual((await memory("GET", `${path}/observations/history`)).status, 200);
+    const { config } = await memory("PATCH", `${path}/observations/config`, { messageTokens: 500 });
+    assert.equal(config.observation.messageTokens, 500);
+
+    const gone = await memory("DELETE", path);
+    assert.deepEqual([gone.status, gone.ok, gone.receipt.id, gone.receipt.scope], [200, true, id, "thread"]);
+    assert.equal((await memory("GET", path)).status, 404);
+    assert.equal((await memory("GET", `/threads?resourceId=${resource}`)).total, 1);
+  },
+);

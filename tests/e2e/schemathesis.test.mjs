@@ -13,7 +13,7 @@ import { ADMIN_TOKEN, sandboxVars, startGateway, startSandbox } from "./gateway.
 import { environment } from "./virtualenv.mjs";
 
 const SEED = "1";
-const SECONDS = "25";
+const SECONDS = "15";
 const CHECKS = [
   "not_a_server_error",
   "status_code_conformance",
