@@ -57,5 +57,7 @@ export async function ask({ address, token, isLocal }, method, path, body) {
     );
   }
   if (answer.ok) return json;
-  throw new Stop(`${json.error?.message ?? text} (${answer.status})`);
+  throw Object.assign(new Stop(`${json.error?.message ?? text} (${answer.status})`), {
+    status: answer.status,
+  });
 }

@@ -25,6 +25,9 @@ export function key({ label, disable, enable, expires, models, endpoints, limit,
   };
 }
 
+export const rotation = ({ overlap }) =>
+  overlap === undefined ? undefined : { overlap_seconds: number("overlap", overlap) };
+
 const given = (fields) =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 const orNone = (value, read) => (value === "none" ? null : read(value));

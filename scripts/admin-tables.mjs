@@ -56,6 +56,9 @@ export const showNewKey = ({ key, secret }) => [
   "",
   `  ${bold(secret)}`,
   "",
+  ...(key.previous_valid_until
+    ? [`The one before it is good until ${day(key.previous_valid_until)} UTC.`, ""]
+    : []),
 ];
 
 export const showBindings = (bindings) =>
@@ -92,7 +95,9 @@ export function showActivity({ activity }) {
     ["PROMPT", ({ prompt_tokens }) => prompt_tokens],
     ["COMPLETION", ({ completion_tokens }) => completion_tokens],
     ["CACHED", ({ cached_tokens }) => cached_tokens],
-    ["COST $", ({ cost_usd }) => cost_usd],
+    ["COST $", ({ cost_usd }) => cost_usd ?? "unknown"],
+    // Of them the cost has nothing: nobody knows the model's price.
+    ["UNPRICED", ({ unpriced }) => unpriced],
   ];
   return listed(columns, activity, activity.length, "Nothing in that time.");
 }

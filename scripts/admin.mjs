@@ -2,7 +2,16 @@
 // Invariant: no secret is taken from the command line, where others see it, and none is printed but a new key, once.
 import { parseArgs } from "node:util";
 import { ask, readTarget } from "./admin-client.mjs";
-import { fromStandardInput, key, logsQuery, owner, project, query, something } from "./admin-options.mjs";
+import {
+  fromStandardInput,
+  key,
+  logsQuery,
+  owner,
+  project,
+  query,
+  rotation,
+  something,
+} from "./admin-options.mjs";
 import {
   showActivity,
   showBindings,
@@ -28,7 +37,7 @@ const HELP = `Usage: npm run admin -- COMMAND [OPTIONS]
   keys PROJECT                             list a project's keys
   keys create PROJECT [--label TEXT] [RULES]    prints the key, once
   keys update PROJECT KEY_ID [--label TEXT] [--disable | --enable] [RULES]
-  keys rotate PROJECT KEY_ID               a new key with the same rules; the old one stops
+  keys rotate PROJECT KEY_ID [--overlap SECONDS]  a new key with the same rules; the old one stops, after the overlap
   keys delete PROJECT KEY_ID
 
   bindings PROJECT [--key KEY_ID]          list the providers' credentials of a project, or of one key
@@ -42,7 +51,7 @@ const HELP = `Usage: npm run admin -- COMMAND [OPTIONS]
   usage log PROJECT REQUEST_ID
 
 RULES   --expires TIME  --models PATTERN,…  --endpoints NAME,…  --limit NAME=N…  BUDGET   ("none" takes a rule back)
-BUDGET  --budget-period day|month with --budget-usd AMOUNT, --budget-tokens N or both; --budget none
+BUDGET  --budget-period day|month with --budget-usd AMOUNT or --budget-tokens N; --budget none
 
   --set memory.keep_tokens=6000            a setting; VALUE is JSON or a text, "null" takes it back
   --url URL      the gateway (else GATEWAY_URL, else the one that npm start runs); its token is in ADMIN_TOKEN
@@ -65,6 +74,7 @@ const OPTIONS = {
   models: text,
   endpoints: text,
   limit: several,
+  overlap: text,
   budget: text,
   "budget-period": text,
   "budget-usd": text,
@@ -115,8 +125,8 @@ const COMMANDS = {
   ],
   "keys rotate": [
     ["PROJECT", "KEY_ID"],
-    [],
-    ([id, key_id]) => ["POST", `/projects/${id}/keys/${key_id}/rotate`],
+    ["overlap"],
+    ([id, key_id], options) => ["POST", `/projects/${id}/keys/${key_id}/rotate`, rotation(options)],
     showNewKey,
   ],
   "keys delete": [

@@ -17,8 +17,29 @@ export function checkKey(key, name) {
 
 export const keyHash = (key) => createHash("sha256").update(key).digest("hex");
 
-/** The statements that add a key, and its project if that is new. */
-export function insertKeySql({ key, project = "default", label = "" }) {
+/**
+ * The statements that add keys, `[{ key, project, label }]`, and their projects where they are new; the last one names
+ * the projects that were deleted. Those get none: who has a key of a deleted project is nobody.
+ */
+export function addKeysSql(keys) {
+  const projects = [...new Set(keys.map(({ project = "default" }) => project))];
+  const named = projects.map(text).join(", ");
+  return [
+    ...keys.map(insertKeySql),
+    `SELECT id FROM projects WHERE deleted_at IS NOT NULL AND id IN (${named});`,
+  ].join(" ");
+}
+
+/** Checks what the statements of `addKeysSql` answered: `[{ results }]`. */
+export function refuseDeleted(answers) {
+  const deleted = answers.at(-1)?.results?.[0]?.id;
+  if (deleted) throw new Stop(deletedProject(deleted));
+}
+
+export const deletedProject = (project) =>
+  `project ${project} was deleted, and a project's name is never used twice: choose another with --project`;
+
+function insertKeySql({ key, project = "default", label = "" }) {
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(project))
     throw new Stop(`a project's name is 1 to 64 letters, digits, "_" or "-", not ${project}`);
   const now = Date.now();
@@ -29,7 +50,8 @@ export function insertKeySql({ key, project = "default", label = "" }) {
     "INSERT INTO projects (id, name, created_at) " +
     `VALUES (${text(project)}, ${text(project)}, ${now}) ON CONFLICT DO NOTHING; ` +
     "INSERT INTO api_keys (hash, id, project_id, label, prefix, created_at) " +
-    `VALUES (${row.join(", ")}, ${now}) ON CONFLICT (hash) DO NOTHING;`
+    `SELECT ${row.join(", ")}, ${now} FROM projects WHERE id = ${text(project)} AND deleted_at IS NULL ` +
+    "ON CONFLICT (hash) DO NOTHING;"
   );
 }
 

@@ -3,7 +3,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { digest } from "./digest.mjs";
-import { insertKeySql, keyHash } from "./keys.mjs";
+import { addKeysSql, keyHash, refuseDeleted } from "./keys.mjs";
 import { privateFolder, wrangler } from "./wrangler.mjs";
 
 /** The folder wrangler is told to keep Durable Objects and D1 in. */
@@ -20,7 +20,7 @@ export async function prepareDatabase(state, keys) {
   const migrations = migrationsDigest();
   if (seeded.migrations === migrations && missing.length === 0) return "nothing to do";
   if (seeded.migrations !== migrations) await migrate(state);
-  if (missing.length > 0) await executeLocal(state, missing.map(insertKeySql).join(" "));
+  if (missing.length > 0) refuseDeleted(await executeLocal(state, addKeysSql(missing)));
   const hashes = [...seeded.keys, ...missing.map(({ key }) => keyHash(key))];
   writeFileSync(path, JSON.stringify({ migrations, keys: hashes }, null, 2));
   return missing.length > 0 ? `${missing.length} key(s) added` : "migrated";

@@ -3,6 +3,7 @@
 // Invariant: the first failing step ends it with a non-zero exit code and its name.
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { audit } from "./audit.mjs";
 import { build, describeSize } from "./build.mjs";
 import { root } from "./paths.mjs";
 import { run } from "./run.mjs";
@@ -25,6 +26,7 @@ const STEPS = [
     "clippy, wasm32 with fault injection",
     () => cargo("clippy", "--locked", ...WASM, "--features", "fault-injection", ...DENY),
   ],
+  ["lint", "licences and known weaknesses", audit],
   ["core", "core tests", () => cargo("test", "--locked")],
   ["e2e", "release build", async () => console.log(describeSize(await build()))],
   [

@@ -3,6 +3,11 @@
 //! Invariant: what is admitted is never more than the budget, by the estimates that requests are admitted with; an answer
 //! that turns out dearer than its estimate is charged in full, and the next request sees it.
 //!
+//! A request is admitted before anything is done for it, and again when its prompt is written, memory included: it goes to
+//! the provider only when the budget holds that. So a budget is overspent by no more than the errors in the estimates of
+//! those requests that were under way when it ran out: one request's, where they come one after the other. What an answer
+//! may have is known where the request says it (`max_tokens`).
+//!
 //! The truth of a budget is in one object ([`books`]). An isolate draws a small part of it ahead and admits requests
 //! from that ([`purse`]), so the usual request asks nobody. What is drawn and not used goes back when the isolate says so,
 //! or when it has been silent for [`books::LEASE_MS`]. Where the object does not answer, requests are admitted and what

@@ -52,7 +52,8 @@ pub struct Config {
     pub pending_turn_ttl_ms: u64,
     /// `RESPONSES_TTL_DAYS`: after this long, a kept response that no younger one goes on from is deleted.
     pub responses_ttl_ms: u64,
-    /// `LEDGER`: requests are counted, each in a row. Off, answers pass by unseen wherever nothing else must see them.
+    /// `LEDGER`: requests are counted, each in a row. Off, answers pass by unseen wherever nothing else must see them,
+    /// as a budget must.
     pub ledger: bool,
     /// `LEDGER_RETENTION_DAYS`: after this long, in milliseconds, a request's row is deleted; the sums by the hour stay.
     pub ledger_retention_ms: u64,

@@ -13,15 +13,19 @@ use crate::ledger::write::Statement;
 use crate::memory::database::Row;
 use crate::project::Settings;
 
-/// The statement whose row [`principal`] reads; no row: no such key.
+/// The statement whose row [`principal`] reads; no row: no such key. The secret that a key had before it was rotated is good
+/// until the overlap ends, then it is an expired one.
 pub fn statement(hash: &KeyHash) -> Statement {
     Statement::new(
-        "SELECT k.id, k.project_id, k.label, k.prefix, k.disabled, k.expires_at, k.models, k.endpoints, k.limits,
+        "SELECT k.id, k.project_id, k.label, k.prefix, k.disabled,
+                CASE WHEN k.hash = ?1 THEN k.expires_at
+                     ELSE min(k.previous_until, coalesce(k.expires_at, k.previous_until)) END,
+                k.models, k.endpoints, k.limits,
                 k.budget, p.settings, p.budget,
                 (SELECT json_group_array(json_array(b.key_id, b.provider, b.sealed)) FROM bindings AS b
                  WHERE b.project_id = k.project_id AND b.key_id IN ('', k.id))
          FROM api_keys AS k JOIN projects AS p ON p.id = k.project_id
-         WHERE k.hash = ?1 AND k.revoked_at IS NULL AND p.deleted_at IS NULL",
+         WHERE (k.hash = ?1 OR k.previous_hash = ?1) AND k.revoked_at IS NULL AND p.deleted_at IS NULL",
         vec![hash.as_str().into()],
     )
 }

@@ -32,6 +32,7 @@ pub mod observe;
 pub mod operation;
 pub mod outbox;
 pub mod plan;
+pub mod portable;
 pub mod project;
 pub mod prompt;
 pub mod protocol;

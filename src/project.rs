@@ -79,7 +79,7 @@ pub struct Retention {
     /// Threads, after their last turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads_days: Option<u32>,
-    /// Rows of the log of requests.
+    /// Rows of the log of requests, but for their sums by the hour, which stay; absent: as long as the deployment says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logs_days: Option<u32>,
 }

@@ -3,11 +3,25 @@
 //! Invariant: both ends tolerate fields they do not know, because during a rollout they run different versions. A turn
 //! id makes every message safe to send twice.
 
+mod copy;
+mod details;
+mod notes;
+mod post;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::copy::{COPY, Copied, Filter, PASTE, Paste, Pasted, ReadCopy, Snapshot};
+pub use self::details::{CREATE, Create, Created, DETAILS, Details, ReadDetails, UPDATE, Update};
+pub use self::notes::{
+    CORRECT, Correct, Corrected, FORGET, Forget, Forgotten, HISTORY, History, NOTES, Notes, PublicNote,
+    ReadHistory, ReadNotes,
+};
+pub use self::post::{POST, Post, Posted, Posting};
 
 use crate::memory::address::Scope;
 use crate::memory::context::Item;
 use crate::memory::record::Record;
+use crate::memory::search::Rarity;
 use crate::memory::settings::Overrides;
 use crate::memory::store::TurnStatus;
 use crate::turn::{Message, Stop, Usage};
@@ -28,6 +42,11 @@ pub const DELETE: &str = "/v1/delete";
 pub const SEARCH: &str = "/v1/search";
 /// `POST`: [`ReadSources`] to [`Sources`].
 pub const SOURCES: &str = "/v1/sources";
+
+/// `POST`: [`ReadRows`] to [`Rows`].
+pub const ROWS: &str = "/v1/rows";
+/// `POST`: [`Bring`] to [`Brought`].
+pub const BRING: &str = "/v1/bring";
 
 /// Whose thread is meant. The object answers only to the pair that it was created for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,14 +171,22 @@ pub struct Commit {
     /// Our estimate of the prompt's tokens, all of it; `None` where it was not made.
     #[serde(default)]
     pub prompt_tokens: Option<u64>,
+    /// The answer is to name the messages. A Worker that does not know how to ask would not understand it, either.
+    #[serde(default)]
+    pub names_messages: bool,
 }
 
 /// The answer to [`Commit`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Committed {
     /// Stored, now or before.
     Stored,
+    /// Stored, now or before, and the messages' names were asked for.
+    StoredAs {
+        /// The ids of the turn's own messages in order, the answer's last.
+        message_ids: Vec<String>,
+    },
     /// The object has not heard of the turn, and was not told how it began; nothing was stored.
     UnknownTurn,
     /// The thread belongs to another resource; nothing was stored.
@@ -286,6 +313,9 @@ pub enum Found {
         hits: Vec<Hit>,
         /// False while older messages have not been indexed yet: a later search may find more.
         complete: bool,
+        /// How rare the question's terms are in the thread.
+        #[serde(default)]
+        rarity: Rarity,
     },
     /// There is no such thread.
     NotFound,
@@ -311,7 +341,34 @@ pub struct Hit {
     pub snippet: String,
     /// How well it fits; only to be compared with the other hits of a search.
     pub score: f64,
+    /// How much it has of each of the question's terms, from which `score` can be made anew for other rarities.
+    #[serde(default)]
+    pub shares: Vec<f64>,
+    /// By how much its time makes it fit better, from 1.
+    #[serde(default)]
+    pub fit: f64,
     /// It holds none of the words itself: it stands beside a message that does.
+    #[serde(default)]
+    pub is_beside: bool,
+    /// The messages around it that no hit before it shows, in order, at most two on each side.
+    #[serde(default)]
+    pub context: Vec<Beside>,
+}
+
+/// A message beside a hit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beside {
+    /// Its public id.
+    pub id: String,
+    /// Its place in the conversation.
+    pub seq: i64,
+    /// Who spoke: a role.
+    pub speaker: String,
+    /// When, in Unix milliseconds.
+    pub at: u64,
+    /// Its text, or a stretch of at most 240 characters, `…` where it was cut.
+    pub snippet: String,
+    /// It holds none of the words itself.
     #[serde(default)]
     pub is_beside: bool,
 }
@@ -345,9 +402,54 @@ pub enum Sources {
     NotFound,
 }
 
+/// Asks for a thread as lines of an export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadRows {
+    /// Whose thread.
+    pub key: ThreadKey,
+    /// The row behind which to go on, by its kind's place in the list of kinds and its number; `None` from the beginning.
+    #[serde(default)]
+    pub after: Option<(usize, i64)>,
+    /// About how many bytes of lines are wanted.
+    pub bytes: u64,
+}
+
+/// The answer to [`ReadRows`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rows {
+    /// The lines.
+    Page {
+        /// In order, without line ends.
+        lines: Vec<String>,
+        /// Where the next page goes on; `None` when this was the last.
+        next: Option<(usize, i64)>,
+    },
+    /// There is no such thread.
+    NotFound,
+}
+
+/// Brings lines of an export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bring {
+    /// Whose thread.
+    pub key: ThreadKey,
+    /// The lines, in order.
+    pub lines: Vec<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_turn_is_understood_by_workers_and_objects_of_either_version() {
+        let old = r#"{"turn":"t","finished_at":1,"status":"complete","answer":null,"usage":null,"stop":null,
+                      "provider":"p","model":"m"}"#;
+        assert!(!serde_json::from_str::<Commit>(old).unwrap().names_messages);
+        assert_eq!(serde_json::from_str::<Committed>(r#""stored""#).unwrap(), Committed::Stored);
+        assert_eq!(serde_json::to_string(&Committed::Stored).unwrap(), r#""stored""#);
+    }
 
     #[test]
     fn an_object_that_does_not_know_of_injection_yet_injects_nothing() {

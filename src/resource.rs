@@ -6,7 +6,7 @@
 pub mod protocol;
 pub mod store;
 
-use self::protocol::{Delete, Done, Forget, Profile, Promote, ReadProfile, ResourceKey};
+use self::protocol::{Delete, Done, Facts, Forget, Profile, Promote, ReadProfile, ResourceKey};
 use self::store::{Forgotten, Store};
 use crate::keys::digest;
 use crate::memory::database::Database;
@@ -100,6 +100,14 @@ pub fn read<D: Database>(store: &Store<D>, asked: &ReadProfile) -> Result<Profil
         Some(text) => Profile { version: version(&text), text: Some(text) },
         None => Profile::default(),
     })
+}
+
+/// All facts, for moving them. Of a resource that was never used, or is another one's, there are none.
+pub fn facts<D: Database>(store: &Store<D>, asked: &ReadProfile) -> Result<Facts, D::Error> {
+    if store.owner()?.as_deref() != Some(&owner_digest(&asked.key)) {
+        return Ok(Facts::default());
+    }
+    Ok(Facts { facts: store.facts()? })
 }
 
 /// What is still to be known of a resource without facts.

@@ -3,12 +3,22 @@
 //! Invariant: a user's message is stored before the model is asked; `prepare` and `commit` may come any number of times
 //! and in any order, and the thread ends up the same. Each function is one transaction of the caller's.
 
+mod copy;
+mod details;
+mod notes;
+mod post;
 mod recall;
+mod transfer;
 mod upkeep;
 
 use std::collections::BTreeMap;
 
+pub use self::copy::{copy, paste};
+pub use self::details::{create, details, update};
+pub use self::notes::{correct, forget, history, notes};
+pub use self::post::post;
 pub use self::recall::{index_words, search, sources};
+pub use self::transfer::{bring, rows};
 use self::upkeep::plan;
 pub use self::upkeep::{
     INDEX_INTERVAL_MS, Post, close_lost_turns, cycle_event, index_due, index_told, news, news_told,
@@ -192,6 +202,8 @@ fn begin_turn<D: Database>(
         project: request.key.project.clone(),
         id: request.key.thread.clone(),
         resource: request.key.resource.clone().unwrap_or_default(),
+        title: None,
+        metadata: None,
         created_at: at,
         updated_at: at,
         indexed_at: None,
@@ -243,10 +255,9 @@ fn add<D: Database>(
     if message.is_input() {
         *chain = Some(chain_hash(chain.as_deref(), &content_hash));
     }
-    let name = turn.id.strip_prefix("turn_").unwrap_or(&turn.id);
     store.add_message(&StoredMessage {
         seq: first_seq(turn.seq) + turn.messages,
-        id: format!("msg_{name}_{}", turn.messages),
+        id: message_id(turn, turn.messages),
         content_hash,
         chain_hash: chain.clone().filter(|_| message.is_input()),
         incomplete,
@@ -276,7 +287,7 @@ pub fn commit<D: Database>(
     }
     let Some(mut turn) = store.turn(&request.turn)? else { return Ok(Committed::UnknownTurn) };
     if !matches!(turn.status, TurnStatus::Pending | TurnStatus::Lost) {
-        return Ok(Committed::Stored);
+        return Ok(stored(&turn, request));
     }
     if let Some(answer) = request.answer.as_ref().filter(|answer| !answer.parts.is_empty()) {
         let incomplete = request.status != TurnStatus::Complete;
@@ -297,7 +308,19 @@ pub fn commit<D: Database>(
     state.answered(&turn, request);
     store.save_state(&state)?;
     plan(store, &state, request.finished_at, around)?;
-    Ok(Committed::Stored)
+    Ok(stored(&turn, request))
+}
+
+fn stored(turn: &Turn, request: &Commit) -> Committed {
+    if !request.names_messages {
+        return Committed::Stored;
+    }
+    Committed::StoredAs { message_ids: (0..turn.messages).map(|at| message_id(turn, at)).collect() }
+}
+
+/// The id of a turn's message.
+fn message_id(turn: &Turn, at: i64) -> String {
+    format!("msg_{}_{at}", turn.id.strip_prefix("turn_").unwrap_or(&turn.id))
 }
 
 /// A page of the thread's messages, without those that a branch replaced.

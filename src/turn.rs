@@ -377,6 +377,9 @@ pub struct Usage {
     pub cached: u64,
     /// Prompt tokens that the provider wrote to its cache.
     pub cache_write: u64,
+    /// Of these, those that it keeps for an hour instead of minutes, which costs more.
+    #[serde(default)]
+    pub cache_write_1h: u64,
     /// Completion tokens spent on reasoning.
     pub reasoning: u64,
 }
@@ -394,6 +397,7 @@ impl Usage {
             output: newer(self.output, later.output),
             cached: newer(self.cached, later.cached),
             cache_write: newer(self.cache_write, later.cache_write),
+            cache_write_1h: newer(self.cache_write_1h, later.cache_write_1h),
             reasoning: newer(self.reasoning, later.reasoning),
         }
     }

@@ -65,6 +65,7 @@ impl Gateway {
             include_str!("../migrations/0001_init.sql"),
             include_str!("../migrations/0002_ledger.sql"),
             include_str!("../migrations/0003_projects.sql"),
+            include_str!("../migrations/0007_key_overlap.sql"),
         ] {
             Database::run(&database, script).unwrap();
         }
@@ -179,6 +180,8 @@ fn what_cannot_be_meant_is_refused_by_its_name() {
         ("PATCH", &key, json!({"limits": {"llm": 1}}), "limits"),
         ("PATCH", &key, json!({"disabled": 1}), "disabled"),
         ("POST", "projects/p/keys", json!({"secret": "msk_mine"}), "secret"),
+        ("POST", &format!("{key}/rotate"), json!({"overlap_seconds": 604_801}), "overlap_seconds"),
+        ("POST", &format!("{key}/rotate"), json!({"overlap_seconds": -1}), "overlap_seconds"),
         ("PUT", "projects/p/bindings/openai", json!({}), "credential"),
         ("PUT", "projects/p/bindings/openai", json!({"credential": "sk a"}), "credential"),
         ("PUT", "projects/p/bindings/openai", json!({"credential": "msk_mine"}), "credential"),
@@ -204,6 +207,7 @@ fn a_keys_text_is_shown_once_and_stored_nowhere() {
         "id": id, "label": "laptop", "prefix": &secret[..8], "disabled": false, "expires_at": null, "models": null,
         "endpoints": null, "limits": {}, "budget": null,
         "created_at": "2027-01-15T08:00:02.000Z", "updated_at": "2027-01-15T08:00:02.000Z",
+        "previous_valid_until": null,
     });
     assert_eq!(gateway.get("projects/p/keys"), (200, json!({"keys": [shown], "total": 1})));
     assert_eq!(gateway.get(&format!("projects/p/keys/{id}")), (200, json!({"key": shown})));
@@ -259,6 +263,43 @@ fn a_rotated_key_keeps_its_id_and_rules_and_a_deleted_one_is_nobodys() {
         let path = format!("projects/p/keys/{id}{path}");
         assert_eq!(gateway.ask(method, &path, Value::Null).0, 404, "{method} {path}");
     }
+}
+
+#[test]
+fn a_rotated_keys_old_secret_is_good_until_the_overlap_ends_and_never_longer_than_the_key() {
+    let gateway = Gateway::new();
+    let (id, first) = gateway.key("p", json!({}));
+    let path = format!("projects/p/keys/{id}");
+    let rotate = |seconds: u64| {
+        let (status, body) =
+            gateway.ask("POST", &format!("{path}/rotate"), json!({"overlap_seconds": seconds}));
+        assert_eq!(status, 200, "{body}");
+        (body["secret"].as_str().unwrap().to_owned(), body["key"]["previous_valid_until"].clone())
+    };
+    let code = |key: &str, at: u64| {
+        gateway.look_up(key).map(|principal| principal.grant.check_valid(at).map_err(|error| error.code()))
+    };
+    let (second, until) = rotate(60);
+    let ends = gateway.now.get() + 60_000;
+    assert_eq!(until, "2027-01-15T08:01:03.000Z");
+    assert_eq!((code(&first, ends - 1), code(&second, ends - 1)), (Some(Ok(())), Some(Ok(()))));
+    assert_eq!((code(&first, ends), code(&second, ends)), (Some(Err(Some("key_expired"))), Some(Ok(()))));
+    assert_eq!(gateway.look_up(&first).unwrap().key_id, id, "its limits and its budget are the key's");
+
+    // The key expires before the overlap ends.
+    gateway.ask("PATCH", &path, json!({"expires_at": "2027-01-15T08:00:30Z"}));
+    assert_eq!(code(&first, ends - 33_000), Some(Err(Some("key_expired"))));
+    gateway.ask("PATCH", &path, json!({"expires_at": null}));
+
+    // One secret of before at a time, and none after a rotation without an overlap.
+    let (third, _) = rotate(60);
+    assert_eq!((code(&first, 0), code(&second, 0), code(&third, 0)), (None, Some(Ok(())), Some(Ok(()))));
+    let (fourth, until) = rotate(0);
+    assert_eq!(until, Value::Null);
+    assert_eq!((code(&second, 0), code(&third, 0), code(&fourth, 0)), (None, None, Some(Ok(()))));
+    let (fifth, _) = rotate(7 * 24 * 60 * 60);
+    gateway.ask("DELETE", &path, Value::Null);
+    assert_eq!((code(&fourth, 0), code(&fifth, 0)), (None, None), "a deleted key has no overlap");
 }
 
 #[test]

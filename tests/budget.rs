@@ -267,6 +267,67 @@ fn simulate(seed: u64) {
     assert_eq!(books.spent(&budget, end), spent, "seed {seed}");
 }
 
+/// Two hundred requests at once in a few isolates: each is admitted by what it says, then by the prompt that is made of it,
+/// and uses up to `error` more than that. Gives what was spent, the budget, and how many were served.
+fn two_hundred_with_memory(seed: u64, error: u64) -> (u64, u64, u64) {
+    let mut random = Random(seed);
+    let budget = budget(5_000 + random.below(50_000));
+    let mut books = Books::default();
+    let mut isolates: Vec<Isolate> = (0..4).map(|at| Isolate::new(&at.to_string())).collect();
+    let mut waiting = Vec::new();
+    for number in 0..200 {
+        let (at, said) = (number % isolates.len(), 20 + random.below(100));
+        if isolates[at].admits(&mut books, budget, said, NOON) {
+            waiting.push((at, said));
+        }
+    }
+    let (mut served, mut spent) = (Vec::new(), 0);
+    while !waiting.is_empty() {
+        let (at, said) = waiting.swap_remove(random.below(waiting.len() as u64) as usize);
+        let remembered = random.below(900);
+        if remembered == 0 || isolates[at].admits(&mut books, budget, remembered, NOON + 1) {
+            served.push((at, said + remembered));
+        } else {
+            // It was refused, and gives back what it was promised.
+            isolates[at].purse.settle(said, 0, NOON + 1);
+        }
+    }
+    for (at, promised) in &served {
+        let used = promised + random.below(error + 1);
+        spent += used;
+        isolates[*at].purse.settle(*promised, used, NOON + 2);
+        isolates[*at].tell(&mut books, budget, NOON + 2);
+    }
+    assert_eq!(books.spent(&budget, NOON + 3), spent, "seed {seed}");
+    (spent, budget.amount, served.len() as u64)
+}
+
+#[test]
+fn two_hundred_at_once_whose_prompts_grow_overspend_by_the_errors_of_their_estimates_alone() {
+    for seed in 0..100 {
+        let (spent, amount, served) = two_hundred_with_memory(seed, 0);
+        assert!(spent <= amount, "seed {seed}: {spent} of {amount}");
+        // Promises that were given back reach others: the budget is used, though not to the last token.
+        assert!(served > 0 && spent >= amount / 2, "seed {seed}: only {spent} of {amount}");
+        let (spent, amount, served) = two_hundred_with_memory(seed, 7);
+        assert!(spent <= amount + 7 * served, "seed {seed}: {spent} of {amount}");
+    }
+}
+
+#[test]
+fn one_after_the_other_requests_overspend_by_one_estimates_error() {
+    let (budget, mut books, mut isolate) = (budget(1_000), Books::default(), Isolate::new("a"));
+    let (mut spent, mut now) = (0, NOON);
+    // A refusal holds for a second.
+    while isolate.admits(&mut books, budget, 30, now) {
+        isolate.purse.settle(30, 37, now);
+        spent += 37;
+        now += 2_000;
+        isolate.tell(&mut books, budget, now);
+    }
+    assert!((971..=1_007).contains(&spent), "{spent}");
+}
+
 #[test]
 fn many_isolates_with_slow_and_lost_reports_never_spend_more_than_the_budget() {
     for seed in 0..40 {

@@ -25,10 +25,12 @@ impl Ledger {
         let database = Sqlite::new();
         database.run(include_str!("../migrations/0001_init.sql")).unwrap();
         database.run(include_str!("../migrations/0002_ledger.sql")).unwrap();
+        database.run(include_str!("../migrations/0003_projects.sql")).unwrap();
         database
             .run(
-                "INSERT INTO projects VALUES ('p', 'p', 0), ('q', 'q', 0);
-                 INSERT INTO api_keys VALUES ('h', 'key_1', 'p', 'my app', 'msk_abcd', 0, NULL);",
+                "INSERT INTO projects (id, name, created_at) VALUES ('p', 'p', 0), ('q', 'q', 0);
+                 INSERT INTO api_keys (hash, id, project_id, label, prefix, created_at)
+                 VALUES ('h', 'key_1', 'p', 'my app', 'msk_abcd', 0);",
             )
             .unwrap();
         Ledger(database)
@@ -86,7 +88,7 @@ fn row(id: &str, started_at: u64, outcome: Outcome) -> Row {
         streams: true,
         outcome,
         status: (outcome != Outcome::Pending).then_some(200),
-        usage: Usage { input: 100, output: 10, cached: 40, cache_write: 3, reasoning: 4 },
+        usage: Usage { input: 100, output: 10, cached: 40, cache_write: 3, cache_write_1h: 0, reasoning: 4 },
         estimated: false,
         cost: Some(1_500),
         latency_ms: (outcome != Outcome::Pending).then_some(20),
@@ -149,6 +151,50 @@ fn an_unknown_price_is_null_in_the_answer_and_counted_in_the_sums() {
         (&day["unpriced"], &day["cost_usd"], &day["requests"]),
         (&json!(1), &number("0.0000015"), &json!(2))
     );
+}
+
+#[test]
+fn where_no_price_is_known_the_sum_is_unknown_too() {
+    let ledger = Ledger::new();
+    let unpriced = |id: &str, at| Row { cost: None, ..row(id, at, Outcome::Complete) };
+    ledger.write(&[unpriced("a", WEDNESDAY), unpriced("b", WEDNESDAY), unpriced("c", WEDNESDAY - DAY)]);
+    ledger.write(&[Row { cost: Some(0), ..row("d", WEDNESDAY - DAY, Outcome::Refused) }]);
+    let days = ledger.activity("");
+    let shown = |at: usize| {
+        (days[at]["requests"].clone(), days[at]["unpriced"].clone(), days[at]["cost_usd"].clone())
+    };
+    assert_eq!(shown(0), (json!(2), json!(2), Json::Null));
+    // What used nothing is known to have cost nothing.
+    assert_eq!(shown(1), (json!(2), json!(1), json!(0)));
+    ledger.run(&write::sums(WEDNESDAY + DAY));
+    assert_eq!(ledger.activity(""), days);
+}
+
+#[test]
+fn a_project_keeps_its_rows_as_long_as_it_says_and_its_sums_for_good() {
+    let ledger = Ledger::new();
+    for (project, settings) in [
+        ("p", r#"{"retention":{"logs_days":2}}"#),
+        ("q", r#"{"retention":{"threads_days":1}}"#),
+        ("r", r#"{"retention":{"logs_days":40}}"#),
+        ("s", "no JSON"),
+    ] {
+        let sql = "INSERT INTO projects (id, name, created_at, settings) VALUES (?1, '', 0, ?2)
+                   ON CONFLICT DO UPDATE SET settings = excluded.settings";
+        ledger.0.query(sql, &[project.into(), settings.into()]).unwrap();
+        for days in [1, 3, 20, 50] {
+            let name = format!("{project}{days:02}");
+            let at = WEDNESDAY - days * DAY - HOUR;
+            ledger.write(&[Row { project: project.into(), ..row(&name, at, Outcome::Complete) }]);
+        }
+    }
+    let before = ledger.activity("granularity=monthly&from=2026-01-01T00:00:00Z");
+    ledger.run(&write::sums(WEDNESDAY));
+    ledger.run(&[write::expire(WEDNESDAY, 30 * DAY)]);
+    let left: Vec<String> = ledger.rows().into_iter().map(|[id, ..]| id.text()).collect();
+    assert_eq!(left, ["p01", "q01", "q03", "q20", "r01", "r03", "r20", "s01", "s03", "s20"]);
+    assert_eq!(ledger.activity("granularity=monthly&from=2026-01-01T00:00:00Z"), before);
+    assert_eq!(before[0]["requests"], 3);
 }
 
 #[test]

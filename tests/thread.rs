@@ -4,7 +4,7 @@
 mod support;
 
 use memory_gateway::memory::store::{Store, Thread as ThreadRow, TurnStatus};
-use memory_gateway::protocol::{Committed, Messages, Prepare, Prepared, ReadMessages, ThreadKey};
+use memory_gateway::protocol::{Commit, Committed, Messages, Prepare, Prepared, ReadMessages, ThreadKey};
 use memory_gateway::thread::{self, INDEX_INTERVAL_MS};
 use memory_gateway::turn::{Message, Part, PartKind, Role, ToolCall};
 use support::{Sqlite, Thread, around, assistant, calls, prompt, result, user};
@@ -454,6 +454,40 @@ fn another_resource_sees_no_thread_and_changes_nothing() {
     let page = ReadMessages { key, limit: 10, offset: 0, descending: false };
     assert_eq!(thread::messages(&thread.store, &page).unwrap(), Messages::NotFound);
     assert_eq!(thread.stored().len(), 10);
+}
+
+#[test]
+fn the_end_of_a_turn_names_its_own_messages_where_it_is_asked_and_every_time() {
+    let mut thread = Thread::new();
+    thread.turn(&[user("u1")], assistant("a1"));
+    let request = thread.request(&[user("u1"), assistant("a1"), user("u2"), user("u3")]);
+    thread.begin(&request);
+    let mut commit = Commit {
+        turn: request.turn.clone(),
+        prepare: None,
+        finished_at: thread.now,
+        status: TurnStatus::Complete,
+        answer: Some(assistant("a2")),
+        usage: None,
+        stop: None,
+        provider: "openai".into(),
+        model: "gpt".into(),
+        profile: None,
+        prompt_tokens: None,
+        names_messages: true,
+    };
+    let end = |commit: &Commit| thread::commit(&thread.store, commit, around(&thread.settings)).unwrap();
+    let named =
+        Committed::StoredAs { message_ids: ["msg_2_0", "msg_2_1", "msg_2_2"].map(String::from).into() };
+    assert_eq!((end(&commit), end(&commit)), (named.clone(), named));
+    commit.names_messages = false;
+    assert_eq!(end(&commit), Committed::Stored);
+    let page = ReadMessages { key: request.key, limit: 10, offset: 2, descending: false };
+    let Messages::Page { messages, .. } = thread::messages(&thread.store, &page).unwrap() else {
+        panic!("the thread is there")
+    };
+    let ids: Vec<String> = messages.into_iter().map(|message| message.id).collect();
+    assert_eq!(ids, ["msg_2_0", "msg_2_1", "msg_2_2"]);
 }
 
 #[test]

@@ -45,6 +45,7 @@ pub fn report(world: World) {
     for request in requests {
         thread::prepare(&store, &request, around(&settings)).unwrap();
         let commit = Commit {
+            names_messages: false,
             turn: request.turn,
             prepare: None,
             finished_at: request.started_at + 1,

@@ -135,7 +135,10 @@ fn evidence(world: &World, dialogue: &Dialogue) -> Evidence {
         let key = ThreadKey { project: "p".into(), thread: "t".into(), resource: None };
         let request = Search { key, query: asked.text.clone(), limit: 10 };
         let Found::Hits { hits, .. } = thread::search(store, &request).unwrap() else { panic!("no thread") };
-        let found: BTreeSet<i64> = hits.into_iter().flat_map(|hit| hit.seqs).collect();
+        let found: BTreeSet<i64> = hits
+            .into_iter()
+            .flat_map(|hit| hit.seqs.into_iter().chain(hit.context.into_iter().map(|beside| beside.seq)))
+            .collect();
         for seq in asked.evidence.iter().filter_map(|id| places.get(id)) {
             evidence.all += 1;
             evidence.raw += usize::from(raw.contains(seq));

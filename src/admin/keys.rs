@@ -15,10 +15,12 @@ use crate::limits::LimitChanges;
 use crate::memory::database::{Row, Value};
 use crate::time::{from_rfc3339, iso};
 
-const COLUMNS: &str =
-    "id, label, prefix, disabled, expires_at, models, endpoints, limits, budget, created_at, updated_at";
+const COLUMNS: &str = "id, label, prefix, disabled, expires_at, models, endpoints, limits, budget, created_at, updated_at, previous_until";
 
 const FIELDS: &[&str] = &["label", "disabled", "expires_at", "models", "endpoints", "limits", "budget"];
+
+/// For how long the secret of before a rotation may stay valid: a week is enough to bring the new one everywhere.
+const MAX_OVERLAP_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// The most patterns of models that a key may have.
 const MAX_PATTERNS: usize = 100;
@@ -94,17 +96,32 @@ pub async fn change(
     Ok(Answer::ok(json!({ "key": shown(&row) })))
 }
 
-/// `POST …/keys/{id}/rotate`: a new key with the same id and rules in place of the old one. The answer has it in `secret`.
+/// `POST …/keys/{id}/rotate`: `{overlap_seconds?}`; a new key with the same id and rules in place of the old one, which is
+/// good for so long yet (0 where nothing is said), unless the key is rotated again. The answer has the new one in `secret`.
 pub async fn rotate(
     store: &impl Store,
     request: Request<'_>,
     project: &str,
     key: &str,
 ) -> Result<Answer, Error> {
-    Fields::read(request.body, &[])?;
+    let fields = Fields::read(request.body, &["overlap_seconds"])?;
+    let overlap = fields.value("overlap_seconds", overlap)?.unwrap_or(0);
     let new = PlainKey::from_random((request.random)());
-    let changes = vec![("hash", new.hash().as_str().into()), ("prefix", new.prefix().into())];
-    let row = update(store, request.now, project, key, changes).await?;
+    let rotated = format!(
+        "UPDATE api_keys SET hash = ?4, prefix = ?5, updated_at = ?3, previous_until = ?6,
+           previous_hash = CASE WHEN ?6 IS NOT NULL THEN hash END
+         WHERE project_id = ?1 AND id = ?2 AND revoked_at IS NULL RETURNING {COLUMNS}"
+    );
+    let until = (overlap > 0).then(|| request.now.saturating_add(overlap * 1_000));
+    let values = vec![
+        project.into(),
+        key.into(),
+        request.now.into(),
+        new.hash().as_str().into(),
+        new.prefix().into(),
+        until.into(),
+    ];
+    let row = store.rows(Statement::new(rotated, values)).await?.into_iter().next().ok_or_else(not_found)?;
     Ok(Answer::ok(json!({ "key": shown(&row), "secret": new.reveal() })))
 }
 
@@ -193,6 +210,13 @@ fn time(value: &Json) -> Result<u64, String> {
     })
 }
 
+fn overlap(value: &Json) -> Result<u64, String> {
+    value
+        .as_u64()
+        .filter(|seconds| *seconds <= MAX_OVERLAP_SECONDS)
+        .ok_or_else(|| format!("must be a whole number of seconds from 0 to {MAX_OVERLAP_SECONDS}, a week"))
+}
+
 fn patterns(value: &Json) -> Result<Vec<Pattern>, String> {
     let wrong = || {
         format!(
@@ -230,5 +254,6 @@ fn shown(row: &Row) -> Json {
         "budget": json(8),
         "created_at": iso(row.unsigned(9)),
         "updated_at": iso(row.unsigned(10).max(row.unsigned(9))),
+        "previous_valid_until": row.optional(11).map(|at| iso(at.unsigned())),
     })
 }

@@ -273,7 +273,8 @@ mod tests {
 
     const SENT: &[u8] = br#"{"messages":[{"role":"user","content":"hello"}]}"#;
     const PROMPT: u64 = 12;
-    const COUNTED: Usage = Usage { input: 100, output: 20, cached: 40, cache_write: 0, reasoning: 5 };
+    const COUNTED: Usage =
+        Usage { input: 100, output: 20, cached: 40, cache_write: 0, cache_write_1h: 0, reasoning: 5 };
 
     fn account(operation: Operation) -> Account {
         let mut account = Account::open(Opening {

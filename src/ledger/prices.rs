@@ -31,6 +31,8 @@ pub struct Rates {
     pub cached: u64,
     /// Of the part of the prompt that was written to the provider's cache.
     pub cache_write: u64,
+    /// Of what is kept there for an hour.
+    pub cache_write_1h: u64,
     /// Of the part of the answer that was reasoning.
     pub reasoning: u64,
 }
@@ -70,13 +72,15 @@ struct Declared {
     #[serde(default)]
     cache_write: Option<Number>,
     #[serde(default)]
+    cache_write_1h: Option<Number>,
+    #[serde(default)]
     reasoning: Option<Number>,
 }
 
 impl Prices {
     /// Reads the `PRICES` variable: a JSON object of `provider/model` (a `*` at the end stands for anything) to dollars
-    /// per million tokens: `{"input":…,"output":…}`, and optionally `cached`, `cache_write` (both else as `input`) and
-    /// `reasoning` (else as `output`). Errors: what is wrong with it.
+    /// per million tokens: `{"input":…,"output":…}`, and optionally `cached`, `cache_write` (both else as `input`),
+    /// `cache_write_1h` (else as `cache_write`) and `reasoning` (else as `output`). Errors: what is wrong with it.
     pub fn read(text: &str) -> Result<Self, String> {
         let entries: BTreeMap<String, Declared> =
             serde_json::from_str(text).map_err(|error| format!("is not a JSON object of prices: {error}"))?;
@@ -92,11 +96,13 @@ impl Prices {
             };
             let or = |number: &Option<Number>, otherwise: u64| number.as_ref().map_or(Ok(otherwise), rate);
             let (input, output) = (rate(&entry.input)?, rate(&entry.output)?);
+            let cache_write = or(&entry.cache_write, input)?;
             let rates = Rates {
                 input,
                 output,
                 cached: or(&entry.cached, input)?,
-                cache_write: or(&entry.cache_write, input)?,
+                cache_write,
+                cache_write_1h: or(&entry.cache_write_1h, cache_write)?,
                 reasoning: or(&entry.reasoning, output)?,
             };
             own.push((name, rates));
@@ -144,11 +150,13 @@ impl Prices {
         let rates = self.rates(provider, model, usage.input)?;
         let cached = usage.cached.min(usage.input);
         let cache_write = usage.cache_write.min(usage.input - cached);
+        let for_an_hour = usage.cache_write_1h.min(cache_write);
         let reasoning = usage.reasoning.min(usage.output);
         let micro_per_million: u128 = [
             (usage.input - cached - cache_write, rates.input),
             (cached, rates.cached),
-            (cache_write, rates.cache_write),
+            (cache_write - for_an_hour, rates.cache_write),
+            (for_an_hour, rates.cache_write_1h),
             (usage.output - reasoning, rates.output),
             (reasoning, rates.reasoning),
         ]
@@ -217,7 +225,7 @@ mod tests {
     use super::*;
 
     fn used(input: u64, output: u64, cached: u64, cache_write: u64, reasoning: u64) -> Usage {
-        Usage { input, output, cached, cache_write, reasoning }
+        Usage { input, output, cached, cache_write, cache_write_1h: 0, reasoning }
     }
 
     #[test]
@@ -232,6 +240,20 @@ mod tests {
         assert_eq!(prices.cost("google", "gemini-2.5-flash-lite", &used(1, 0, 1, 0, 0)), Some(10));
         assert_eq!(prices.cost("anthropic", "claude-haiku-5-5", &used(1, 1, 0, 0, 0)), Some(600));
         assert_eq!(prices.cost("openai", "gpt-4.1", &used(u64::MAX, u64::MAX, 0, 0, 0)), None);
+    }
+
+    #[test]
+    fn what_is_cached_for_an_hour_costs_more() {
+        let usage =
+            Usage { input: 1_100, cached: 100, cache_write: 600, cache_write_1h: 200, ..Usage::default() };
+        let cost = |prices: &Prices, model: &str| prices.cost("anthropic", model, &usage);
+        // 400 at 3 dollars a million, 100 at 0.3, 400 at 3.75, 200 at 6.
+        let shipped = Prices::default();
+        assert_eq!(cost(&shipped, "claude-sonnet-4-6"), Some(3_930_000));
+        let text = r#"{"anthropic/a":{"input":3,"output":1,"cached":0.3,"cache_write":4},
+                       "anthropic/b":{"input":3,"output":1,"cached":0.3,"cache_write":4,"cache_write_1h":9}}"#;
+        let own = Prices::read(text).unwrap();
+        assert_eq!((cost(&own, "a"), cost(&own, "b")), (Some(3_630_000), Some(4_630_000)));
     }
 
     #[test]
@@ -291,6 +313,7 @@ mod tests {
                 output: 4_000_000,
                 cached: 35_000,
                 cache_write: 5_000_000,
+                cache_write_1h: 5_000_000,
                 reasoning: 6_000_000
             })
         );
@@ -301,6 +324,7 @@ mod tests {
                 output: 2_000_000,
                 cached: 1_000_000,
                 cache_write: 1_000_000,
+                cache_write_1h: 1_000_000,
                 reasoning: 2_000_000
             })
         );

@@ -153,7 +153,8 @@ impl Activity {
         Statement::new(sql, vec![project.into(), kind.into(), self.from.into(), self.to.into()])
     }
 
-    /// The answer, from the statement's rows: `{activity: […]}`.
+    /// The answer, from the statement's rows: `{activity: […]}`. `cost_usd` sums the requests whose price is known, and
+    /// `unpriced` counts the others; it is null where there are only those.
     pub fn answer(&self, rows: &[Row]) -> Json {
         let activity: Vec<Json> = rows
             .iter()
@@ -163,14 +164,18 @@ impl Activity {
                 if let Some(group) = self.group_by {
                     entry.insert(group.name().to_owned(), row.text(1).into());
                 }
-                entry.insert("requests".to_owned(), row.unsigned(2).into());
+                let requests = row.unsigned(2);
+                entry.insert("requests".to_owned(), requests.into());
+                let unpriced = (3..).zip(SUMS).find(|(_, (name, _))| *name == "unpriced");
+                let is_priced = unpriced.is_none_or(|(at, _)| row.unsigned(at) < requests);
                 for (at, (name, _)) in (3..).zip(SUMS) {
                     match name {
                         "cost_nano_usd" => {
-                            entry.insert("cost_usd".to_owned(), dollars(row.unsigned(at)).into());
+                            let cost = is_priced.then(|| dollars(row.unsigned(at)));
+                            entry.insert("cost_usd".to_owned(), cost.into());
                         }
                         "latency_ms" => {
-                            let mean = row.unsigned(at).checked_div(row.unsigned(2)).unwrap_or(0);
+                            let mean = row.unsigned(at).checked_div(requests).unwrap_or(0);
                             entry.insert("mean_latency_ms".to_owned(), mean.into());
                         }
                         name => {

@@ -92,7 +92,8 @@ pub struct Row {
     pub thread: Option<String>,
     /// Its owner.
     pub resource: Option<String>,
-    /// The stored messages of the turn.
+    /// The messages that the turn stored, by their ids: the request's new ones, then the answer. Empty without memory, and
+    /// where the thread's store had not answered when the row was written: a row does not wait long for it.
     pub message_ids: Vec<String>,
     /// Tokens that memory put before the model, estimated.
     pub memory_tokens: u64,

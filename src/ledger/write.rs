@@ -11,6 +11,7 @@ use super::row::{COLUMNS, KEY, Outcome, Row};
 use crate::memory::database::Value;
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
+const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// So long after its end, in milliseconds, an hour is summed: by then its rows are settled, but for the longest streams.
 const SUMMED_AFTER_MS: u64 = 2 * HOUR_MS;
@@ -100,16 +101,19 @@ pub fn sums(now: u64) -> Vec<Statement> {
     ]
 }
 
-/// Deletes rows that are older than `kept_ms` milliseconds and in the sums.
+/// Deletes rows that are older than their project keeps them (`settings.retention.logs_days`), or where it does not say
+/// than `kept_ms` milliseconds, and in the sums, which stay.
 pub fn expire(now: u64, kept_ms: u64) -> Statement {
     Statement::new(
         format!(
             "DELETE FROM ledger WHERE (project_id, started_at, id) IN (
                SELECT l.project_id, l.started_at, l.id FROM projects p CROSS JOIN ledger l ON l.project_id = p.id
-                 AND l.started_at < min(?1, (SELECT rolled_until FROM ledger_state))
+                 AND l.started_at < min((SELECT rolled_until FROM ledger_state), ?1 - coalesce(
+                   CASE WHEN json_valid(p.settings) THEN json_extract(p.settings, '$.retention.logs_days') END * {DAY_MS},
+                   ?2))
                LIMIT {DELETED_AT_ONCE})"
         ),
-        vec![now.saturating_sub(kept_ms).into()],
+        vec![now.into(), kept_ms.into()],
     )
 }
 

@@ -5,9 +5,11 @@
 use serde_json::{Value, json};
 
 use super::record::Record;
+use super::search::results::{Located, Results};
 use super::settings::Overrides;
+use super::store::Thread;
 use crate::error::Error;
-use crate::protocol::{Hit, HitKind, PublicMessage};
+use crate::protocol::{Beside, HitKind, PublicMessage};
 use crate::time::iso;
 use crate::turn::{Media, Part, PartKind, Source};
 
@@ -18,6 +20,25 @@ const MAX_TOKENS: u64 = 10_000_000;
 pub fn messages(thread: &str, messages: Vec<PublicMessage>, total: u64) -> Value {
     let messages: Vec<Value> = messages.iter().map(|message| public(thread, message)).collect();
     json!({ "messages": messages, "total": total })
+}
+
+/// `{thread}`.
+pub fn thread(thread: &Thread) -> Value {
+    json!({ "thread": thread_fields(thread) })
+}
+
+/// What is told of a thread.
+pub fn thread_fields(thread: &Thread) -> Value {
+    let metadata = thread.metadata.as_deref().and_then(|json| serde_json::from_str::<Value>(json).ok());
+    json!({
+        "id": thread.id,
+        "projectId": thread.project,
+        "resourceId": thread.resource,
+        "title": thread.title,
+        "metadata": metadata,
+        "createdAt": iso(thread.created_at),
+        "updatedAt": iso(thread.updated_at),
+    })
 }
 
 /// The log's lines, without the block that they stand in; `None` without a note.
@@ -37,21 +58,31 @@ fn lines(record: &Record) -> Option<String> {
 
 /// `{record}`; the record is null while nothing is noted and nothing under way.
 pub fn record(record: &Record) -> Value {
+    let told = if record.is_untouched() { Value::Null } else { record_fields(record, &record.thread) };
+    json!({ "record": told })
+}
+
+/// `{records}`: the log as it is under the thread's own id, and as it was.
+pub fn history(records: &[Record], current: u64) -> Value {
+    let records = records.iter().map(|record| {
+        if record.reflections == current {
+            record_fields(record, &record.thread)
+        } else {
+            record_fields(record, &format!("{}#{}", record.thread, record.reflections))
+        }
+    });
+    json!({ "records": records.collect::<Vec<_>>() })
+}
+
+fn record_fields(record: &Record, id: &str) -> Value {
     let Record { is_observing, is_reflecting, .. } = *record;
-    let is_untouched = record.notes + record.buffered_notes == 0
-        && record.last_observed_at.is_none()
-        && !is_observing
-        && record.failures == 0;
-    if is_untouched {
-        return json!({ "record": null });
-    }
     let origin = match (record.reflections, record.last_observed_at) {
         (0, None) => "initial",
         (0, Some(_)) => "observation",
         _ => "reflection",
     };
-    json!({ "record": {
-        "id": record.thread,
+    json!({
+        "id": id,
         "scope": record.scope,
         "threadId": record.thread,
         "resourceId": record.resource,
@@ -73,14 +104,15 @@ pub fn record(record: &Record) -> Value {
         "failures": record.failures,
         "pausedUntil": record.paused_until.map(iso),
         "config": config_of(record),
-    } })
+    })
 }
 
-/// `{results, complete}`: what a search found, best first.
-pub fn search(thread: &str, hits: &[Hit], complete: bool) -> Value {
-    let results: Vec<Value> = hits
+/// `{results, complete, threads}`: what a search found, best first.
+pub fn search(results: &Results) -> Value {
+    let hits: Vec<Value> = results
+        .hits
         .iter()
-        .map(|hit| {
+        .map(|Located { thread, hit }| {
             json!({
                 "type": match hit.kind {
                     HitKind::Message => "message",
@@ -94,10 +126,25 @@ pub fn search(thread: &str, hits: &[Hit], complete: bool) -> Value {
                 "snippet": hit.snippet,
                 "score": hit.score,
                 "isBeside": hit.is_beside,
+                "context": hit.context.iter().map(beside).collect::<Vec<_>>(),
             })
         })
         .collect();
-    json!({ "results": results, "complete": complete })
+    json!({
+        "results": hits,
+        "complete": results.complete,
+        "threads": { "searched": results.searched, "total": results.threads },
+    })
+}
+
+fn beside(message: &Beside) -> Value {
+    json!({
+        "id": message.id,
+        "role": message.speaker,
+        "createdAt": iso(message.at),
+        "snippet": message.snippet,
+        "isBeside": message.is_beside,
+    })
 }
 
 /// `{config}`.
@@ -145,7 +192,8 @@ pub fn receipt(thread: &str, deleted_at: u64, counts: Value) -> Value {
     })
 }
 
-fn public(thread: &str, stored: &PublicMessage) -> Value {
+/// What is told of a message.
+pub fn public(thread: &str, stored: &PublicMessage) -> Value {
     json!({
         "id": stored.id,
         "threadId": thread,
@@ -214,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_hit_says_what_it_is_where_it_stands_and_when_it_was_said() {
-        let hit = Hit {
+        let hit = crate::protocol::Hit {
             kind: HitKind::Note,
             id: "7".into(),
             seqs: vec![1],
@@ -223,15 +271,20 @@ mod tests {
             at: 1_798_761_600_123,
             snippet: "The user's name is Alex.".into(),
             score: 1.5,
+            shares: vec![1.0],
+            fit: 1.0,
             is_beside: false,
+            context: Vec::new(),
         };
+        let mut results = Results::among(2);
+        results.add("t", vec![hit], true, &crate::memory::search::Rarity::default());
         assert_eq!(
-            search("t", &[hit], true),
+            search(&results.best(10)),
             json!({ "results": [{
                 "type": "note", "id": "7", "threadId": "t", "role": "user", "priority": "H",
                 "createdAt": "2027-01-01T00:00:00.123Z", "snippet": "The user's name is Alex.", "score": 1.5,
-                "isBeside": false,
-            }], "complete": true })
+                "isBeside": false, "context": [],
+            }], "complete": false, "threads": { "searched": 1, "total": 2 } })
         );
     }
 }

@@ -126,6 +126,9 @@ async fn start(
         Ok(written) => counted(inference, &route, written),
         Err(error) => return Err(refused(error, remembered)),
     };
+    if let Err(error) = inference.meter.admit_prompt(&route, &sent).await {
+        return Err(refused(error, remembered));
+    }
 
     route.dialect = way.target.dialect;
     if let Some(remembered) = &remembered {
@@ -340,6 +343,8 @@ async fn remember(
     let outside = prompt::outside_tokens(conversation, body);
     let report = Report::new(thread, beginning, &route.provider.name, &route.model)
         .with_prompt(profile, told.prompt_tokens.map(|tokens| tokens + outside));
+    let (report, message_ids) = report.heard();
+    inference.meter.expect_messages(message_ids);
     let Told { status, tokens, items, injection, .. } = told;
     Ok(Remembered { status, tokens, items, injection, report, took_ms: now() - asked_at })
 }

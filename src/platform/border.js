@@ -64,6 +64,11 @@ export function respond(status, lines, body) {
   return new Response(body, { status, headers: toHeaders(lines) });
 }
 
+/** The document of the HTTP surface, as text; entry.js has it. */
+export function openapi() {
+  return globalThis.__memoryGatewayOpenapi;
+}
+
 /** The body's stream, or null. */
 export function bodyOf(message) {
   return message.body;

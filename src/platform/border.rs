@@ -117,8 +117,11 @@ extern "C" {
     ) -> Promise;
     #[wasm_bindgen(catch)]
     pub fn respond(status: u16, header_lines: &str, body: &JsValue) -> Result<web_sys::Response, JsValue>;
+    pub fn openapi() -> String;
     #[wasm_bindgen(js_name = bodyOf)]
     pub fn body_of(message: &web_sys::Response) -> JsValue;
+    #[wasm_bindgen(js_name = bodyOf)]
+    pub fn request_body(message: &web_sys::Request) -> JsValue;
     #[wasm_bindgen(js_name = sqlQuery, catch)]
     pub fn sql_query(sql: &JsValue, statement: &str, values: &str) -> Result<String, JsValue>;
     #[wasm_bindgen(js_name = zoneOffset)]

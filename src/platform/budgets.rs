@@ -52,21 +52,44 @@ pub struct Promise {
 pub async fn admit(env: &Env, owner: Owner<'_>, budget: Budget, wanted: Use<'_>) -> Result<Promise, Error> {
     let amount = budget.share(owner, wanted)?;
     let object = owner.object_name();
-    with(&object, |held| held.purse.queue(amount));
+    reserve(env, owner, budget, &object, amount).await?;
+    Ok(Promise { object, budget, amount })
+}
+
+/// Asks a budget for what is missing of a promise, where a request turns out to need more than it was made for. Errors:
+/// 402; then the promise is what it was, and is still to be settled.
+pub async fn raise(env: &Env, owner: Owner<'_>, promise: &mut Promise, wanted: Use<'_>) -> Result<(), Error> {
+    let amount = promise.budget.share(owner, wanted)?;
+    let missing = amount.saturating_sub(promise.amount);
+    if missing > 0 {
+        reserve(env, owner, promise.budget, &promise.object, missing).await?;
+        promise.amount = amount;
+    }
+    Ok(())
+}
+
+async fn reserve(
+    env: &Env,
+    owner: Owner<'_>,
+    budget: Budget,
+    object: &str,
+    amount: u64,
+) -> Result<(), Error> {
+    with(object, |held| held.purse.queue(amount));
     let until = now() + PATIENCE_MS;
     let admitted = loop {
-        match with(&object, |held| held.purse.admit(amount, now())) {
+        match with(object, |held| held.purse.admit(amount, now())) {
             Admission::Promised => break Ok(()),
             Admission::Spent { left } => break Err(budget.exceeded(owner, left, now())),
             Admission::Unknown if now() >= until => {
                 log::event("budget_unchecked", json!({ "object": object }));
-                with(&object, |held| held.purse.promise(amount, now()));
+                with(object, |held| held.purse.promise(amount, now()));
                 break Ok(());
             }
-            Admission::Unknown => match next_report(&object, budget) {
+            Admission::Unknown => match next_report(object, budget) {
                 Some(draw) => {
                     let left = until.saturating_sub(now()).max(1);
-                    let asked = within(u32::try_from(left).unwrap_or(u32::MAX), tell(env, &object, draw));
+                    let asked = within(u32::try_from(left).unwrap_or(u32::MAX), tell(env, object, draw));
                     if asked.await != Some(true) {
                         within(RETRY_MS, std::future::pending::<()>()).await;
                     }
@@ -75,8 +98,8 @@ pub async fn admit(env: &Env, owner: Owner<'_>, budget: Budget, wanted: Use<'_>)
             },
         }
     };
-    with(&object, |held| held.purse.unqueue(amount));
-    admitted.map(|()| Promise { object, budget, amount })
+    with(object, |held| held.purse.unqueue(amount));
+    admitted
 }
 
 /// Tells the books of what was promised, should the answer take long. Its work ends with the request, which then settles.

@@ -3,6 +3,8 @@
 // instance without settling a single promise; here every pending call is rejected and every open stream broken then.
 // It leans on two internals of `worker` 0.8.7 (`__worker_init_state`, the text "Critical error"); tests hold both.
 import { DurableObject } from "cloudflare:workers";
+// As text, which a rule of wrangler.toml says: outside of the wasm, where it would cost every start.
+import openapi from "../../openapi.json";
 import Gateway, {
   ResourceObject as RustResourceObject,
   BudgetObject as RustBudgetObject,
@@ -22,6 +24,8 @@ globalThis.queueMicrotask = (task) => {
     }
   });
 };
+
+globalThis.__memoryGatewayOpenapi = openapi;
 
 const state = globalThis.__worker_init_state;
 const live = (globalThis.__memoryGatewayLive ??= new Set());

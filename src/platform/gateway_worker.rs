@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
-use super::border::{now, random_id, request_lines, respond};
+use super::border::{now, openapi, random_id, request_lines, respond};
 use super::caller::{self, Caller};
 use super::{admin_api, inference, ledger, log, memory_api, models_api, responses_api};
 use crate::access::access_line;
@@ -162,6 +162,7 @@ async fn serve(
         Endpoint::Health => {
             json_answer(&incoming, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
         }
+        Endpoint::OpenApi => json_text_answer(&incoming, &openapi()),
         Endpoint::Inference(operation) => {
             #[cfg(feature = "fault-injection")]
             super::fault::strike("handler", incoming.headers().get("x-fault")).await;
@@ -172,12 +173,7 @@ async fn serve(
         Endpoint::Response { id } => responses_api::one(&incoming, &id).await,
         Endpoint::DeleteResponse { id } => responses_api::delete(&incoming, &id).await,
         Endpoint::ResponseInputItems { id } => responses_api::input_items(&incoming, id).await,
-        Endpoint::ThreadMessages { thread } => memory_api::thread_messages(&incoming, thread).await,
-        Endpoint::Observations { thread } => memory_api::observations(&incoming, thread).await,
-        Endpoint::ObservationRecord { thread } => memory_api::record(&incoming, thread).await,
-        Endpoint::ObservationConfig { thread } => memory_api::configure(&incoming, thread).await,
-        Endpoint::Search => memory_api::search(&incoming).await,
-        Endpoint::DeleteThread { thread } => memory_api::delete_thread(&incoming, thread).await,
+        Endpoint::Memory(resource) => memory_api::answer(&incoming, context, resource).await,
         Endpoint::Management(resource) => admin_api::answer(&incoming, &resource).await,
     }
 }

@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use futures::channel::oneshot::Receiver;
 use wasm_bindgen_futures::spawn_local;
 use worker::Env;
 
@@ -13,7 +14,7 @@ use super::budgets::{self, Promise};
 use super::gateway_worker::Incoming;
 use super::{ledger, log, spans};
 use crate::body::Body;
-use crate::budget::{Owner, Use};
+use crate::budget::{Budget, Owner, Use};
 use crate::carriage::Stopped;
 use crate::config::Config;
 use crate::error::Error;
@@ -24,6 +25,7 @@ use crate::ledger::row::Row;
 use crate::operation::Operation;
 use crate::route::Route;
 use crate::trace::TraceParent;
+use crate::turn::Usage;
 
 /// The meter of one request; clones are the same meter.
 #[derive(Clone)]
@@ -36,6 +38,10 @@ struct Inner {
     principal: Principal,
     account: RefCell<Option<Account>>,
     promises: RefCell<Vec<Promise>>,
+    /// What the promises were made for.
+    expected: Cell<Usage>,
+    /// The ids of the messages that the turn stores, once they are known.
+    message_ids: RefCell<Option<Receiver<Vec<String>>>>,
 }
 
 impl Meter {
@@ -66,12 +72,14 @@ impl Meter {
             principal: principal.clone(),
             account: RefCell::new(Some(account)),
             promises: RefCell::default(),
+            expected: Cell::default(),
+            message_ids: RefCell::default(),
         }))
     }
 
-    /// True when answers are watched for what they use.
+    /// True when answers are watched for what they use: for the ledger, or for a budget that would never be spent otherwise.
     pub fn counts(&self) -> bool {
-        self.0.config.ledger
+        self.0.config.ledger || self.budgets().next().is_some()
     }
 
     /// Adds to the account, until it is settled.
@@ -83,23 +91,15 @@ impl Meter {
 
     /// Asks the budgets of the key and of its project for what the request may use. Errors: 402.
     pub async fn admit(&self, route: &Route<'_>, operation: Operation, bytes: &[u8]) -> Result<(), Error> {
-        let Inner { env, config, principal, promises, .. } = &*self.0;
-        let budgets = [
-            (Owner::Key(&principal.key_id), principal.grant.budget.or(config.key_budget)),
-            (Owner::Project(&principal.project), principal.budget.or(config.project_budget)),
-        ];
-        if budgets.iter().all(|(_, budget)| budget.is_none()) {
+        let Inner { env, promises, expected, .. } = &*self.0;
+        if self.budgets().next().is_none() {
             return Ok(());
         }
         let body = Body::parse(bytes)?;
         let usage = estimate::usage_of(operation, &body, bytes);
-        let wanted = Use {
-            model: &route.model,
-            tokens: usage.input.saturating_add(usage.output),
-            cost: config.prices.cost(&route.provider.name, &route.model, &usage),
-        };
-        for (owner, budget) in budgets {
-            let Some(budget) = budget else { continue };
+        expected.set(usage);
+        let wanted = self.share(route, &usage);
+        for (owner, budget) in self.budgets() {
             let promise = budgets::admit(env, owner, budget, wanted).await?;
             let (env, object) = (env.clone(), promise.object().to_owned());
             spawn_local(async move { budgets::watch(&env, &object, budget).await });
@@ -108,12 +108,55 @@ impl Meter {
         Ok(())
     }
 
+    /// Asks them for what is missing, once it is known what goes to the provider: what is remembered, and the responses
+    /// that a request builds on, make a prompt longer than its request. Errors: 402.
+    pub async fn admit_prompt(&self, route: &Route<'_>, bytes: &[u8]) -> Result<(), Error> {
+        let Inner { env, promises, expected, .. } = &*self.0;
+        let mut held = promises.take();
+        if held.is_empty() {
+            return Ok(());
+        }
+        let usage = Usage { input: estimate::input_of(bytes), ..expected.get() };
+        let wanted = self.share(route, &usage);
+        let mut outcome = Ok(());
+        for (promise, (owner, _)) in held.iter_mut().zip(self.budgets()) {
+            outcome = budgets::raise(env, owner, promise, wanted).await;
+            if outcome.is_err() {
+                break;
+            }
+        }
+        promises.replace(held);
+        outcome
+    }
+
+    /// The budgets that the request is under, in the order in which they are asked.
+    fn budgets(&self) -> impl Iterator<Item = (Owner<'_>, Budget)> {
+        let Inner { config, principal, .. } = &*self.0;
+        [
+            (Owner::Key(&principal.key_id), principal.grant.budget.or(config.key_budget)),
+            (Owner::Project(&principal.project), principal.budget.or(config.project_budget)),
+        ]
+        .into_iter()
+        .filter_map(|(owner, budget)| Some((owner, budget?)))
+    }
+
+    fn share<'a>(&self, route: &'a Route<'_>, usage: &Usage) -> Use<'a> {
+        Use {
+            model: &route.model,
+            tokens: usage.input.saturating_add(usage.output),
+            cost: self.0.config.prices.cost(&route.provider.name, &route.model, usage),
+        }
+    }
+
     /// The request goes to the provider now. A request that is still under way a moment later has its open row written.
     pub fn send(&self, body: &[u8]) {
         if !self.counts() {
             return;
         }
         self.note(|account| account.send(body.to_vec()));
+        if !self.0.config.ledger {
+            return;
+        }
         let meter = self.clone();
         spawn_local(async move {
             within(ledger::GATHER_MS, std::future::pending::<()>()).await;
@@ -123,6 +166,11 @@ impl Meter {
                 ledger::record(env, draft, 0).await;
             }
         });
+    }
+
+    /// The turn's messages are being stored; their ids will come from there.
+    pub fn expect_messages(&self, message_ids: Receiver<Vec<String>>) {
+        self.0.message_ids.replace(Some(message_ids));
     }
 
     /// The client was told of an error in the place of an answer.
@@ -148,12 +196,18 @@ impl Meter {
         let exported = spans::record(config, &row, parent.as_ref());
         let recorded = async {
             if config.ledger {
-                ledger::record(env, row.clone(), ledger::GATHER_MS).await;
+                let row = Row { message_ids: self.message_ids().await, ..row.clone() };
+                ledger::record(env, row, ledger::GATHER_MS).await;
                 ledger::keep_up(env).await;
             }
         };
         let tokens = row.usage.input.saturating_add(row.usage.output);
         let kept = promises.take().into_iter().map(|promise| budgets::settle(env, promise, tokens, row.cost));
         futures::future::join3(exported, recorded, futures::future::join_all(kept)).await;
+    }
+    /// The ids of the messages that the turn stored; none where the store takes longer than it may to begin a turn.
+    async fn message_ids(&self) -> Vec<String> {
+        let Some(expected) = self.0.message_ids.take() else { return Vec::new() };
+        within(self.0.config.memory_deadline_ms, expected).await.and_then(Result::ok).unwrap_or_default()
     }
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use futures::channel::oneshot;
 use futures::future::{Either, LocalBoxFuture, select};
 use worker::Delay;
 
@@ -18,6 +19,8 @@ pub struct Report {
     thread: ThreadClient,
     beginning: Prepare,
     commit: Commit,
+    /// Who wants to know the ids of the messages that the turn stored.
+    listener: Option<oneshot::Sender<Vec<String>>>,
 }
 
 impl Report {
@@ -35,8 +38,16 @@ impl Report {
             model: model.to_owned(),
             profile: None,
             prompt_tokens: None,
+            names_messages: true,
         };
-        Report { thread, beginning, commit }
+        Report { thread, beginning, commit, listener: None }
+    }
+
+    /// The report, and who hears from it the ids of the messages that the turn stored. It is dropped unheard where nothing
+    /// is reported.
+    pub fn heard(self) -> (Self, oneshot::Receiver<Vec<String>>) {
+        let (listener, heard) = oneshot::channel();
+        (Report { listener: Some(listener), ..self }, heard)
     }
 
     /// True when the turn is stored at all.
@@ -69,7 +80,11 @@ impl Report {
     /// Sends it, for as long as it takes.
     pub async fn send(mut self) {
         self.commit.finished_at = now();
-        self.thread.commit(&self.beginning, self.commit).await;
+        let message_ids = self.thread.commit(&self.beginning, self.commit).await;
+        if let Some(listener) = self.listener {
+            // An account that did not wait so long goes without them.
+            let _ = listener.send(message_ids);
+        }
     }
 }
 

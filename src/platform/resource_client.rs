@@ -13,6 +13,7 @@ use crate::memory::profile::Fact;
 use crate::resource::protocol::{
     Done, FORGET, Forget, PROFILE, PROMOTE, Profile, Promote, ReadProfile, ResourceKey,
 };
+use crate::resource::protocol::{FACTS, Facts};
 
 /// A resource's object, seen from outside.
 #[derive(Clone)]
@@ -33,6 +34,11 @@ impl ResourceClient {
     pub async fn profile(&self, deadline_ms: u32) -> Option<Profile> {
         let ask = ReadProfile { key: self.key.clone() };
         within(deadline_ms, async { self.send(PROFILE, &ask).await.ok() }).await.flatten()
+    }
+
+    /// All facts.
+    pub async fn facts(&self) -> worker::Result<Facts> {
+        self.send(FACTS, &ReadProfile { key: self.key.clone() }).await
     }
 
     /// Brings facts of a thread.

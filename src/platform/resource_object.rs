@@ -9,6 +9,7 @@ use super::object_storage::{ObjectStorage, answer};
 use super::sql_database::SqlDatabase;
 use crate::resource;
 use crate::resource::protocol::{DELETE, FORGET, PROFILE, PROMOTE, Profile};
+use crate::resource::protocol::{FACTS, Facts};
 use crate::resource::store::Store;
 
 /// One resource of one project.
@@ -30,6 +31,8 @@ impl DurableObject for ResourceObject {
         let answered = match path.as_str() {
             PROFILE if !self.storage.exists()? => answer(&Profile::default()),
             PROFILE => self.storage.run(&body, resource::read),
+            FACTS if !self.storage.exists()? => answer(&Facts::default()),
+            FACTS => self.storage.run(&body, resource::facts),
             PROMOTE => self.storage.run(&body, resource::promote),
             FORGET => self.storage.run(&body, resource::forget),
             DELETE => self.storage.run(&body, resource::delete),

@@ -47,21 +47,22 @@ impl ThreadClient {
     }
 
     /// Ends a turn that began with `beginning`; tries for as long as the platform allows. What cannot be stored is
-    /// reported in the log.
-    pub async fn commit(&self, beginning: &Prepare, mut request: Commit) {
+    /// reported in the log. Gives the ids of the turn's stored messages.
+    pub async fn commit(&self, beginning: &Prepare, mut request: Commit) -> Vec<String> {
         if !beginning.store {
-            return;
+            return Vec::new();
         }
         let mut reason = String::new();
         for wait in COMMIT_RETRY_MS.into_iter().map(Some).chain([None]) {
             match self.call(COMMIT, &request).await {
-                Ok(Committed::Stored) => return,
+                Ok(Committed::StoredAs { message_ids }) => return message_ids,
+                Ok(Committed::Stored) => return Vec::new(),
                 Ok(Committed::UnknownTurn) if request.prepare.is_none() => {
                     request.prepare = Some(beginning.clone());
                     continue;
                 }
                 // Whoever deleted the thread wants nothing of it back.
-                Ok(Committed::Deleted) => return,
+                Ok(Committed::Deleted) => return Vec::new(),
                 Ok(refused) => {
                     reason = format!("{refused:?}");
                     break;
@@ -73,6 +74,7 @@ impl ThreadClient {
             }
         }
         log::event("turn_lost", json!({ "turn": request.turn, "reason": reason }));
+        Vec::new()
     }
 
     /// Reads a page of messages.
@@ -100,7 +102,12 @@ impl ThreadClient {
         self.call(DELETE, request).await
     }
 
-    async fn call<Q: Serialize, A: DeserializeOwned>(&self, path: &str, request: &Q) -> worker::Result<A> {
+    /// Sends a message once.
+    pub async fn call<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &Q,
+    ) -> worker::Result<A> {
         let mut init = RequestInit::new();
         init.with_method(Method::Post).with_body(Some(JsValue::from_str(&serde_json::to_string(request)?)));
         let message = Request::new_with_init(&format!("https://thread{path}"), &init)?;

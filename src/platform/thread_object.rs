@@ -17,9 +17,11 @@ use crate::config::{Config, PENDING_TURN_TTL_MS};
 use crate::memory::news::News;
 use crate::memory::settings::Settings;
 use crate::memory::store::Store;
+use crate::protocol::{BRING, ROWS, Rows};
 use crate::protocol::{
-    COMMIT, CONFIGURE, DELETE, Deleted, Found, MESSAGES, Messages, OBSERVATIONS, Observations, PREPARE,
-    SEARCH, SOURCES, Sources,
+    COMMIT, CONFIGURE, COPY, CORRECT, CREATE, Copied, Corrected, DELETE, DETAILS, Deleted, Details, FORGET,
+    Forgotten, Found, HISTORY, History, MESSAGES, Messages, NOTES, Notes, OBSERVATIONS, Observations, PASTE,
+    POST, PREPARE, Posting, SEARCH, SOURCES, Sources, UPDATE,
 };
 use crate::thread::{self, Surroundings};
 
@@ -43,7 +45,10 @@ impl DurableObject for ThreadObject {
         super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
         let path = request.path();
         let body = request.bytes().await?;
-        let changes = matches!(path.as_str(), PREPARE | COMMIT | CONFIGURE);
+        let changes = matches!(
+            path.as_str(),
+            BRING | PREPARE | COMMIT | CONFIGURE | CREATE | UPDATE | POST | PASTE | CORRECT | FORGET
+        );
         let answered = match path.as_str() {
             PREPARE => self.storage.run(&body, |store, asked| thread::prepare(store, asked, self.around())),
             COMMIT => self.storage.run(&body, |store, asked| thread::commit(store, asked, self.around())),
@@ -57,15 +62,53 @@ impl DurableObject for ThreadObject {
             CONFIGURE => {
                 self.storage.run(&body, |store, asked| thread::configure(store, asked, now(), self.around()))
             }
+            CREATE => self.storage.run(&body, |store, asked| thread::create(store, asked, now())),
+            DETAILS | UPDATE if !self.storage.exists()? => answer(&Details::NotFound),
+            DETAILS => self.storage.run(&body, thread::details),
+            UPDATE => self.storage.run(&body, |store, asked| thread::update(store, asked, now())),
+            POST if !self.storage.exists()? => answer(&Posting::NotFound),
+            POST => self.storage.run(&body, |store, asked| thread::post(store, asked, now(), self.around())),
+            COPY if !self.storage.exists()? => answer(&Copied::NotFound),
+            COPY => self.storage.run(&body, thread::copy),
+            PASTE => {
+                self.storage.run(&body, |store, asked| thread::paste(store, asked, now(), self.around()))
+            }
+            NOTES if !self.storage.exists()? => answer(&Notes::NotFound),
+            NOTES => self.storage.run(&body, thread::notes),
+            CORRECT if !self.storage.exists()? => answer(&Corrected::NotFound),
+            CORRECT => {
+                self.storage.run(&body, |store, asked| thread::correct(store, asked, now(), self.around()))
+            }
+            FORGET if !self.storage.exists()? => answer(&Forgotten::NotFound),
+            FORGET => {
+                self.storage.run(&body, |store, asked| thread::forget(store, asked, now(), self.around()))
+            }
+            HISTORY if !self.storage.exists()? => answer(&History::NotFound),
+            HISTORY => {
+                self.storage.run(&body, |store, asked| thread::history(store, asked, now(), self.around()))
+            }
             SEARCH if !self.storage.exists()? => answer(&Found::NotFound),
             SEARCH => self.storage.run(&body, thread::search),
             SOURCES if !self.storage.exists()? => answer(&Sources::NotFound),
             SOURCES => self.storage.run(&body, thread::sources),
+            ROWS if !self.storage.exists()? => answer(&Rows::NotFound),
+            ROWS => self.storage.run(&body, thread::rows),
+            BRING => {
+                self.storage.run(&body, |store, asked| thread::bring(store, asked, now(), self.around()))
+            }
             DELETE if !self.storage.exists()? => answer(&Deleted::NotFound),
             DELETE => self.delete(&body).await,
             _ => return Response::error("unknown message", 404),
         }?;
-        if changes {
+        if matches!(path.as_str(), CREATE | UPDATE | PASTE) {
+            // Whoever made or named a thread looks for it in the list at once.
+            self.tell_index(true).await?;
+        }
+        if matches!(path.as_str(), CORRECT | FORGET) && self.storage.exists()? {
+            // What was put right or forgotten leaves the profile with the answer; if not now, then when the alarm rings.
+            self.tell_resource().await?;
+        }
+        if changes && self.storage.exists()? {
             self.keep_alarm().await?;
         }
         Ok(answered)
@@ -82,7 +125,7 @@ impl DurableObject for ThreadObject {
         for turn in lost {
             log::event("turn_closed_as_lost", json!({ "turn": turn }));
         }
-        self.tell_index().await?;
+        self.tell_index(false).await?;
         self.storage.transaction(thread::index_words)?;
         self.tell_resource().await?;
         self.do_a_job().await?;
@@ -102,9 +145,12 @@ impl ThreadObject {
     }
 
     /// Tells the index across threads, where it is to hear of this one.
-    async fn tell_index(&self) -> worker::Result<()> {
+    async fn tell_index(&self, at_once: bool) -> worker::Result<()> {
+        if !self.storage.exists()? {
+            return Ok(());
+        }
         let Some(known) = self.storage.store()?.thread()? else { return Ok(()) };
-        if thread::index_due(&known).is_none_or(|due| due > now()) {
+        if thread::index_due(&known).is_none_or(|due| due > now() && !at_once) {
             return Ok(());
         }
         let told = d1_index::record(&self.env, &known).await;

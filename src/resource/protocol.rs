@@ -11,6 +11,8 @@ use crate::memory::profile::Fact;
 pub const PROMOTE: &str = "/v1/promote";
 /// `POST`: [`ReadProfile`] to [`Profile`].
 pub const PROFILE: &str = "/v1/profile";
+/// `POST`: [`ReadProfile`] to [`Facts`].
+pub const FACTS: &str = "/v1/facts";
 /// `POST`: [`Forget`] to [`Done`].
 pub const FORGET: &str = "/v1/forget";
 /// `POST`: [`Delete`] to [`Done`].
@@ -72,6 +74,13 @@ pub enum Done {
 pub struct ReadProfile {
     /// Which resource.
     pub key: ResourceKey,
+}
+
+/// The facts that the profile is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// By thread and note.
+    pub facts: Vec<Fact>,
 }
 
 /// The profile.

@@ -3,17 +3,22 @@
 //! Invariant: what is found stands in the thread now; what a branch replaced or a reflector took out of the log is not found,
 //! and a note's sources are the very messages that it rests on, however often it was rewritten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::owns;
 use crate::memory::database::Database;
 use crate::memory::note::Note;
-use crate::memory::search::{CANDIDATES, Place, Question, Ranked, rank, snippet, text_of};
+use crate::memory::search::{CANDIDATES, Place, Question, Ranked, Rarity, rank, snippet, text_of};
 use crate::memory::store::{FoundMessage, Store};
-use crate::protocol::{Found, Hit, HitKind, PublicMessage, ReadSources, Search, Sources};
+use crate::protocol::{Beside, Found, Hit, HitKind, PublicMessage, ReadSources, Search, Sources};
 
 /// How many steps a search takes the index further by itself, so that it stays well below a second.
 const INDEX_STEPS_PER_SEARCH: usize = 4;
+/// How many messages before a hit and behind it are shown with it: what answers a question often stands beside what has its
+/// words.
+const AROUND: u32 = 2;
+/// Messages that were said so much earlier or later are of another conversation.
+const AROUND_MS: u64 = 6 * 3_600_000;
 /// The most hits of one search.
 const MAX_HITS: u32 = 100;
 
@@ -31,30 +36,60 @@ pub fn search<D: Database>(store: &Store<D>, request: &Search) -> Result<Found, 
         }
     }
     let Some(question) = Question::read(&request.query) else {
-        return Ok(Found::Hits { hits: Vec::new(), complete });
+        return Ok(Found::Hits { hits: Vec::new(), complete, rarity: Rarity::default() });
     };
-    let mut ranked = rank(&store.matching(&question.expression, CANDIDATES)?);
-    ranked.truncate(request.limit.min(MAX_HITS) as usize);
-    Ok(Found::Hits { hits: hits(store, &ranked, &question)?, complete })
+    let rarity = store.rarity(&question.terms)?;
+    let candidates = store.matching(&question.terms, &rarity, CANDIDATES)?;
+    let ranked = rank(&candidates, &rarity, &question.dates);
+    let hits = hits(store, &ranked, request.limit.min(MAX_HITS) as usize, &question)?;
+    Ok(Found::Hits { hits, complete, rarity })
 }
 
-fn hits<D: Database>(store: &Store<D>, ranked: &[Ranked], question: &Question) -> Result<Vec<Hit>, D::Error> {
-    let seqs = ranked.iter().filter_map(|hit| match hit.place {
-        Place::Message(seq) => Some(seq),
-        Place::Note(_) => None,
-    });
-    let ids = ranked.iter().filter_map(|hit| match hit.place {
-        Place::Message(_) => None,
-        Place::Note(id) => Some(id),
-    });
+/// The first `limit` hits, each message with those around it; a message is shown once.
+fn hits<D: Database>(
+    store: &Store<D>,
+    ranked: &[Ranked],
+    limit: usize,
+    question: &Question,
+) -> Result<Vec<Hit>, D::Error> {
+    let matching: BTreeSet<i64> = ranked.iter().filter(|hit| !hit.is_beside).filter_map(seq_of).collect();
+    let mut shown: BTreeSet<i64> = BTreeSet::new();
+    let mut chosen: Vec<(&Ranked, Vec<i64>)> = Vec::new();
+    for hit in ranked {
+        if chosen.len() >= limit {
+            break;
+        }
+        match hit.place {
+            Place::Note(_) => chosen.push((hit, Vec::new())),
+            Place::Message(seq) if shown.insert(seq) => {
+                let around = store.around(seq, AROUND, AROUND_MS)?;
+                chosen.push((hit, around.into_iter().filter(|seq| shown.insert(*seq)).collect()));
+            }
+            Place::Message(_) => {}
+        }
+    }
     let messages: BTreeMap<i64, FoundMessage> = store
-        .messages_at(&seqs.collect::<Vec<_>>())?
+        .messages_at(&shown.into_iter().collect::<Vec<_>>())?
         .into_iter()
         .map(|message| (message.seq, message))
         .collect();
+    let ids = chosen.iter().filter_map(|(hit, _)| match hit.place {
+        Place::Message(_) => None,
+        Place::Note(id) => Some(id),
+    });
     let notes: BTreeMap<i64, Note> =
         store.notes_at(&ids.collect::<Vec<_>>())?.into_iter().map(|note| (note.id, note)).collect();
-    let hit = |ranked: &Ranked| match ranked.place {
+    let beside = |seq: &i64| {
+        messages.get(seq).map(|found| Beside {
+            id: found.id.clone(),
+            seq: found.seq,
+            speaker: found.message.role.as_str().to_owned(),
+            at: found.created_at,
+            snippet: snippet(&text_of(&found.message), &question.words),
+            is_beside: !matching.contains(seq),
+        })
+    };
+    let hit = |(ranked, around): &(&Ranked, Vec<i64>)| match ranked.place {
         Place::Message(seq) => messages.get(&seq).map(|found| Hit {
             kind: HitKind::Message,
             id: found.id.clone(),
@@ -64,7 +99,10 @@ fn hits<D: Database>(store: &Store<D>, ranked: &[Ranked], question: &Question) -
             at: found.created_at,
             snippet: snippet(&text_of(&found.message), &question.words),
             score: ranked.score,
+            shares: ranked.shares.clone(),
+            fit: ranked.fit,
             is_beside: ranked.is_beside,
+            context: around.iter().filter_map(beside).collect(),
         }),
         Place::Note(id) => notes.get(&id).map(|note| Hit {
             kind: HitKind::Note,
@@ -75,10 +113,20 @@ fn hits<D: Database>(store: &Store<D>, ranked: &[Ranked], question: &Question) -
             at: note.said_at,
             snippet: snippet(&note.text, &question.words),
             score: ranked.score,
+            shares: ranked.shares.clone(),
+            fit: ranked.fit,
             is_beside: false,
+            context: Vec::new(),
         }),
     };
-    Ok(ranked.iter().filter_map(hit).collect())
+    Ok(chosen.iter().filter_map(hit).collect())
+}
+
+fn seq_of(hit: &Ranked) -> Option<i64> {
+    match hit.place {
+        Place::Message(seq) => Some(seq),
+        Place::Note(_) => None,
+    }
 }
 
 /// The messages that a note rests on.

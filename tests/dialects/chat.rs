@@ -70,7 +70,10 @@ fn what_belongs_to_one_provider_is_not_sent_to_another() {
 fn a_streamed_chat_answer_is_put_together() {
     let answer = streamed(Dialect::Chat, &fixture("chat/text.sse"));
     assert_eq!(kinds(&answer), [PartKind::Text("Grüße, Alex! 👋".into())]);
-    assert_eq!(answer.usage, Some(Usage { input: 21, output: 9, cached: 16, cache_write: 0, reasoning: 2 }));
+    assert_eq!(
+        answer.usage,
+        Some(Usage { input: 21, output: 9, cached: 16, cache_write: 0, cache_write_1h: 0, reasoning: 2 })
+    );
     assert_eq!((answer.stop, answer.ending), (Some(Stop::End), Ending::Complete));
 }
 
@@ -113,7 +116,10 @@ fn whole_answers_are_read_alike() {
                       "usage": {"prompt_tokens": 3, "completion_tokens": 1}});
     let answer = Dialect::Chat.read_answer(chat.to_string().as_bytes(), &origin(Dialect::Chat)).unwrap();
     assert_eq!((kinds(&answer), answer.stop), (vec![PartKind::Text("hi".into())], Some(Stop::Length)));
-    assert_eq!(answer.usage, Some(Usage { input: 3, output: 1, cached: 0, cache_write: 0, reasoning: 0 }));
+    assert_eq!(
+        answer.usage,
+        Some(Usage { input: 3, output: 1, cached: 0, cache_write: 0, cache_write_1h: 0, reasoning: 0 })
+    );
     let failed = json!({"error": {"message": "no"}, "choices": []});
     let answer = Dialect::Chat.read_answer(failed.to_string().as_bytes(), &origin(Dialect::Chat)).unwrap();
     assert_eq!((answer.ending, answer.message), (Ending::Failed, None));

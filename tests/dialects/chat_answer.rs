@@ -254,7 +254,7 @@ fn refusals_limits_and_filters_have_their_own_words() {
 
 #[test]
 fn counts_come_in_a_chunk_of_their_own_and_only_when_asked_for() {
-    let counts = Usage { input: 20, output: 9, cached: 8, cache_write: 4, reasoning: 2 };
+    let counts = Usage { input: 20, output: 9, cached: 8, cache_write: 4, cache_write_1h: 0, reasoning: 2 };
     let asked = Frame { stream_usage: true, ..anthropic() };
     let steps = [Step::Usage(counts), end(Stop::End, Some(counts))];
     assert_eq!(
@@ -395,7 +395,7 @@ fn a_whole_answer_is_what_the_official_client_expects() {
         call("a", "", false, None).into(),
         call("b", "free", true, Some("sig")).into(),
     ];
-    let usage = Usage { input: 20, output: 9, cached: 8, cache_write: 0, reasoning: 2 };
+    let usage = Usage { input: 20, output: 9, cached: 8, cache_write: 0, cache_write_1h: 0, reasoning: 2 };
     assert_eq!(
         written(parts, Some(Stop::ToolCalls), Some(usage), &anthropic()),
         json!({
@@ -505,7 +505,7 @@ fn counts_that_leave_reasoning_out_are_completed() {
     assert_eq!(
         usage(json!({"prompt_tokens": 12, "completion_tokens": 2, "total_tokens": 354,
             "prompt_tokens_details": {"cached_tokens": 11}, "completion_tokens_details": {"reasoning_tokens": 340}})),
-        Some(Usage { input: 12, output: 342, cached: 11, cache_write: 0, reasoning: 340 })
+        Some(Usage { input: 12, output: 342, cached: 11, cache_write: 0, cache_write_1h: 0, reasoning: 340 })
     );
     assert_eq!(
         usage(json!({"prompt_tokens": 12, "completion_tokens": 342})),

@@ -70,7 +70,10 @@ fn a_whole_answer_is_read_with_thoughts_calls_signatures_and_counts() {
             signed("", "s2"),
         ]
     );
-    assert_eq!(answer.usage, Some(Usage { input: 15, output: 37, cached: 4, cache_write: 0, reasoning: 30 }));
+    assert_eq!(
+        answer.usage,
+        Some(Usage { input: 15, output: 37, cached: 4, cache_write: 0, cache_write_1h: 0, reasoning: 30 })
+    );
     assert_eq!((answer.stop, answer.ending), (Some(Stop::End), Ending::Complete));
     assert_eq!(answer.message.unwrap().origin, Some(origin()));
 }

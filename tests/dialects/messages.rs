@@ -317,6 +317,27 @@ fn replayed(answer: &Answer) -> Value {
         .unwrap_or_default()
 }
 
+#[test]
+fn what_is_cached_for_an_hour_is_counted_apart() {
+    let answer = |usage: &str| {
+        let text = format!(
+            r#"{{"type":"message","role":"assistant","content":[],"stop_reason":"end_turn","usage":{usage}}}"#
+        );
+        let origin = Origin { dialect: Dialect::Messages, provider: "anthropic".into() };
+        Dialect::Messages.read_answer(text.as_bytes(), &origin).unwrap().usage.unwrap()
+    };
+    let counted = answer(
+        r#"{"input_tokens":5,"cache_creation_input_tokens":30,"cache_read_input_tokens":0,"output_tokens":2,
+            "cache_creation":{"ephemeral_5m_input_tokens":10,"ephemeral_1h_input_tokens":20}}"#,
+    );
+    let expected =
+        Usage { input: 35, output: 2, cached: 0, cache_write: 30, cache_write_1h: 20, reasoning: 0 };
+    assert_eq!(counted, expected);
+    // The end of a stream counts again, without telling them apart.
+    let later = answer(r#"{"input_tokens":5,"cache_creation_input_tokens":30,"output_tokens":4}"#);
+    assert_eq!(counted.with(later), Usage { output: 4, ..expected });
+}
+
 fn stream(name: &str) -> Answer {
     streamed(Dialect::Messages, &fixture(&format!("messages/{name}.sse")))
 }
@@ -327,7 +348,14 @@ fn a_streamed_text_is_put_together() {
     assert_eq!(kinds(&answer), [PartKind::Text("Grüße, Alex! 👋".into())]);
     assert_eq!(
         answer.usage,
-        Some(Usage { input: 2312, output: 41, cached: 2000, cache_write: 300, reasoning: 0 })
+        Some(Usage {
+            input: 2312,
+            output: 41,
+            cached: 2000,
+            cache_write: 300,
+            cache_write_1h: 0,
+            reasoning: 0
+        })
     );
     assert_eq!((answer.stop, answer.ending), (Some(Stop::End), Ending::Complete));
 }

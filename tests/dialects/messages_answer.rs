@@ -318,7 +318,8 @@ fn every_reason_to_stop_has_a_word() {
 
 #[test]
 fn counts_leave_the_cache_out_of_the_input() {
-    let counts = Usage { input: 100, output: 20, cached: 60, cache_write: 30, reasoning: 7 };
+    let counts =
+        Usage { input: 100, output: 20, cached: 60, cache_write: 30, cache_write_1h: 0, reasoning: 7 };
     let mut writer = Dialect::Messages.stream_writer(chat());
     let mut out = String::new();
     writer.write(&Step::Usage(Usage { input: 100, cached: 60, ..Usage::default() }), &mut out);

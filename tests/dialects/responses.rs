@@ -63,7 +63,10 @@ fn a_streamed_responses_answer_is_put_together() {
         parts[1..],
         [PartKind::Text("Let me look.".into()), call("call_1", "weather", "{\"city\":\"Paris\"}")]
     );
-    assert_eq!(answer.usage, Some(Usage { input: 40, output: 20, cached: 8, cache_write: 0, reasoning: 5 }));
+    assert_eq!(
+        answer.usage,
+        Some(Usage { input: 40, output: 20, cached: 8, cache_write: 0, cache_write_1h: 0, reasoning: 5 })
+    );
     assert_eq!((answer.stop, answer.ending), (Some(Stop::ToolCalls), Ending::Complete));
 }
 

@@ -29,7 +29,14 @@ fn frame() -> Frame {
 fn answer(parts: Vec<Part>, stop: Stop) -> Answer {
     Answer {
         message: Some(Message::new(Role::Assistant, parts)),
-        usage: Some(Usage { input: 10, output: 5, cached: 4, cache_write: 1, reasoning: 2 }),
+        usage: Some(Usage {
+            input: 10,
+            output: 5,
+            cached: 4,
+            cache_write: 1,
+            cache_write_1h: 0,
+            reasoning: 2,
+        }),
         stop: Some(stop),
         ending: Ending::Complete,
     }
@@ -484,7 +491,7 @@ fn a_stream_is_told_part_by_part() {
         PartKind::Reasoning(reasoning).into()
     };
     let grow = |at, growth| Step::Grow { at, growth };
-    let usage = Usage { input: 40, output: 20, cached: 8, cache_write: 0, reasoning: 5 };
+    let usage = Usage { input: 40, output: 20, cached: 8, cache_write: 0, cache_write_1h: 0, reasoning: 5 };
     let city = "{\"city\":\"Paris\"}";
     assert_eq!(
         steps,

@@ -2,8 +2,11 @@
 // Invariant: every call is a process of its own with nothing of this one's environment but the path.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { after, before, test } from "node:test";
+import { addKeysSql, keyHash, newKey, refuseDeleted } from "../../scripts/keys.mjs";
 import { root } from "../../scripts/paths.mjs";
 import { post, user } from "./conversation.mjs";
 import { ADMIN_TOKEN, sandboxVars, startGateway, startSandbox } from "./gateway.mjs";
@@ -122,6 +125,26 @@ test("from no project to an answered request, a bound credential and a deleted k
   assert.ok(!("shop" in rows(await output(["projects"]))));
 });
 
+test("a key is rotated with an overlap, in which its old secret still works", async () => {
+  await output(["projects", "create", "--id", "overlap"]);
+  const made = await output(["keys", "create", "overlap"]);
+  const [id] = /key_[0-9a-f]+/.exec(made);
+  const next = async (...options) =>
+    /msk_\S+/.exec(await output(["keys", "rotate", "overlap", id, ...options]))[0];
+  const first = /msk_\S+/.exec(made)[0];
+  const second = await next();
+  const rotated = await output(["keys", "rotate", "overlap", id, "--overlap", "3600"]);
+  assert.match(rotated, /The one before it is good until \d{4}-\d\d-\d\d \d\d:\d\d UTC\./);
+  const body = { model: "openai/gpt-5.4-mini", messages: [user("Hello.")] };
+  for (const [key, status] of [
+    [first, 401],
+    [second, 200],
+    [/msk_\S+/.exec(rotated)[0], 200],
+  ]) {
+    assert.equal((await post(gateway, "/chat/completions", body, { key })).status, status);
+  }
+});
+
 test("what cannot be done is told with what to do, in one line and without a stack", async () => {
   for (const [args, says, options] of [
     [["keys"], /usage: npm run admin -- keys list PROJECT/],
@@ -146,4 +169,60 @@ test("what cannot be done is told with what to do, in one line and without a sta
     assert.ok(!error.includes(ADMIN_TOKEN));
   }
   assert.match(await output(["--help"]), /^Usage: npm run admin/);
+});
+
+/** Runs create-key; gives `{code, out, error}`. */
+function createKey(args, env = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [join(root, "scripts/create-key.mjs"), ...args], {
+      env: { PATH: process.env.PATH, ...env },
+    });
+    let [out, error] = ["", ""];
+    child.stdout.setEncoding("utf8").on("data", (text) => (out += text));
+    child.stderr.setEncoding("utf8").on("data", (text) => (error += text));
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, out, error }));
+  });
+}
+
+test("create-key makes a key that works, and none for a project that was deleted", async () => {
+  const env = { GATEWAY_URL: gateway.baseURL, ADMIN_TOKEN };
+  const made = await createKey(["--project", "first", "--label", "x"], env);
+  assert.equal(made.code, 0, made.error);
+  const [key] = /msk_\S+/.exec(made.out);
+  const body = { model: "openai/gpt-5.4-mini", messages: [user("Hello.")] };
+  assert.equal((await post(gateway, "/chat/completions", body, { key })).status, 200);
+  assert.equal((await createKey(["--project", "first", "--url", gateway.url], { ADMIN_TOKEN })).code, 0);
+
+  await output(["projects", "delete", "first"]);
+  const refusal = await createKey(["--project", "first"], env);
+  assert.deepEqual([refusal.code, refusal.out], [1, ""]);
+  assert.match(refusal.error, /project first was deleted, and a project's name is never used twice/);
+  const nowhere = await createKey([]);
+  assert.deepEqual([nowhere.code, nowhere.out], [1, ""]);
+  assert.match(nowhere.error, /say where: --url/);
+});
+
+test("keys that are written into the database follow the same rule", async () => {
+  const database = new DatabaseSync(":memory:");
+  const folder = join(root, "migrations");
+  for (const name of readdirSync(folder).sort()) database.exec(readFileSync(join(folder, name), "utf8"));
+  const run = (sql) =>
+    sql
+      .split(";")
+      .filter((statement) => statement.trim())
+      .map((statement) => ({ results: database.prepare(statement).all() }));
+  const [one, other] = [newKey(), newKey()];
+  refuseDeleted(run(addKeysSql([{ key: one, project: "p", label: "it's" }])));
+  refuseDeleted(run(addKeysSql([{ key: one, project: "p" }])));
+  database.exec("UPDATE projects SET deleted_at = 1");
+  assert.throws(
+    () => refuseDeleted(run(addKeysSql([{ key: other, project: "p" }]))),
+    /project p was deleted/,
+  );
+  const hashes = database.prepare("SELECT hash, label FROM api_keys").all();
+  assert.deepEqual(
+    hashes.map((row) => ({ ...row })),
+    [{ hash: keyHash(one), label: "it's" }],
+  );
 });

@@ -2,7 +2,7 @@
 // Invariant: the provider counts what it served itself; the gateway's books are compared with that.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { post, refused, until, user } from "./conversation.mjs";
+import { newThread, post, refused, until, user } from "./conversation.mjs";
 import { sandboxVars, startGateway, startSandbox } from "./gateway.mjs";
 import { startUpstream } from "./wire.mjs";
 
@@ -107,4 +107,78 @@ test("a model without a price is not served under a budget in money, but under o
   const large = await refused(await post(tokens, CHAT, body("raw/unpriced", { max_tokens: 5_000 })));
   assert.equal(large.code, "budget_exceeded");
   assert.match(large.message, /`max_tokens`/);
+});
+
+test("what memory adds to a prompt is in the budget before the provider is asked", async () => {
+  const BUDGET = 60_000;
+  const gateway = await start({ PROJECT_BUDGET: JSON.stringify({ tokens: BUDGET, period: "month" }) });
+  // A provider that counts what it is sent as the gateway estimates it: four characters a token.
+  const usageOf = (raw) => ({
+    prompt_tokens: Math.ceil(raw.length / 4),
+    completion_tokens: 10,
+    total_tokens: Math.ceil(raw.length / 4) + 10,
+  });
+  const served = [];
+  upstream.answer = (res, entry) => {
+    const usage = usageOf(entry.raw);
+    served.push(usage.total_tokens);
+    const choices = [{ index: 0, message: { role: "assistant", content: "hi" }, finish_reason: "stop" }];
+    setTimeout(() => {
+      res.writeHead(200, { "content-type": "application/json" });
+      res.end(JSON.stringify({ id: "c", object: "chat.completion", choices, usage }));
+    }, 50);
+  };
+  const thread = newThread();
+  const long = await post(
+    gateway,
+    CHAT,
+    body("raw/m", { max_tokens: 10, messages: [user("word ".repeat(3_200))] }),
+    { thread },
+  );
+  assert.equal(long.status, 200, await long.text());
+  // Each says 35 tokens and is sent 4,000 more.
+  const asks = Array.from({ length: 40 }, () =>
+    post(gateway, CHAT, body("raw/m", { max_tokens: 10 }), {
+      thread,
+      headers: { "x-memory-mode": "read" },
+    }),
+  );
+  const statuses = [];
+  for (const answer of await Promise.all(asks)) {
+    statuses.push(answer.status);
+    if (answer.status === 402) assert.equal((await answer.json()).error.code, "budget_exceeded");
+    else await answer.text();
+  }
+  const [{ total, rows, refusals }] = await until(async () => {
+    const found = await gateway.d1(
+      `SELECT sum(prompt_tokens + completion_tokens) AS total, count(*) AS rows, sum(outcome = 'refused') AS refusals
+       FROM ledger WHERE outcome <> 'pending'`,
+    );
+    return found[0].rows === 41 && found;
+  }, "a row for each request");
+  assert.ok(served.length >= 5, `only ${served.length} served`);
+  assert.deepEqual([rows, refusals], [41, 41 - served.length]);
+  assert.equal(refusals, statuses.filter((status) => status === 402).length);
+  assert.equal(
+    total,
+    served.reduce((sum, tokens) => sum + tokens, 0),
+  );
+  assert.ok(total <= BUDGET, `${total} of ${BUDGET} used`);
+});
+
+test("with the ledger off a budget is spent all the same", async () => {
+  const gateway = await start({
+    LEDGER: "off",
+    KEY_BUDGET: JSON.stringify({ tokens: 1_000, period: "month" }),
+  });
+  const served = serve(90, { after: 0 });
+  let status = 200;
+  // Each uses ninety tokens; a refusal holds for a second.
+  for (let n = 0; n < 30 && status === 200; n += 1) {
+    const answer = await post(gateway, CHAT, body("raw/m"));
+    await answer.text();
+    ({ status } = answer);
+  }
+  assert.equal(status, 402);
+  assert.ok(served() >= 8 && served() <= 11, `${served()} served`);
 });

@@ -127,6 +127,7 @@ impl Thread {
                 model: "gpt".into(),
                 profile: None,
                 prompt_tokens: None,
+                names_messages: false,
             },
             around(&self.settings),
         )

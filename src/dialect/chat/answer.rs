@@ -121,6 +121,7 @@ fn read_usage(value: &Value) -> Option<Usage> {
         output: number_at(usage, &["completion_tokens"]).max(total.saturating_sub(input)),
         cached: number_at(usage, &["prompt_tokens_details", "cached_tokens"]),
         cache_write: number_at(usage, &["prompt_tokens_details", "cache_write_tokens"]),
+        cache_write_1h: 0,
         reasoning: number_at(usage, &["completion_tokens_details", "reasoning_tokens"]),
     })
 }

@@ -124,6 +124,7 @@ fn read_usage(usage: &Value) -> Option<Usage> {
         output: count("candidatesTokenCount").saturating_add(reasoning),
         cached: count("cachedContentTokenCount"),
         cache_write: 0,
+        cache_write_1h: 0,
         reasoning,
     };
     (usage != Usage::default()).then_some(usage)

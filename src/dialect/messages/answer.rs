@@ -112,6 +112,7 @@ fn read_usage(usage: Option<&Value>) -> Option<Usage> {
         output: number_at(usage, &["output_tokens"]),
         cached,
         cache_write,
+        cache_write_1h: number_at(usage, &["cache_creation", "ephemeral_1h_input_tokens"]),
         reasoning: number_at(usage, &["output_tokens_details", "thinking_tokens"]),
     })
 }

@@ -30,6 +30,7 @@ fn read_response(mut response: Value, origin: &Origin) -> Answer {
         output: number_at(usage, &["output_tokens"]),
         cached: number_at(usage, &["input_tokens_details", "cached_tokens"]),
         cache_write: number_at(usage, &["input_tokens_details", "cache_write_tokens"]),
+        cache_write_1h: 0,
         reasoning: number_at(usage, &["output_tokens_details", "reasoning_tokens"]),
     });
     let failed = response.get("error").is_some_and(|error| !error.is_null());

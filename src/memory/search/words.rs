@@ -1,9 +1,10 @@
 //! Texts as words for the index, and questions as expressions of them.
 //!
-//! Invariant: an expression holds nothing but words in quotes, `OR`, and `*` behind a quote; a word holds letters, digits
-//! and marks only.
+//! Invariant: a term holds nothing but words in quotes, and `*` behind a quote; a word holds letters, digits and marks only.
 
 use std::collections::BTreeSet;
+
+use super::dates::Dates;
 
 /// Longer words are cut: nobody asks for the end of a base64 text.
 const MAX_WORD_CHARS: usize = 64;
@@ -91,10 +92,13 @@ pub fn indexed(text: &str) -> String {
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// What the index is asked, in the language of FTS5: <https://www.sqlite.org/fts5.html#full_text_query_syntax>.
-    pub expression: String,
+    /// What the index is asked for, one by one, in the language of FTS5:
+    /// <https://www.sqlite.org/fts5.html#full_text_query_syntax>.
+    pub terms: Vec<String>,
     /// Its words in lower case, for marking what matches.
     pub words: Vec<String>,
+    /// The dates that it names.
+    pub dates: Dates,
 }
 
 impl Question {
@@ -116,7 +120,7 @@ impl Question {
         if terms.terms.is_empty() {
             return None;
         }
-        Some(Question { expression: terms.terms.join(" OR "), words: terms.words })
+        Some(Question { dates: Dates::read(text), terms: terms.terms, words: terms.words })
     }
 }
 
@@ -235,7 +239,7 @@ mod tests {
             ("\"'*()^:-", None),
         ] {
             assert_eq!(
-                Question::read(text).map(|question| question.expression).as_deref(),
+                Question::read(text).map(|question| question.terms.join(" OR ")).as_deref(),
                 expression,
                 "{text}"
             );

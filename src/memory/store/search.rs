@@ -6,15 +6,19 @@
 //! Invariant: what a message or note is indexed as follows from its text alone, so a row can be written any number of times.
 //! What a branch replaced, or a note that left the log, is never found; a row that is deleted leaves the index with it.
 
-use super::{Store, to_json};
-use crate::memory::database::{Database, Value};
-use crate::memory::search::{Candidate, Place, indexed, text_of};
+use super::{Store, from_json, to_json};
+use crate::memory::database::{Database, Row, Value};
+use crate::memory::search::{Candidate, Place, Rarity, indexed, text_of};
 use crate::turn::Message;
 
 /// So much is indexed in one step: tens of milliseconds.
 const STEP_ROWS: u32 = 500;
 /// What is read at once, in characters, unless a single message has more.
 const READ_CHARS: u64 = 1_000_000;
+/// A term that more than one of so many have tells next to nothing apart.
+const COMMON_PART: u64 = 8;
+/// Terms that no more than these have are never left out.
+const COMMON: u64 = 5_000;
 /// Relevance crosses the border as a whole number of millionths.
 const MILLIONTHS: f64 = 1e6;
 
@@ -110,7 +114,8 @@ impl<D: Database> Store<D> {
         self.put_words(messages.iter().map(|found| (found.seq, indexed(&text_of(&found.message)))).collect())
     }
 
-    fn put_words(&self, rows: Vec<(i64, String)>) -> Result<(), D::Error> {
+    /// Writes the words of rows, given as place and text; those without any are passed over.
+    pub(super) fn put_words(&self, rows: Vec<(i64, String)>) -> Result<(), D::Error> {
         let rows: Vec<(i64, String)> = rows.into_iter().filter(|(_, words)| !words.is_empty()).collect();
         if rows.is_empty() {
             return Ok(());
@@ -129,38 +134,79 @@ impl<D: Database> Store<D> {
         self.0.query("INSERT INTO words (words) VALUES ('optimize')", &[]).map(drop)
     }
 
-    /// The standing messages and live notes that match an expression, best first, at most `limit`.
-    pub fn matching(&self, expression: &str, limit: u32) -> Result<Vec<Candidate>, D::Error> {
-        // A message's neighbours are two steps in the table; a note has none.
-        let rows = self.0.query(
-            "WITH matching AS MATERIALIZED (
-                 SELECT rowid AS place, CAST(-1000000 * bm25(words) AS INTEGER) AS relevance FROM words
-                 WHERE words MATCH ?1 AND (
-                     EXISTS (SELECT 1 FROM messages WHERE seq = words.rowid AND superseded_by IS NULL)
-                     OR EXISTS (SELECT 1 FROM notes WHERE id = -words.rowid AND status = 'active')
-                 )
-                 ORDER BY 2 DESC, abs(rowid) DESC LIMIT ?2
-             )
-             SELECT place, relevance,
-                 (SELECT seq FROM messages
-                  WHERE seq < place AND place > 0 AND superseded_by IS NULL ORDER BY seq DESC LIMIT 1),
-                 (SELECT seq FROM messages
-                  WHERE seq > place AND place > 0 AND superseded_by IS NULL ORDER BY seq LIMIT 1)
-             FROM matching",
-            &[expression.into(), i64::from(limit).into()],
+    /// How rare the terms are among what is indexed.
+    pub fn rarity(&self, terms: &[String]) -> Result<Rarity, D::Error> {
+        let total = self.0.query("SELECT count(*) FROM words_docsize", &[])?;
+        let having = self.0.query(
+            "SELECT (SELECT count(*) FROM words WHERE words MATCH term.value) FROM json_each(?1) AS term ORDER BY term.key",
+            &[to_json(&terms).into()],
         )?;
-        Ok(rows
-            .iter()
-            .map(|row| {
-                let place = row.integer(0);
-                let neighbour = |column| row.optional(column).map(Value::integer);
-                Candidate {
-                    place: if place < 0 { Place::Note(-place) } else { Place::Message(place) },
-                    relevance: row.integer(1).max(1) as f64 / MILLIONTHS,
-                    neighbours: [neighbour(2), neighbour(3)],
-                }
-            })
-            .collect())
+        Ok(Rarity {
+            total: total.first().map_or(0, |row| row.unsigned(0)),
+            having: having.iter().map(|row| row.unsigned(0)).collect(),
+        })
+    }
+
+    /// The standing messages and live notes that have any of the terms, best first, at most `limit`. Terms that far too many
+    /// have are only asked for where no other is.
+    pub fn matching(
+        &self,
+        terms: &[String],
+        rarity: &Rarity,
+        limit: u32,
+    ) -> Result<Vec<Candidate>, D::Error> {
+        let least = rarity.having.iter().copied().filter(|having| *having > 0).min().unwrap_or(0);
+        let most = (rarity.total / COMMON_PART).max(COMMON).max(least);
+        let weights = rarity.weights();
+        // The index weighs a term itself, by a rule that leaves the common ones nothing; that is taken out again.
+        let asked: Vec<(usize, &String, f64, f64)> = (0..)
+            .zip(terms)
+            .zip(rarity.having.iter().zip(&weights))
+            .filter(|(_, (having, _))| (1..=most).contains(*having))
+            .map(|((at, term), (having, weight))| (at, term, rarity.own_weight(*having), *weight))
+            .collect();
+        let rows = self.0.query(
+            "WITH term AS MATERIALIZED (
+                 SELECT json_extract(value, '$[0]') AS at, json_extract(value, '$[1]') AS expression,
+                     json_extract(value, '$[2]') AS own, json_extract(value, '$[3]') AS weight FROM json_each(?1)
+             ), share AS MATERIALIZED (
+                 SELECT words.rowid AS place, term.at AS at, -bm25(words) / term.own AS share,
+                     -bm25(words) / term.own * term.weight AS score
+                 FROM term CROSS JOIN words WHERE words MATCH term.expression
+             ), best AS MATERIALIZED (
+                 SELECT place, sum(score) AS score FROM share GROUP BY place
+             ), standing AS MATERIALIZED (
+                 SELECT place, score, coalesce(
+                     (SELECT created_at FROM messages WHERE seq = place AND superseded_by IS NULL),
+                     (SELECT said_at FROM notes WHERE id = -place AND status = 'active')
+                 ) AS said FROM best WHERE said IS NOT NULL ORDER BY score DESC, abs(place) DESC LIMIT ?2
+             )
+             SELECT place, said,
+                 (SELECT json_group_array(json_array(at, CAST(share * 1000000 AS INTEGER))) FROM share
+                  WHERE share.place = standing.place),
+                 (SELECT json_group_array(json_array(seq, created_at)) FROM (SELECT seq, created_at FROM messages
+                  WHERE seq < place AND place > 0 AND superseded_by IS NULL ORDER BY seq DESC LIMIT 2)),
+                 (SELECT json_group_array(json_array(seq, created_at)) FROM (SELECT seq, created_at FROM messages
+                  WHERE seq > place AND place > 0 AND superseded_by IS NULL ORDER BY seq LIMIT 2))
+             FROM standing",
+            &[to_json(&asked).into(), i64::from(limit).into()],
+        )?;
+        Ok(rows.iter().map(|row| read_candidate(row, terms.len())).collect())
+    }
+
+    /// The places of the standing messages around one, in order: at most `count` on each side, said within `within` ms of it.
+    pub fn around(&self, seq: i64, count: u32, within: u64) -> Result<Vec<i64>, D::Error> {
+        let rows = self.0.query(
+            "WITH it AS (SELECT created_at AS at FROM messages WHERE seq = ?1)
+             SELECT seq FROM (
+                 SELECT * FROM (SELECT seq, created_at FROM messages
+                     WHERE seq < ?1 AND superseded_by IS NULL ORDER BY seq DESC LIMIT ?2)
+                 UNION ALL SELECT * FROM (SELECT seq, created_at FROM messages
+                     WHERE seq > ?1 AND superseded_by IS NULL ORDER BY seq LIMIT ?2)
+             ), it WHERE abs(created_at - at) <= ?3 ORDER BY seq",
+            &[seq.into(), i64::from(count).into(), within.into()],
+        )?;
+        Ok(rows.iter().map(|row| row.integer(0)).collect())
     }
 
     /// The messages at these places that no branch replaced, in order.
@@ -181,5 +227,26 @@ impl<D: Database> Store<D> {
                 })
             })
             .collect()
+    }
+}
+
+fn read_candidate(row: &Row, terms: usize) -> Candidate {
+    let mut shares = vec![0.0; terms];
+    let told: Vec<(usize, i64)> = from_json(&row.text(2)).unwrap_or_default();
+    for (at, share) in told {
+        if let Some(slot) = shares.get_mut(at) {
+            *slot = share.max(1) as f64 / MILLIONTHS;
+        }
+    }
+    let around = |column| {
+        let mut places = from_json::<Vec<(i64, u64)>>(&row.text(column)).unwrap_or_default().into_iter();
+        [places.next(), places.next()]
+    };
+    let place = row.integer(0);
+    Candidate {
+        place: if place < 0 { Place::Note(-place) } else { Place::Message(place) },
+        at: row.unsigned(1),
+        shares,
+        neighbours: [around(3), around(4)],
     }
 }

@@ -1,0 +1,142 @@
+//! The memory API below `/v1/memory`: what a path is about, and the methods it takes.
+//!
+//! Invariant: the one list of its routes; an id in a path is decoded here and nowhere else.
+
+pub mod body;
+pub mod copies;
+pub mod messages;
+pub mod notes;
+pub mod threads;
+
+use crate::api::percent_decoded;
+
+/// What a memory request is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// A project's threads.
+    Threads,
+    /// One thread.
+    Thread {
+        /// Its id.
+        thread: String,
+    },
+    /// A copy of a thread, to be made.
+    Clone {
+        /// The original's id.
+        thread: String,
+    },
+    /// A thread's messages.
+    Messages {
+        /// The thread's id.
+        thread: String,
+    },
+    /// A thread's log of notes, as it stands in prompts.
+    Observations {
+        /// The thread's id.
+        thread: String,
+    },
+    /// How a thread's memory stands.
+    ObservationRecord {
+        /// The thread's id.
+        thread: String,
+    },
+    /// What a thread's memory does otherwise than its project's.
+    ObservationConfig {
+        /// The thread's id.
+        thread: String,
+    },
+    /// A thread's log as it was before each rewrite.
+    ObservationHistory {
+        /// The thread's id.
+        thread: String,
+    },
+    /// A thread's notes, one by one.
+    Notes {
+        /// The thread's id.
+        thread: String,
+    },
+    /// One note.
+    Note {
+        /// Its id, which leads to its thread.
+        note: String,
+    },
+    /// The messages that a note rests on.
+    NoteSources {
+        /// The note's id.
+        note: String,
+    },
+    /// What was said and noted, by words.
+    Search,
+    /// A thread as lines.
+    ThreadExport {
+        /// The thread's id.
+        thread: String,
+    },
+    /// All threads of a resource, and what is known of it, as lines.
+    ResourceExport {
+        /// The resource's id.
+        resource: String,
+    },
+    /// Lines that come from an export, or from elsewhere.
+    Import,
+}
+
+const READ: &[&str] = &["GET", "HEAD"];
+const LIST: &[&str] = &["GET", "HEAD", "POST"];
+const ONE: &[&str] = &["GET", "HEAD", "PATCH", "DELETE"];
+const GET: &[&str] = &["GET"];
+const DO: &[&str] = &["POST"];
+const CHANGE: &[&str] = &["PATCH"];
+const CORRECT: &[&str] = &["PATCH", "DELETE"];
+
+/// Finds what a path below `/v1/memory` is about, and the methods it takes.
+pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])> {
+    let segments: Vec<String> = segments.iter().map(|segment| percent_decoded(segment)).collect();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let own = |id: &&str| (*id).to_owned();
+    Some(match segments.as_slice() {
+        ["threads"] => (Resource::Threads, LIST),
+        ["threads", thread] => (Resource::Thread { thread: own(thread) }, ONE),
+        ["threads", thread, "clone"] => (Resource::Clone { thread: own(thread) }, DO),
+        ["threads", thread, "messages"] => (Resource::Messages { thread: own(thread) }, LIST),
+        ["threads", thread, "observations"] => (Resource::Observations { thread: own(thread) }, READ),
+        ["threads", thread, "observations", "record"] => {
+            (Resource::ObservationRecord { thread: own(thread) }, READ)
+        }
+        ["threads", thread, "observations", "config"] => {
+            (Resource::ObservationConfig { thread: own(thread) }, CHANGE)
+        }
+        ["threads", thread, "observations", "history"] => {
+            (Resource::ObservationHistory { thread: own(thread) }, READ)
+        }
+        ["threads", thread, "notes"] => (Resource::Notes { thread: own(thread) }, READ),
+        ["notes", note] => (Resource::Note { note: own(note) }, CORRECT),
+        ["notes", note, "sources"] => (Resource::NoteSources { note: own(note) }, READ),
+        ["search"] => (Resource::Search, READ),
+        ["threads", thread, "export"] => (Resource::ThreadExport { thread: own(thread) }, GET),
+        ["resources", resource, "export"] => (Resource::ResourceExport { resource: own(resource) }, GET),
+        ["import"] => (Resource::Import, DO),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_decoded_once_and_never_mistaken_for_a_part_of_the_path() {
+        let thread = |id: &str| Resource::Thread { thread: id.into() };
+        for (segment, id) in
+            [("a%2Fb%20%C3%A9", "a/b é"), ("a:b", "a:b"), ("messages", "messages"), ("a%252F", "a%2F")]
+        {
+            assert_eq!(resource(&["threads", segment]), Some((thread(id), ONE)), "{segment}");
+        }
+        assert_eq!(
+            resource(&["threads", "observations", "observations", "record"]),
+            Some((Resource::ObservationRecord { thread: "observations".into() }, READ))
+        );
+        assert_eq!(resource(&["threads", "a", "b", "messages"]), None);
+        assert_eq!(resource(&[]), None);
+    }
+}

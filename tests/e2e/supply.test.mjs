@@ -1,0 +1,109 @@
+// Owns what is built in: the list of it, and what may be on that list.
+// Invariant: no tool, no network and no gateway is needed.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { isAllowed, judged, wrongCrates } from "../../scripts/audit.mjs";
+import { root } from "../../scripts/paths.mjs";
+import { readCargoLock, sbom } from "../../scripts/sbom.mjs";
+
+const read = (name) => readFileSync(join(root, name), "utf8");
+
+test("the list of what is built in holds every crate and package of the lock files, once, with its digest", () => {
+  const [cargoLock, packageLock] = [read("Cargo.lock"), read("package-lock.json")];
+  const document = sbom(cargoLock, packageLock);
+  assert.deepEqual([document.bomFormat, document.specVersion], ["CycloneDX", "1.6"]);
+  assert.match(
+    document.serialNumber,
+    /^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/,
+  );
+  assert.deepEqual(sbom(cargoLock, packageLock), document, "the same every time");
+  assert.notEqual(sbom(`${cargoLock}\n`, packageLock).serialNumber, document.serialNumber);
+
+  const refs = document.components.map((component) => component["bom-ref"]);
+  assert.equal(new Set(refs).size, refs.length);
+  const crates = readCargoLock(cargoLock);
+  assert.equal(crates.length, cargoLock.split("[[package]]").length - 1);
+  const packages = Object.entries(JSON.parse(packageLock).packages)
+    .filter(([path]) => path !== "")
+    .map(([path, { name, version }]) => {
+      const known = name ?? path.split("node_modules/").at(-1);
+      return `pkg:npm/${known.replace("@", "%40")}@${version}`;
+    });
+  const all = [...crates.filter(({ source }) => source).map(({ ref }) => ref), ...new Set(packages)];
+  assert.deepEqual([...refs].sort(), all.sort());
+  for (const { hashes, purl } of document.components) {
+    assert.ok(
+      hashes?.every(({ alg, content }) => alg && /^[0-9a-f]{40,128}$/.test(content)),
+      purl,
+    );
+  }
+
+  const known = new Set([...refs, document.metadata.component["bom-ref"]]);
+  assert.equal(document.dependencies.length, known.size);
+  for (const { ref, dependsOn } of document.dependencies) {
+    assert.ok(known.has(ref), ref);
+    for (const other of dependsOn) assert.ok(known.has(other), `${ref} needs ${other}`);
+  }
+  const needs = (ref) => document.dependencies.find((entry) => entry.ref === ref).dependsOn;
+  const own = needs(document.metadata.component["bom-ref"]);
+  assert.ok(own.some((ref) => ref.startsWith("pkg:cargo/serde_json@")));
+  assert.ok(own.some((ref) => ref.startsWith("pkg:npm/wrangler@")));
+  assert.ok(
+    needs(own.find((ref) => ref.startsWith("pkg:cargo/serde_json@"))).some((ref) => ref.includes("/itoa@")),
+  );
+});
+
+test("a licence is allowed where one way through its expression is", () => {
+  const allowed = ["MIT", "Apache-2.0", "Unicode-3.0"];
+  for (const [expression, expected] of [
+    ["MIT", true],
+    ["GPL-3.0-only", false],
+    ["GPL-3.0-only OR MIT", true],
+    ["GPL-3.0-only/MIT", true],
+    ["MIT AND GPL-3.0-only", false],
+    ["(MIT OR Apache-2.0) AND Unicode-3.0", true],
+    ["(MIT OR Apache-2.0) AND Zlib", false],
+    ["MIT OR Apache-2.0 AND Zlib", true],
+    ["", false],
+    ["MIT WITH something", false],
+  ]) {
+    assert.equal(isAllowed(expression, allowed), expected, expression);
+  }
+});
+
+test("a crate of another licence or from elsewhere is named", () => {
+  const registry = "registry+https://github.com/rust-lang/crates.io-index";
+  const crate = (name, license, source) => ({ name, version: "1.0.0", license, source });
+  const found = wrongCrates(
+    [
+      crate("own", "Apache-2.0", null),
+      crate("good", "MIT OR Apache-2.0", registry),
+      crate("closed", "GPL-3.0-only", registry),
+      crate("none", null, registry),
+      crate("forked", "MIT", "git+https://example.test/forked"),
+    ],
+    read("deny.toml"),
+  );
+  assert.deepEqual(found, [
+    "closed 1.0.0: licence GPL-3.0-only",
+    "none 1.0.0: licence null",
+    "forked 1.0.0: from git+https://example.test/forked",
+  ]);
+});
+
+test("a weakness is an error, and a database that cannot be reached is none", () => {
+  assert.equal(judged("npm audit", { code: 0, text: "found 0 vulnerabilities" }), "nothing known");
+  for (const text of [
+    "npm error code ENOTFOUND",
+    "error: failed to fetch advisory database",
+    "npm error audit endpoint returned an error",
+  ]) {
+    assert.match(judged("npm audit", { code: 1, text }), /^passed over/);
+  }
+  assert.throws(
+    () => judged("npm audit", { code: 1, text: "1 high severity vulnerability" }),
+    /npm audit found something:\n1 high/,
+  );
+});
