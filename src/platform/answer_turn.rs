@@ -136,6 +136,7 @@ async fn start(
     }
     let body = Uint8Array::from(sent.as_slice());
     let sent_at = now();
+    inference.meter.send(&sent);
     let asked = upstream::request(
         &route,
         inference.operation,
@@ -144,8 +145,8 @@ async fn start(
         way.streams_upstream,
         &inference.client,
         inference.incoming.config.upstream_timeout_ms,
-    );
-    let (asked, ()) = join(asked, inference.meter.send(&sent)).await;
+    )
+    .await;
     let upstream = match asked {
         Ok(upstream) => upstream,
         Err(error) => return Err(refused(error, remembered)),

@@ -6,7 +6,6 @@
 use std::cell::Cell;
 
 use futures::channel::oneshot;
-use futures::future::join;
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::JsCast;
 use worker::Context;
@@ -286,10 +285,10 @@ impl Inference {
         let timeout = self.incoming.config.upstream_timeout_ms;
         let headers = self.incoming.headers();
         let bytes = Uint8Array::from(sent);
-        let asked =
-            upstream::request(&route, self.operation, headers, &bytes, streams, &self.client, timeout);
-        let (asked, ()) = join(asked, self.meter.send(sent)).await;
-        let upstream = asked?;
+        self.meter.send(sent);
+        let upstream =
+            upstream::request(&route, self.operation, headers, &bytes, streams, &self.client, timeout)
+                .await?;
         let answer = Headers::from_lines(&upstream.lines);
         let mut lines = self.incoming.answer_lines.clone();
         lines.add_route(&route.provider.name, &route.model, 1);

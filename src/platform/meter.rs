@@ -148,17 +148,24 @@ impl Meter {
         }
     }
 
-    /// The request goes to the provider now: opens its row, beside the call.
-    pub async fn send(&self, body: &[u8]) {
+    /// The request goes to the provider now. A request that is still under way a moment later has its open row written.
+    pub fn send(&self, body: &[u8]) {
         if !self.counts() {
             return;
         }
-        let open =
-            self.0.account.borrow_mut().as_mut().map(|account| account.send(body, &self.0.config.prices));
-        if let Some(row) = open.filter(|_| self.0.config.ledger) {
-            let env = self.0.env.clone();
-            spawn_local(async move { ledger::record(&env, row).await });
+        self.note(|account| account.send(body.to_vec()));
+        if !self.0.config.ledger {
+            return;
         }
+        let meter = self.clone();
+        spawn_local(async move {
+            within(ledger::GATHER_MS, std::future::pending::<()>()).await;
+            let Inner { env, config, account, .. } = &*meter.0;
+            let draft = account.borrow().as_ref().map(|account| account.draft(&config.prices));
+            if let Some(draft) = draft {
+                ledger::record(env, draft, 0).await;
+            }
+        });
     }
 
     /// The turn's messages are being stored; their ids will come from there.
@@ -190,7 +197,7 @@ impl Meter {
         let recorded = async {
             if config.ledger {
                 let row = Row { message_ids: self.message_ids().await, ..row.clone() };
-                ledger::record(env, row).await;
+                ledger::record(env, row, ledger::GATHER_MS).await;
                 ledger::keep_up(env).await;
             }
         };
