@@ -48,6 +48,7 @@ pub mod sse;
 pub mod thread;
 pub mod time;
 pub mod tokens;
+pub mod tools;
 pub mod trace;
 pub mod translate;
 pub mod turn;

@@ -37,5 +37,6 @@ mod spans;
 mod sql_database;
 mod thread_client;
 mod thread_object;
+mod tool_call;
 mod transaction;
 mod upstream;
