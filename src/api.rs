@@ -8,6 +8,7 @@ use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::grant::Part;
 use crate::limits::Scope;
+use crate::memory;
 use crate::operation::Operation;
 
 /// What a request asks for.
@@ -39,33 +40,8 @@ pub enum Endpoint {
         /// The model's id, decoded; its own slashes need not be encoded.
         id: String,
     },
-    /// `GET /v1/memory/threads/{id}/messages`.
-    ThreadMessages {
-        /// The thread's id, decoded.
-        thread: String,
-    },
-    /// `GET /v1/memory/threads/{id}/observations`.
-    Observations {
-        /// The thread's id, decoded.
-        thread: String,
-    },
-    /// `GET /v1/memory/threads/{id}/observations/record`.
-    ObservationRecord {
-        /// The thread's id, decoded.
-        thread: String,
-    },
-    /// `PATCH /v1/memory/threads/{id}/observations/config`.
-    ObservationConfig {
-        /// The thread's id, decoded.
-        thread: String,
-    },
-    /// `GET /v1/memory/search`.
-    Search,
-    /// `DELETE /v1/memory/threads/{id}`.
-    DeleteThread {
-        /// The thread's id, decoded.
-        thread: String,
-    },
+    /// What is below `/v1/memory`.
+    Memory(memory::api::Resource),
     /// What is below `/v1/gateway`.
     Management(Resource),
 }
@@ -85,12 +61,7 @@ impl Endpoint {
             | Endpoint::DeleteResponse { .. }
             | Endpoint::ResponseInputItems { .. } => Part::Responses,
             Endpoint::Models | Endpoint::Model { .. } => Part::Models,
-            Endpoint::ThreadMessages { .. }
-            | Endpoint::Observations { .. }
-            | Endpoint::ObservationRecord { .. }
-            | Endpoint::ObservationConfig { .. }
-            | Endpoint::Search
-            | Endpoint::DeleteThread { .. } => Part::Memory,
+            Endpoint::Memory(_) => Part::Memory,
         })
     }
 
@@ -123,22 +94,10 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
         ["v1", "embeddings"] => (Endpoint::Inference(Operation::Embeddings), WRITE),
         ["v1", "models"] => (Endpoint::Models, READ),
         ["v1", "models", id @ ..] => (Endpoint::Model { id: percent_decoded(&id.join("/")) }, READ),
-        ["v1", "memory", "threads", thread, "messages"] => {
-            (Endpoint::ThreadMessages { thread: percent_decoded(thread) }, READ)
-        }
-        ["v1", "memory", "threads", thread, "observations"] => {
-            (Endpoint::Observations { thread: percent_decoded(thread) }, READ)
-        }
-        ["v1", "memory", "threads", thread, "observations", "record"] => {
-            (Endpoint::ObservationRecord { thread: percent_decoded(thread) }, READ)
-        }
-        ["v1", "memory", "threads", thread, "observations", "config"] => {
-            (Endpoint::ObservationConfig { thread: percent_decoded(thread) }, PATCH)
-        }
-        ["v1", "memory", "search"] => (Endpoint::Search, READ),
-        ["v1", "memory", "threads", thread] => {
-            (Endpoint::DeleteThread { thread: percent_decoded(thread) }, DELETE)
-        }
+        ["v1", "memory", rest @ ..] => match memory::api::resource(rest) {
+            Some((resource, methods)) => (Endpoint::Memory(resource), methods),
+            None => return Err(no_such_path(path)),
+        },
         ["v1", "gateway", rest @ ..] => match admin::resource(rest) {
             Some((resource, methods)) => (Endpoint::Management(resource), methods),
             None => return Err(no_such_path(path)),
@@ -171,8 +130,6 @@ pub fn dialect_of(path: &str) -> Option<Dialect> {
 const READ: &[&str] = &["GET", "HEAD"];
 const READ_AND_DELETE: &[&str] = &["GET", "HEAD", "DELETE"];
 const WRITE: &[&str] = &["POST"];
-const PATCH: &[&str] = &["PATCH"];
-const DELETE: &[&str] = &["DELETE"];
 
 /// The text behind percent-encoding; a text that is not valid as such stays as it is.
 pub fn percent_decoded(text: &str) -> String {
@@ -338,7 +295,7 @@ mod tests {
         }
         assert_eq!(
             endpoint("GET", "/v1/memory/threads/a%2Fb%20%C3%A9/messages"),
-            Ok(Endpoint::ThreadMessages { thread: "a/b é".into() })
+            Ok(Endpoint::Memory(memory::api::Resource::Messages { thread: "a/b é".into() }))
         );
     }
 
@@ -379,8 +336,8 @@ mod tests {
             let found = endpoint(method, path).unwrap();
             assert_eq!((found.part(), found.scope(method)), (part, scope), "{method} {path}");
         }
-        let thread = Endpoint::ThreadMessages { thread: "t".into() };
-        assert_eq!(thread.scope("POST"), Some(Scope::MemoryWrite));
+        let messages = Endpoint::Memory(memory::api::Resource::Messages { thread: "t".into() });
+        assert_eq!(messages.scope("POST"), Some(Scope::MemoryWrite));
     }
 
     #[test]
@@ -389,6 +346,7 @@ mod tests {
         assert_eq!(endpoint("POST", "/").unwrap_err().status(), 404);
         assert_eq!(endpoint("GET", "/v1/responses/r/nothing").unwrap_err().status(), 404);
         assert_eq!(endpoint("GET", "/v1/gateway/nothing").unwrap_err().status(), 404);
+        assert_eq!(endpoint("GET", "/v1/memory/nothing").unwrap_err().status(), 404);
         assert_eq!(endpoint("PUT", "/v1/gateway/projects").unwrap_err().status(), 405);
         let error = endpoint("POST", "/v1/responses/r").unwrap_err();
         assert_eq!(

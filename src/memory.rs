@@ -5,6 +5,7 @@
 pub mod activation;
 pub mod address;
 pub mod anchors;
+pub mod api;
 pub mod asking;
 pub mod branch;
 pub mod cache_lifetime;

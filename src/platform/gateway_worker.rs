@@ -172,12 +172,7 @@ async fn serve(
         Endpoint::Response { id } => responses_api::one(&incoming, &id).await,
         Endpoint::DeleteResponse { id } => responses_api::delete(&incoming, &id).await,
         Endpoint::ResponseInputItems { id } => responses_api::input_items(&incoming, id).await,
-        Endpoint::ThreadMessages { thread } => memory_api::thread_messages(&incoming, thread).await,
-        Endpoint::Observations { thread } => memory_api::observations(&incoming, thread).await,
-        Endpoint::ObservationRecord { thread } => memory_api::record(&incoming, thread).await,
-        Endpoint::ObservationConfig { thread } => memory_api::configure(&incoming, thread).await,
-        Endpoint::Search => memory_api::search(&incoming).await,
-        Endpoint::DeleteThread { thread } => memory_api::delete_thread(&incoming, thread).await,
+        Endpoint::Memory(resource) => memory_api::answer(&incoming, resource).await,
         Endpoint::Management(resource) => admin_api::answer(&incoming, &resource).await,
     }
 }
