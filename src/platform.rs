@@ -40,3 +40,4 @@ mod thread_object;
 mod tool_call;
 mod transaction;
 mod upstream;
+mod web_search;

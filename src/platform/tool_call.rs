@@ -5,6 +5,7 @@
 
 use super::border::within;
 use super::gateway_worker::Incoming;
+use super::web_search;
 use crate::keys::Principal;
 use crate::memory::address::Address;
 use crate::project::Tool;
@@ -22,11 +23,11 @@ pub async fn run(
 ) -> ToolOutcome {
     let work = async {
         match tool {
-            Tool::WebSearch => ToolOutcome::failed("There is no web search here. Answer from what you know."),
+            Tool::WebSearch => web_search::run(incoming, principal, arguments, deadline_ms).await,
             Tool::Recall => ToolOutcome::failed("Nothing can be recalled here. Answer from what you see."),
         }
     };
-    let _ = (incoming, principal, address, arguments);
+    let _ = address;
     within(deadline_ms, work).await.unwrap_or_else(|| {
         ToolOutcome::failed(format!(
             "The tool did not answer within {} s. Go on without it, and say that it could not be used.",
