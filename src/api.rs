@@ -160,11 +160,13 @@ pub fn query_parameter(query: &str, name: &str) -> Option<String> {
         .map(|(_, value)| percent_decoded(&value.replace('+', " ")))
 }
 
-/// What to look for in a thread.
+/// What to look for, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchQuery {
-    /// The thread's id.
-    pub thread: String,
+    /// The thread's id; `None` for all threads of the resource.
+    pub thread: Option<String>,
+    /// The resource's id; `None` for a thread of any resource.
+    pub resource: Option<String>,
     /// The question: any words.
     pub query: String,
     /// How many results at most.
@@ -175,7 +177,8 @@ impl SearchQuery {
     /// The longest question, in bytes.
     const MAX_BYTES: usize = 2_000;
 
-    /// Reads `q`, `threadId` and `limit` (default 10, clamped to 100) from a query. Errors: 400 that names the parameter.
+    /// Reads `q`, `threadId`, `resourceId` and `limit` (default 10, clamped to 100) from a query. Errors: 400 that names the
+    /// parameter.
     pub fn read(query: &str) -> Result<Self, Error> {
         let given = |name: &str| query_parameter(query, name).filter(|value| !value.trim().is_empty());
         let Some(question) = given("q").filter(|question| question.len() <= Self::MAX_BYTES) else {
@@ -184,12 +187,13 @@ impl SearchQuery {
                 format!("Say in `q` what to look for, in at most {} bytes.", Self::MAX_BYTES),
             ));
         };
-        let Some(thread) = given("threadId") else {
+        let (thread, resource) = (given("threadId"), given("resourceId"));
+        if thread.is_none() && resource.is_none() {
             return Err(Error::invalid(
                 "threadId",
-                "Say in `threadId` which thread to search. All threads of a resource cannot be searched at once.",
+                "Say in `threadId` which thread to search, or in `resourceId` whose threads.",
             ));
-        };
+        }
         let limit = match given("limit") {
             None => 10,
             Some(text) => text.parse::<u32>().ok().filter(|limit| *limit > 0).ok_or_else(|| {
@@ -199,7 +203,7 @@ impl SearchQuery {
                 )
             })?,
         };
-        Ok(SearchQuery { thread, query: question, limit: limit.min(100) })
+        Ok(SearchQuery { thread, resource, query: question, limit: limit.min(100) })
     }
 }
 
@@ -408,17 +412,18 @@ mod tests {
     fn a_search_says_where_and_for_what() {
         let read = |query: &str| {
             SearchQuery::read(query)
-                .map(|read| (read.thread, read.query, read.limit))
+                .map(|read| (read.thread, read.resource, read.query, read.limit))
                 .map_err(|error| error.body()["error"]["param"].as_str().unwrap_or_default().to_owned())
         };
         assert_eq!(
             read("q=tea%20or+coffee&threadId=a%2Fb&limit=500"),
-            Ok(("a/b".into(), "tea or coffee".into(), 100))
+            Ok((Some("a/b".into()), None, "tea or coffee".into(), 100))
         );
-        assert_eq!(read("q=tea&threadId=t").map(|read| read.2), Ok(10));
+        assert_eq!(read("q=tea&threadId=t").map(|read| read.3), Ok(10));
+        assert_eq!(read("q=tea&resourceId=r%20s"), Ok((None, Some("r s".into()), "tea".into(), 10)));
         assert_eq!(read("threadId=t"), Err("q".into()));
         assert_eq!(read("q=%20&threadId=t"), Err("q".into()));
-        assert_eq!(read("q=tea&resourceId=r"), Err("threadId".into()));
+        assert_eq!(read("q=tea"), Err("threadId".into()));
         assert_eq!(read("q=tea&threadId=t&limit=0"), Err("limit".into()));
     }
 }

@@ -33,6 +33,7 @@ mod response_client;
 mod response_object;
 mod response_state;
 mod responses_api;
+mod search;
 mod spans;
 mod sql_database;
 mod thread_client;

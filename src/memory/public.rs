@@ -5,9 +5,10 @@
 use serde_json::{Value, json};
 
 use super::record::Record;
+use super::search::results::{Located, Results};
 use super::settings::Overrides;
 use crate::error::Error;
-use crate::protocol::{Hit, HitKind, PublicMessage};
+use crate::protocol::{HitKind, PublicMessage};
 use crate::time::iso;
 use crate::turn::{Media, Part, PartKind, Source};
 
@@ -76,11 +77,12 @@ pub fn record(record: &Record) -> Value {
     } })
 }
 
-/// `{results, complete}`: what a search found, best first.
-pub fn search(thread: &str, hits: &[Hit], complete: bool) -> Value {
-    let results: Vec<Value> = hits
+/// `{results, complete, threads}`: what a search found, best first.
+pub fn search(results: &Results) -> Value {
+    let hits: Vec<Value> = results
+        .hits
         .iter()
-        .map(|hit| {
+        .map(|Located { thread, hit }| {
             json!({
                 "type": match hit.kind {
                     HitKind::Message => "message",
@@ -97,7 +99,11 @@ pub fn search(thread: &str, hits: &[Hit], complete: bool) -> Value {
             })
         })
         .collect();
-    json!({ "results": results, "complete": complete })
+    json!({
+        "results": hits,
+        "complete": results.complete,
+        "threads": { "searched": results.searched, "total": results.threads },
+    })
 }
 
 /// `{config}`.
@@ -214,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_hit_says_what_it_is_where_it_stands_and_when_it_was_said() {
-        let hit = Hit {
+        let hit = crate::protocol::Hit {
             kind: HitKind::Note,
             id: "7".into(),
             seqs: vec![1],
@@ -225,13 +231,15 @@ mod tests {
             score: 1.5,
             is_beside: false,
         };
+        let mut results = Results::among(2);
+        results.add("t", vec![hit], true);
         assert_eq!(
-            search("t", &[hit], true),
+            search(&results.best(10)),
             json!({ "results": [{
                 "type": "note", "id": "7", "threadId": "t", "role": "user", "priority": "H",
                 "createdAt": "2027-01-01T00:00:00.123Z", "snippet": "The user's name is Alex.", "score": 1.5,
                 "isBeside": false,
-            }], "complete": true })
+            }], "complete": false, "threads": { "searched": 1, "total": 2 } })
         );
     }
 }

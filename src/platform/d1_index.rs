@@ -3,6 +3,7 @@
 //! Invariant: an index, not the truth. Rows are written over by later ones of the same thread and can always be written
 //! again from the objects.
 
+use serde::Deserialize;
 use worker::{D1Type, Env};
 
 use crate::memory::store::Thread;
@@ -59,4 +60,31 @@ pub async fn remove(env: &Env, project: &str, thread: &str) -> worker::Result<()
         ])
         .await?;
     Ok(())
+}
+
+/// The threads of a resource, the latest used first, at most `limit`; and how many there are.
+pub async fn threads_of(
+    env: &Env,
+    project: &str,
+    resource: &str,
+    limit: u32,
+) -> worker::Result<(Vec<String>, u64)> {
+    #[derive(Deserialize)]
+    struct Row {
+        id: String,
+        total: f64,
+    }
+    let key = [D1Type::Text(project), D1Type::Text(resource), D1Type::Real(f64::from(limit))];
+    let rows: Vec<Row> = env
+        .d1("DB")?
+        .prepare(
+            "SELECT id, count(*) OVER () AS total FROM threads WHERE project_id = ?1 AND resource_id = ?2
+             ORDER BY updated_at DESC, id LIMIT ?3",
+        )
+        .bind_refs(&key)?
+        .all()
+        .await?
+        .results()?;
+    let total = rows.first().map_or(0, |row| row.total as u64);
+    Ok((rows.into_iter().map(|row| row.id).collect(), total))
 }
