@@ -26,6 +26,7 @@ mod model_call;
 mod models_api;
 mod object_storage;
 mod pump;
+mod recall;
 mod report;
 mod resource_client;
 mod resource_object;

@@ -29,6 +29,11 @@ pub const SEARCH: &str = "/v1/search";
 /// `POST`: [`ReadSources`] to [`Sources`].
 pub const SOURCES: &str = "/v1/sources";
 
+/// `POST`: [`ReadAround`] to [`Sources`].
+pub const AROUND: &str = "/v1/around";
+/// `POST`: [`Remember`] to [`Remembered`].
+pub const REMEMBER: &str = "/v1/remember";
+
 /// Whose thread is meant. The object answers only to the pair that it was created for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadKey {
@@ -335,13 +340,54 @@ pub struct ReadSources {
     pub note: i64,
 }
 
-/// The answer to [`ReadSources`].
+/// Asks for a message with those that stand before and behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadAround {
+    /// Whose thread.
+    pub key: ThreadKey,
+    /// The message's public id.
+    pub id: String,
+    /// How many before it.
+    pub before: u32,
+    /// How many behind it.
+    pub behind: u32,
+}
+
+/// Asks for something to be noted that was said outside of a turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remember {
+    /// Whose thread; the resource must be there. A thread that does not exist is made.
+    pub key: ThreadKey,
+    /// Names what is done: sent twice it is done once.
+    pub turn: String,
+    /// When it was asked for, in Unix milliseconds.
+    pub at: u64,
+    /// What is to be noted, on one line.
+    pub text: String,
+}
+
+/// The answer to [`Remember`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remembered {
+    /// It is in the log of notes.
+    Noted {
+        /// The note's number.
+        note: i64,
+    },
+    /// The thread belongs to another resource; nothing was stored.
+    NotFound,
+    /// The thread was deleted after it was asked for; nothing was stored.
+    Deleted,
+}
+
+/// The answer to [`ReadSources`] and [`ReadAround`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sources {
     /// The messages in order, without those that a branch replaced.
     Messages(Vec<PublicMessage>),
-    /// There is no such thread, or no such note in it.
+    /// There is no such thread, or no such note or message in it.
     NotFound,
 }
 

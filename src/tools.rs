@@ -7,4 +7,5 @@ pub mod cite;
 pub mod definition;
 pub mod frame;
 pub mod outcome;
+pub mod recall;
 pub mod web_search;

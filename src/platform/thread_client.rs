@@ -12,8 +12,9 @@ use super::border::within;
 use super::log;
 use crate::keys::Principal;
 use crate::protocol::{
-    COMMIT, CONFIGURE, Commit, Committed, Configure, DELETE, Delete, Deleted, Found, MESSAGES, Messages,
-    OBSERVATIONS, Observations, PREPARE, Prepare, Prepared, ReadMessages, ReadObservations, SEARCH, Search,
+    AROUND, COMMIT, CONFIGURE, Commit, Committed, Configure, DELETE, Delete, Deleted, Found, MESSAGES,
+    Messages, OBSERVATIONS, Observations, PREPARE, Prepare, Prepared, REMEMBER, ReadAround, ReadMessages,
+    ReadObservations, ReadSources, Remember, Remembered, SEARCH, SOURCES, Search, Sources,
 };
 
 /// Waits between attempts to report a turn's end, in milliseconds. The sum stays well below the 30 s that the platform
@@ -93,6 +94,24 @@ impl ThreadClient {
     /// Finds what has to do with a question.
     pub async fn search(&self, request: &Search) -> worker::Result<Found> {
         self.call(SEARCH, request).await
+    }
+
+    /// Reads the messages that a note rests on.
+    pub async fn sources(&self, request: &ReadSources) -> worker::Result<Sources> {
+        self.call(SOURCES, request).await
+    }
+
+    /// Reads a message and those around it.
+    pub async fn around(&self, request: &ReadAround) -> worker::Result<Sources> {
+        self.call(AROUND, request).await
+    }
+
+    /// Notes something that was said outside of a turn.
+    pub async fn remember(&self, request: &Remember) -> worker::Result<Remembered> {
+        match self.call(REMEMBER, request).await {
+            Ok(remembered) => Ok(remembered),
+            Err(_) => self.call(REMEMBER, request).await,
+        }
     }
 
     /// Deletes all that the thread holds.

@@ -18,8 +18,8 @@ use crate::memory::news::News;
 use crate::memory::settings::Settings;
 use crate::memory::store::Store;
 use crate::protocol::{
-    COMMIT, CONFIGURE, DELETE, Deleted, Found, MESSAGES, Messages, OBSERVATIONS, Observations, PREPARE,
-    SEARCH, SOURCES, Sources,
+    AROUND, COMMIT, CONFIGURE, DELETE, Deleted, Found, MESSAGES, Messages, OBSERVATIONS, Observations,
+    PREPARE, REMEMBER, SEARCH, SOURCES, Sources,
 };
 use crate::thread::{self, Surroundings};
 
@@ -43,7 +43,7 @@ impl DurableObject for ThreadObject {
         super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
         let path = request.path();
         let body = request.bytes().await?;
-        let changes = matches!(path.as_str(), PREPARE | COMMIT | CONFIGURE);
+        let changes = matches!(path.as_str(), PREPARE | COMMIT | CONFIGURE | REMEMBER);
         let answered = match path.as_str() {
             PREPARE => self.storage.run(&body, |store, asked| thread::prepare(store, asked, self.around())),
             COMMIT => self.storage.run(&body, |store, asked| thread::commit(store, asked, self.around())),
@@ -61,6 +61,9 @@ impl DurableObject for ThreadObject {
             SEARCH => self.storage.run(&body, thread::search),
             SOURCES if !self.storage.exists()? => answer(&Sources::NotFound),
             SOURCES => self.storage.run(&body, thread::sources),
+            AROUND if !self.storage.exists()? => answer(&Sources::NotFound),
+            AROUND => self.storage.run(&body, thread::around),
+            REMEMBER => self.storage.run(&body, |store, asked| thread::remember(store, asked, self.around())),
             DELETE if !self.storage.exists()? => answer(&Deleted::NotFound),
             DELETE => self.delete(&body).await,
             _ => return Response::error("unknown message", 404),

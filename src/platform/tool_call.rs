@@ -5,11 +5,12 @@
 
 use super::border::within;
 use super::gateway_worker::Incoming;
-use super::web_search;
+use super::{recall, web_search};
 use crate::keys::Principal;
-use crate::memory::address::Address;
+use crate::memory::address::{Address, Scope};
 use crate::project::Tool;
 use crate::tools::outcome::ToolOutcome;
+use crate::tools::recall::Reach;
 
 /// Carries out a call: `arguments` is the JSON text that the model wrote. Never fails: an error is an outcome that the
 /// model can read. `address` is the conversation that the call came up in; `recall` needs one.
@@ -22,16 +23,30 @@ pub async fn run(
     deadline_ms: u32,
 ) -> ToolOutcome {
     let work = async {
-        match tool {
-            Tool::WebSearch => web_search::run(incoming, principal, arguments, deadline_ms).await,
-            Tool::Recall => ToolOutcome::failed("Nothing can be recalled here. Answer from what you see."),
+        match (tool, address) {
+            (Tool::WebSearch, _) => web_search::run(incoming, principal, arguments, deadline_ms).await,
+            (Tool::Recall, Some(address)) => {
+                let reach = Reach {
+                    resource: address.resource.clone(),
+                    thread: Some(address.thread.clone()),
+                    is_wide: scope(incoming, principal, address) == Scope::Resource,
+                };
+                recall::run(&incoming.env, principal, &reach, arguments).await
+            }
+            (Tool::Recall, None) => ToolOutcome::failed(
+                "There is no memory in this conversation: the request names no thread. Answer from what you see.",
+            ),
         }
     };
-    let _ = address;
     within(deadline_ms, work).await.unwrap_or_else(|| {
         ToolOutcome::failed(format!(
             "The tool did not answer within {} s. Go on without it, and say that it could not be used.",
             deadline_ms.div_ceil(1_000)
         ))
     })
+}
+
+/// How far memory reaches: as the request says, else its project, else the deployment.
+fn scope(incoming: &Incoming, principal: &Principal, address: &Address) -> Scope {
+    address.scope.or(principal.settings.memory.scope).unwrap_or(incoming.config.memory.scope)
 }

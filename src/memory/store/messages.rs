@@ -261,7 +261,7 @@ impl<D: Database> Store<D> {
     pub fn supersede_after(&self, turn: i64, seq: i64) -> Result<(), D::Error> {
         self.0.query(
             "UPDATE messages SET superseded_by = ?1, segment = coalesce(segment, -1)
-             WHERE seq < ?2 AND seq > ?3 AND superseded_by IS NULL",
+             WHERE seq < ?2 AND seq > ?3 AND superseded_by IS NULL AND segment IS NOT 0",
             &[turn.into(), first_seq(turn).into(), seq.into()],
         )?;
         // The turn of `seq` itself may still be answering; if it has answered, the mark changes nothing.
