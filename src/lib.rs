@@ -26,6 +26,7 @@ pub mod key_lookup;
 pub mod keys;
 pub mod ledger;
 pub mod limits;
+pub mod mcp;
 pub mod memory;
 pub mod models;
 pub mod observe;
