@@ -6,13 +6,15 @@
 //! Invariant: the server keeps nothing between two messages; what the connection's headers say of resource and thread binds
 //! every call, whatever its arguments say.
 
+mod answer;
 mod arguments;
 mod definition;
 mod message;
 
+pub use self::answer::{forgotten, remembered, threads, would_forget};
 pub use self::arguments::{Bound, Call, ListThreads};
 pub use self::definition::definitions;
-pub use self::message::{Incoming, Request, Rpc, failure, parse, result};
+pub use self::message::{Incoming, METHOD_NOT_FOUND, Request, Rpc, failure, parse, result};
 
 use serde_json::{Value, json};
 

@@ -20,6 +20,7 @@ mod key_limits;
 mod key_object;
 mod ledger;
 mod log;
+mod mcp_api;
 mod memory_api;
 mod meter;
 mod model_call;

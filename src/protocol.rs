@@ -33,6 +33,8 @@ pub const SOURCES: &str = "/v1/sources";
 pub const AROUND: &str = "/v1/around";
 /// `POST`: [`Remember`] to [`Remembered`].
 pub const REMEMBER: &str = "/v1/remember";
+/// `POST`: [`ForgetNotes`] to [`NotesForgotten`].
+pub const FORGET_NOTES: &str = "/v1/forget-notes";
 
 /// Whose thread is meant. The object answers only to the pair that it was created for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -379,6 +381,28 @@ pub enum Remembered {
     NotFound,
     /// The thread was deleted after it was asked for; nothing was stored.
     Deleted,
+}
+
+/// Asks for notes to be forgotten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetNotes {
+    /// Whose thread.
+    pub key: ThreadKey,
+    /// Their numbers.
+    pub notes: Vec<i64>,
+}
+
+/// The answer to [`ForgetNotes`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotesForgotten {
+    /// Those of them that were in the log are gone.
+    Forgotten {
+        /// Their numbers and what they said, the details of a note with it.
+        notes: Vec<(i64, String)>,
+    },
+    /// There is no such thread.
+    NotFound,
 }
 
 /// The answer to [`ReadSources`] and [`ReadAround`].

@@ -3,12 +3,14 @@
 //! Invariant: a user's message is stored before the model is asked; `prepare` and `commit` may come any number of times
 //! and in any order, and the thread ends up the same. Each function is one transaction of the caller's.
 
+mod forget;
 mod recall;
 mod remember;
 mod upkeep;
 
 use std::collections::BTreeMap;
 
+pub use self::forget::forget_notes;
 pub use self::recall::{around, index_words, search, sources};
 pub use self::remember::remember;
 use self::upkeep::plan;

@@ -11,7 +11,7 @@ use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
 use super::border::{now, random_id, request_lines, respond};
 use super::caller::{self, Caller};
-use super::{admin_api, inference, ledger, log, memory_api, models_api, responses_api};
+use super::{admin_api, inference, ledger, log, mcp_api, memory_api, models_api, responses_api};
 use crate::access::access_line;
 use crate::api::{Endpoint, dialect_of, endpoint};
 use crate::config::Config;
@@ -173,6 +173,7 @@ async fn serve(
         Endpoint::DeleteResponse { id } => responses_api::delete(&incoming, &id).await,
         Endpoint::ResponseInputItems { id } => responses_api::input_items(&incoming, id).await,
         Endpoint::Memory(resource) => memory_api::answer(&incoming, resource).await,
+        Endpoint::Mcp => mcp_api::answer(&incoming).await,
         Endpoint::Management(resource) => admin_api::answer(&incoming, &resource).await,
     }
 }

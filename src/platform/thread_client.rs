@@ -12,9 +12,10 @@ use super::border::within;
 use super::log;
 use crate::keys::Principal;
 use crate::protocol::{
-    AROUND, COMMIT, CONFIGURE, Commit, Committed, Configure, DELETE, Delete, Deleted, Found, MESSAGES,
-    Messages, OBSERVATIONS, Observations, PREPARE, Prepare, Prepared, REMEMBER, ReadAround, ReadMessages,
-    ReadObservations, ReadSources, Remember, Remembered, SEARCH, SOURCES, Search, Sources,
+    AROUND, COMMIT, CONFIGURE, Commit, Committed, Configure, DELETE, Delete, Deleted, FORGET_NOTES,
+    ForgetNotes, Found, MESSAGES, Messages, NotesForgotten, OBSERVATIONS, Observations, PREPARE, Prepare,
+    Prepared, REMEMBER, ReadAround, ReadMessages, ReadObservations, ReadSources, Remember, Remembered,
+    SEARCH, SOURCES, Search, Sources,
 };
 
 /// Waits between attempts to report a turn's end, in milliseconds. The sum stays well below the 30 s that the platform
@@ -112,6 +113,11 @@ impl ThreadClient {
             Ok(remembered) => Ok(remembered),
             Err(_) => self.call(REMEMBER, request).await,
         }
+    }
+
+    /// Forgets notes.
+    pub async fn forget_notes(&self, request: &ForgetNotes) -> worker::Result<NotesForgotten> {
+        self.call(FORGET_NOTES, request).await
     }
 
     /// Deletes all that the thread holds.

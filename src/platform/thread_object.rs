@@ -18,8 +18,8 @@ use crate::memory::news::News;
 use crate::memory::settings::Settings;
 use crate::memory::store::Store;
 use crate::protocol::{
-    AROUND, COMMIT, CONFIGURE, DELETE, Deleted, Found, MESSAGES, Messages, OBSERVATIONS, Observations,
-    PREPARE, REMEMBER, SEARCH, SOURCES, Sources,
+    AROUND, COMMIT, CONFIGURE, DELETE, Deleted, FORGET_NOTES, Found, MESSAGES, Messages, NotesForgotten,
+    OBSERVATIONS, Observations, PREPARE, REMEMBER, SEARCH, SOURCES, Sources,
 };
 use crate::thread::{self, Surroundings};
 
@@ -43,7 +43,7 @@ impl DurableObject for ThreadObject {
         super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
         let path = request.path();
         let body = request.bytes().await?;
-        let changes = matches!(path.as_str(), PREPARE | COMMIT | CONFIGURE | REMEMBER);
+        let changes = matches!(path.as_str(), PREPARE | COMMIT | CONFIGURE | REMEMBER | FORGET_NOTES);
         let answered = match path.as_str() {
             PREPARE => self.storage.run(&body, |store, asked| thread::prepare(store, asked, self.around())),
             COMMIT => self.storage.run(&body, |store, asked| thread::commit(store, asked, self.around())),
@@ -64,6 +64,10 @@ impl DurableObject for ThreadObject {
             AROUND if !self.storage.exists()? => answer(&Sources::NotFound),
             AROUND => self.storage.run(&body, thread::around),
             REMEMBER => self.storage.run(&body, |store, asked| thread::remember(store, asked, self.around())),
+            FORGET_NOTES if !self.storage.exists()? => answer(&NotesForgotten::NotFound),
+            FORGET_NOTES => self
+                .storage
+                .run(&body, |store, asked| thread::forget_notes(store, asked, now(), self.around())),
             DELETE if !self.storage.exists()? => answer(&Deleted::NotFound),
             DELETE => self.delete(&body).await,
             _ => return Response::error("unknown message", 404),

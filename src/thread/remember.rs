@@ -15,7 +15,7 @@ use crate::tokens;
 use crate::turn::{Message, Part, Role};
 
 /// The segment of notes, and of the messages behind them, that no observer made: there is none of that number.
-const BY_HAND: i64 = 0;
+pub(super) const BY_HAND: i64 = 0;
 
 /// Notes something. The words are kept as a message of their own, so that the note has a source like any other; no prompt
 /// shows that message, and no client's history is compared with it.

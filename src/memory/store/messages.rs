@@ -55,6 +55,8 @@ pub struct StoredInput {
 const MESSAGE: &str =
     "seq, id, content_hash, chain_hash, incomplete, created_at, tokens, superseded_by, body, covered";
 const INPUT: &str = "seq, content_hash, chain_hash";
+/// Messages that were said in the conversation: those that were stored by hand for a note's sake claim segment 0.
+const SAID: &str = "segment IS NOT 0";
 /// What turn `?1` sees of the messages; `?2` is the place of its first own one.
 const SEEN: &str = "seq < ?2 AND (superseded_by IS NULL OR superseded_by >= ?1)";
 
@@ -115,9 +117,9 @@ impl<D: Database> Store<D> {
         let rows = self.0.query(
             &format!(
                 "SELECT * FROM (
-                     SELECT {PLACE} FROM messages WHERE covered = 1 AND {SEEN} AND seq < ?3 ORDER BY seq DESC LIMIT ?4
+                     SELECT {PLACE} FROM messages WHERE covered = 1 AND {SAID} AND {SEEN} AND seq < ?3 ORDER BY seq DESC LIMIT ?4
                  )
-                 UNION ALL SELECT {PLACE} FROM messages WHERE covered = 1 AND {SEEN} AND seq >= ?3
+                 UNION ALL SELECT {PLACE} FROM messages WHERE covered = 1 AND {SAID} AND {SEEN} AND seq >= ?3
                  ORDER BY 1"
             ),
             &[turn.into(), first_seq(turn).into(), seq.into(), i64::from(before).into()],
@@ -260,8 +262,10 @@ impl<D: Database> Store<D> {
     /// Marks the messages behind `seq` that `turn` sees, and the turns still answering there, as replaced by `turn`.
     pub fn supersede_after(&self, turn: i64, seq: i64) -> Result<(), D::Error> {
         self.0.query(
-            "UPDATE messages SET superseded_by = ?1, segment = coalesce(segment, -1)
-             WHERE seq < ?2 AND seq > ?3 AND superseded_by IS NULL AND segment IS NOT 0",
+            &format!(
+                "UPDATE messages SET superseded_by = ?1, segment = coalesce(segment, -1)
+                 WHERE seq < ?2 AND seq > ?3 AND superseded_by IS NULL AND {SAID}"
+            ),
             &[turn.into(), first_seq(turn).into(), seq.into()],
         )?;
         // The turn of `seq` itself may still be answering; if it has answered, the mark changes nothing.
