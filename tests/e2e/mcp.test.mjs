@@ -148,7 +148,7 @@ test("what an agent remembers is told to the model in the next turn, and what it
   const [reference] = remembered.text.match(/note_\d+@\S+(?=\.)/);
   await say(thread, resource, "First question.");
   const asked = (text) =>
-    sandbox.requests().find(({ body }) => JSON.stringify(body?.messages ?? "").includes(text));
+    sandbox.requests.find(({ body }) => JSON.stringify(body?.messages ?? "").includes(text));
   assert.match(
     JSON.stringify(asked("First question.").body),
     /\(assistant\) Ann is allergic to pistachios\./,
@@ -318,7 +318,10 @@ test("each version that is spoken is agreed on, and the newest for any other", a
 });
 
 test("a key that may not use memory may not use it over MCP", async () => {
-  const made = await gateway.manage("POST", "/projects/default/keys", { label: "models", parts: ["chat"] });
+  const made = await gateway.manage("POST", "/projects/default/keys", {
+    label: "models",
+    endpoints: ["chat"],
+  });
   const secret = made.secret;
   assert.ok(secret, JSON.stringify(made));
   const answer = await raw(request("ping"), { authorization: `Bearer ${secret}` });
