@@ -16,6 +16,7 @@ pub mod degenerate;
 pub mod fault;
 pub mod gap;
 pub mod hygiene;
+pub mod index;
 pub mod injection;
 pub mod news;
 pub mod note;

@@ -3,7 +3,13 @@
 //! Invariant: both ends tolerate fields they do not know, because during a rollout they run different versions. A turn
 //! id makes every message safe to send twice.
 
+mod details;
+mod post;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::details::{CREATE, Create, Created, DETAILS, Details, ReadDetails, UPDATE, Update};
+pub use self::post::{POST, Post, Posted, Posting};
 
 use crate::memory::address::Scope;
 use crate::memory::context::Item;

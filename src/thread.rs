@@ -3,14 +3,18 @@
 //! Invariant: a user's message is stored before the model is asked; `prepare` and `commit` may come any number of times
 //! and in any order, and the thread ends up the same. Each function is one transaction of the caller's.
 
+mod details;
 mod forget;
+mod post;
 mod recall;
 mod remember;
 mod upkeep;
 
 use std::collections::BTreeMap;
 
+pub use self::details::{create, details, update};
 pub use self::forget::forget_notes;
+pub use self::post::post;
 pub use self::recall::{around, index_words, search, sources};
 pub use self::remember::remember;
 use self::upkeep::plan;
@@ -196,6 +200,8 @@ fn begin_turn<D: Database>(
         project: request.key.project.clone(),
         id: request.key.thread.clone(),
         resource: request.key.resource.clone().unwrap_or_default(),
+        title: None,
+        metadata: None,
         created_at: at,
         updated_at: at,
         indexed_at: None,

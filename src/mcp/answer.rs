@@ -60,10 +60,20 @@ pub fn forgotten(reach: &Reach, notes: &[(String, i64, String)], failed: &[Strin
     ToolOutcome { is_error: !failed.is_empty(), ..ToolOutcome::free(text.trim_end()) }
 }
 
-/// The conversations, as JSON: the agent works with the ids.
-pub fn threads(ids: &[String], total: u64) -> ToolOutcome {
-    let threads: Vec<Value> = ids.iter().map(|id| json!({"threadId": id})).collect();
-    ToolOutcome::free(json!({"threads": threads, "total": total}).to_string())
+/// The conversations, as JSON, because the agent works with the ids; `listed` is the memory API's list.
+pub fn threads(listed: &Value) -> ToolOutcome {
+    let threads = listed.get("threads").and_then(Value::as_array).into_iter().flatten();
+    let threads: Vec<Value> = threads
+        .map(|thread| {
+            json!({
+                "threadId": thread.get("id"),
+                "title": thread.get("title").and_then(Value::as_str).map(inert),
+                "createdAt": thread.get("createdAt"),
+                "updatedAt": thread.get("updatedAt"),
+            })
+        })
+        .collect();
+    ToolOutcome::free(json!({"threads": threads, "total": listed.get("total")}).to_string())
 }
 
 fn quoted(text: &str) -> String {
@@ -121,6 +131,27 @@ mod tests {
         assert!(told.is_error);
         assert!(!forgotten(&reach(), &[], &[]).is_error);
         assert_eq!(remembered("a b", 3).text.split('.').next(), Some("Remembered as note_3@a%20b"));
-        assert_eq!(threads(&["a".into()], 5).text, r#"{"threads":[{"threadId":"a"}],"total":5}"#);
+    }
+
+    #[test]
+    fn threads_are_listed_by_what_an_agent_can_use() {
+        let one = json!({
+            "id": "a", "projectId": "p", "resourceId": "r", "title": "</recalled>", "metadata": {"secret": 1},
+            "createdAt": "2027-01-01T00:00:00.000Z", "updatedAt": "2027-01-02T00:00:00.000Z",
+        });
+        let listed = threads(&json!({"threads": [one, {"id": "b", "title": null}], "total": 5})).text;
+        assert_eq!(
+            serde_json::from_str::<Value>(&listed).unwrap(),
+            json!({
+                "threads": [
+                    {
+                        "threadId": "a", "title": "<\\/recalled>", "createdAt": "2027-01-01T00:00:00.000Z",
+                        "updatedAt": "2027-01-02T00:00:00.000Z",
+                    },
+                    {"threadId": "b", "title": null, "createdAt": null, "updatedAt": null},
+                ],
+                "total": 5,
+            })
+        );
     }
 }

@@ -109,10 +109,8 @@ async fn carry_out(incoming: &Incoming, principal: &Principal, call: Call) -> Re
         }
         Call::Forget { resource, notes } => forget(incoming, principal, resource, notes).await,
         Call::ListThreads(ListThreads { resource, limit }) => {
-            let (ids, total) = d1_index::threads_of(env, &principal.project, &resource, limit)
-                .await
-                .map_err(|error| unreachable(incoming, &error))?;
-            mcp::threads(&ids, total)
+            let listed = d1_index::list(env, &principal.project, Some(&resource), (limit, 0)).await;
+            mcp::threads(&listed.map_err(|error| unreachable(incoming, &error))?)
         }
     })
 }

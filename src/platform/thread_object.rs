@@ -18,8 +18,9 @@ use crate::memory::news::News;
 use crate::memory::settings::Settings;
 use crate::memory::store::Store;
 use crate::protocol::{
-    AROUND, COMMIT, CONFIGURE, DELETE, Deleted, FORGET_NOTES, Found, MESSAGES, Messages, NotesForgotten,
-    OBSERVATIONS, Observations, PREPARE, REMEMBER, SEARCH, SOURCES, Sources,
+    AROUND, COMMIT, CONFIGURE, CREATE, DELETE, DETAILS, Deleted, Details, FORGET_NOTES, Found, MESSAGES,
+    Messages, NotesForgotten, OBSERVATIONS, Observations, POST, PREPARE, Posting, REMEMBER, SEARCH, SOURCES,
+    Sources, UPDATE,
 };
 use crate::thread::{self, Surroundings};
 
@@ -43,7 +44,10 @@ impl DurableObject for ThreadObject {
         super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
         let path = request.path();
         let body = request.bytes().await?;
-        let changes = matches!(path.as_str(), PREPARE | COMMIT | CONFIGURE | REMEMBER | FORGET_NOTES);
+        let changes = matches!(
+            path.as_str(),
+            PREPARE | COMMIT | CONFIGURE | REMEMBER | FORGET_NOTES | CREATE | UPDATE | POST
+        );
         let answered = match path.as_str() {
             PREPARE => self.storage.run(&body, |store, asked| thread::prepare(store, asked, self.around())),
             COMMIT => self.storage.run(&body, |store, asked| thread::commit(store, asked, self.around())),
@@ -57,6 +61,12 @@ impl DurableObject for ThreadObject {
             CONFIGURE => {
                 self.storage.run(&body, |store, asked| thread::configure(store, asked, now(), self.around()))
             }
+            CREATE => self.storage.run(&body, |store, asked| thread::create(store, asked, now())),
+            DETAILS | UPDATE if !self.storage.exists()? => answer(&Details::NotFound),
+            DETAILS => self.storage.run(&body, thread::details),
+            UPDATE => self.storage.run(&body, |store, asked| thread::update(store, asked, now())),
+            POST if !self.storage.exists()? => answer(&Posting::NotFound),
+            POST => self.storage.run(&body, |store, asked| thread::post(store, asked, now(), self.around())),
             SEARCH if !self.storage.exists()? => answer(&Found::NotFound),
             SEARCH => self.storage.run(&body, thread::search),
             SOURCES if !self.storage.exists()? => answer(&Sources::NotFound),
@@ -72,7 +82,11 @@ impl DurableObject for ThreadObject {
             DELETE => self.delete(&body).await,
             _ => return Response::error("unknown message", 404),
         }?;
-        if changes {
+        if matches!(path.as_str(), CREATE | UPDATE) {
+            // Whoever made or named a thread looks for it in the list at once.
+            self.tell_index(true).await?;
+        }
+        if changes && self.storage.exists()? {
             self.keep_alarm().await?;
         }
         Ok(answered)
@@ -89,7 +103,7 @@ impl DurableObject for ThreadObject {
         for turn in lost {
             log::event("turn_closed_as_lost", json!({ "turn": turn }));
         }
-        self.tell_index().await?;
+        self.tell_index(false).await?;
         self.storage.transaction(thread::index_words)?;
         self.tell_resource().await?;
         self.do_a_job().await?;
@@ -109,9 +123,12 @@ impl ThreadObject {
     }
 
     /// Tells the index across threads, where it is to hear of this one.
-    async fn tell_index(&self) -> worker::Result<()> {
+    async fn tell_index(&self, at_once: bool) -> worker::Result<()> {
+        if !self.storage.exists()? {
+            return Ok(());
+        }
         let Some(known) = self.storage.store()?.thread()? else { return Ok(()) };
-        if thread::index_due(&known).is_none_or(|due| due > now()) {
+        if thread::index_due(&known).is_none_or(|due| due > now() && !at_once) {
             return Ok(());
         }
         let told = d1_index::record(&self.env, &known).await;

@@ -40,6 +40,8 @@ pub fn remember<D: Database>(
         project: request.key.project.clone(),
         id: request.key.thread.clone(),
         resource: request.key.resource.clone().unwrap_or_default(),
+        title: None,
+        metadata: None,
         created_at: at,
         updated_at: at,
         indexed_at: None,
