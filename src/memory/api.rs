@@ -34,9 +34,22 @@ pub enum Resource {
     },
     /// What was said and noted, by words.
     Search,
+    /// All resources.
+    Resources,
+    /// One resource.
+    Resource {
+        /// Its id.
+        resource: String,
+    },
+    /// What is known of a resource.
+    Profile {
+        /// The resource's id.
+        resource: String,
+    },
 }
 
 const READ: &[&str] = &["GET", "HEAD"];
+const READ_AND_DELETE: &[&str] = &["GET", "HEAD", "DELETE"];
 const CHANGE: &[&str] = &["PATCH"];
 const DELETE: &[&str] = &["DELETE"];
 
@@ -47,7 +60,7 @@ pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])
     let own = |id: &&str| (*id).to_owned();
     Some(match segments.as_slice() {
         ["threads", thread] => (Resource::Thread { thread: own(thread) }, DELETE),
-        ["threads", thread, "messages"] => (Resource::Messages { thread: own(thread) }, READ),
+        ["threads", thread, "messages"] => (Resource::Messages { thread: own(thread) }, READ_AND_DELETE),
         ["threads", thread, "observations"] => (Resource::Observations { thread: own(thread) }, READ),
         ["threads", thread, "observations", "record"] => {
             (Resource::ObservationRecord { thread: own(thread) }, READ)
@@ -55,6 +68,9 @@ pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])
         ["threads", thread, "observations", "config"] => {
             (Resource::ObservationConfig { thread: own(thread) }, CHANGE)
         }
+        ["resources"] => (Resource::Resources, READ),
+        ["resources", resource] => (Resource::Resource { resource: own(resource) }, READ_AND_DELETE),
+        ["resources", resource, "profile"] => (Resource::Profile { resource: own(resource) }, READ),
         ["search"] => (Resource::Search, READ),
         _ => return None,
     })
