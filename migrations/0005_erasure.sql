@@ -21,6 +21,3 @@ CREATE INDEX erasures_under_way ON erasures (retry_at) WHERE finished_at IS NULL
 -- Whose rows lose their names when somebody is forgotten.
 CREATE INDEX ledger_by_thread ON ledger (project_id, thread_id) WHERE thread_id IS NOT NULL;
 CREATE INDEX ledger_by_resource ON ledger (project_id, resource_id) WHERE resource_id IS NOT NULL;
-
--- The oldest first, for what is not kept for ever.
-CREATE INDEX threads_by_age ON threads (project_id, updated_at);

@@ -17,6 +17,7 @@ pub mod erasure;
 pub mod fault;
 pub mod gap;
 pub mod hygiene;
+pub mod index;
 pub mod injection;
 pub mod news;
 pub mod note;

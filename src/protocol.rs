@@ -4,6 +4,8 @@
 //! id makes every message safe to send twice.
 
 pub mod deletion;
+mod details;
+mod post;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,8 @@ pub use self::deletion::{
     DELETE, DELETE_MESSAGES, Delete, DeleteMessages, Deleted, LINK_RESPONSE, LinkResponse, Linked,
     MessagesDeleted,
 };
+pub use self::details::{CREATE, Create, Created, DETAILS, Details, ReadDetails, UPDATE, Update};
+pub use self::post::{POST, Post, Posted, Posting};
 
 use crate::memory::address::Scope;
 use crate::memory::context::Item;

@@ -4,12 +4,16 @@
 //! and in any order, and the thread ends up the same. Each function is one transaction of the caller's.
 
 pub mod deletion;
+mod details;
+mod post;
 mod recall;
 mod upkeep;
 
 use std::collections::BTreeMap;
 
 pub use self::deletion::{delete, delete_messages, link_response};
+pub use self::details::{create, details, update};
+pub use self::post::post;
 pub use self::recall::{index_words, search, sources};
 use self::upkeep::plan;
 pub use self::upkeep::{
@@ -194,6 +198,8 @@ fn begin_turn<D: Database>(
         project: request.key.project.clone(),
         id: request.key.thread.clone(),
         resource: request.key.resource.clone().unwrap_or_default(),
+        title: None,
+        metadata: None,
         created_at: at,
         updated_at: at,
         indexed_at: None,

@@ -20,6 +20,7 @@ impl D1 {
             include_str!("../migrations/0001_init.sql"),
             include_str!("../migrations/0002_ledger.sql"),
             include_str!("../migrations/0003_projects.sql"),
+            include_str!("../migrations/0004_thread_details.sql"),
             include_str!("../migrations/0005_erasure.sql"),
         ] {
             database.run(script).unwrap();

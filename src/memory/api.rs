@@ -2,11 +2,17 @@
 //!
 //! Invariant: the one list of its routes; an id in a path is decoded here and nowhere else.
 
+pub mod body;
+pub mod messages;
+pub mod threads;
+
 use crate::api::percent_decoded;
 
 /// What a memory request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resource {
+    /// A project's threads.
+    Threads,
     /// One thread.
     Thread {
         /// Its id.
@@ -49,9 +55,11 @@ pub enum Resource {
 }
 
 const READ: &[&str] = &["GET", "HEAD"];
+const LIST: &[&str] = &["GET", "HEAD", "POST"];
+const MESSAGES: &[&str] = &["GET", "HEAD", "POST", "DELETE"];
 const READ_AND_DELETE: &[&str] = &["GET", "HEAD", "DELETE"];
+const ONE: &[&str] = &["GET", "HEAD", "PATCH", "DELETE"];
 const CHANGE: &[&str] = &["PATCH"];
-const DELETE: &[&str] = &["DELETE"];
 
 /// Finds what a path below `/v1/memory` is about, and the methods it takes.
 pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])> {
@@ -59,8 +67,9 @@ pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let own = |id: &&str| (*id).to_owned();
     Some(match segments.as_slice() {
-        ["threads", thread] => (Resource::Thread { thread: own(thread) }, DELETE),
-        ["threads", thread, "messages"] => (Resource::Messages { thread: own(thread) }, READ_AND_DELETE),
+        ["threads"] => (Resource::Threads, LIST),
+        ["threads", thread] => (Resource::Thread { thread: own(thread) }, ONE),
+        ["threads", thread, "messages"] => (Resource::Messages { thread: own(thread) }, MESSAGES),
         ["threads", thread, "observations"] => (Resource::Observations { thread: own(thread) }, READ),
         ["threads", thread, "observations", "record"] => {
             (Resource::ObservationRecord { thread: own(thread) }, READ)
@@ -86,7 +95,7 @@ mod tests {
         for (segment, id) in
             [("a%2Fb%20%C3%A9", "a/b é"), ("a:b", "a:b"), ("messages", "messages"), ("a%252F", "a%2F")]
         {
-            assert_eq!(resource(&["threads", segment]), Some((thread(id), DELETE)), "{segment}");
+            assert_eq!(resource(&["threads", segment]), Some((thread(id), ONE)), "{segment}");
         }
         assert_eq!(
             resource(&["threads", "observations", "observations", "record"]),

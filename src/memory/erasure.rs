@@ -39,6 +39,7 @@ pub fn erase<D: Database>(
     rechain(store, first)?;
     close_turns(store, places, now)?;
     if !gone.is_empty() {
+        store.erase_generations()?;
         render_anew(store, 0, zone)?;
         take_back(store, &fallen)?;
         store.post(&News::Forget { notes: gone.clone(), at: now })?;

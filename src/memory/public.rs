@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::database::Row;
 use super::record::Record;
 use super::settings::Overrides;
+use super::store::Thread;
 use crate::error::Error;
 use crate::protocol::{Deleted, Hit, HitKind, PublicMessage};
 use crate::resource::protocol::Profile;
@@ -20,6 +21,25 @@ const MAX_TOKENS: u64 = 10_000_000;
 pub fn messages(thread: &str, messages: Vec<PublicMessage>, total: u64) -> Value {
     let messages: Vec<Value> = messages.iter().map(|message| public(thread, message)).collect();
     json!({ "messages": messages, "total": total })
+}
+
+/// `{thread}`.
+pub fn thread(thread: &Thread) -> Value {
+    json!({ "thread": thread_fields(thread) })
+}
+
+/// What is told of a thread.
+pub fn thread_fields(thread: &Thread) -> Value {
+    let metadata = thread.metadata.as_deref().and_then(|json| serde_json::from_str::<Value>(json).ok());
+    json!({
+        "id": thread.id,
+        "projectId": thread.project,
+        "resourceId": thread.resource,
+        "title": thread.title,
+        "metadata": metadata,
+        "createdAt": iso(thread.created_at),
+        "updatedAt": iso(thread.updated_at),
+    })
 }
 
 /// The log's lines, without the block that they stand in; `None` without a note.
@@ -200,7 +220,8 @@ fn resource_row(row: &Row) -> Value {
     })
 }
 
-fn public(thread: &str, stored: &PublicMessage) -> Value {
+/// What is told of a message.
+pub fn public(thread: &str, stored: &PublicMessage) -> Value {
     json!({
         "id": stored.id,
         "threadId": thread,

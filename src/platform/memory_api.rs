@@ -8,14 +8,19 @@ mod messages;
 mod observations;
 mod resources;
 mod search;
+mod threads;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use wasm_bindgen::JsValue;
 
+use super::border::respond;
 use super::gateway_worker::Incoming;
+use super::inference::read_body;
 use super::log;
 use super::thread_client::ThreadClient;
 use crate::api::query_parameter;
 use crate::error::{Error, Kind};
+use crate::headers::is_json;
 use crate::memory::address::check_id;
 use crate::memory::api::Resource;
 use crate::protocol::ThreadKey;
@@ -24,7 +29,12 @@ use crate::protocol::ThreadKey;
 pub async fn answer(incoming: &Incoming, resource: Resource) -> Result<web_sys::Response, Error> {
     let method = incoming.request.method();
     match (resource, method.as_str()) {
-        (Resource::Thread { thread }, _) => deletion::delete_thread(incoming, thread).await,
+        (Resource::Threads, "POST") => threads::create(incoming).await,
+        (Resource::Threads, _) => threads::list(incoming).await,
+        (Resource::Thread { thread }, "PATCH") => threads::update(incoming, thread).await,
+        (Resource::Thread { thread }, "DELETE") => deletion::delete_thread(incoming, thread).await,
+        (Resource::Thread { thread }, _) => threads::one(incoming, thread).await,
+        (Resource::Messages { thread }, "POST") => messages::post(incoming, thread).await,
         (Resource::Messages { thread }, "DELETE") => deletion::delete_messages(incoming, thread).await,
         (Resource::Messages { thread }, _) => messages::page(incoming, thread).await,
         (Resource::Observations { thread }, _) => observations::log(incoming, thread).await,
@@ -46,15 +56,39 @@ struct Asked {
 
 /// Who asks, and for which thread. Errors: 400 for an id that cannot be one.
 fn asked(incoming: &Incoming, thread: String) -> Result<Asked, Error> {
+    let resource = query_parameter(incoming.query(), "resourceId").filter(|id| !id.is_empty());
+    asked_of(incoming, thread, resource)
+}
+
+/// The same, for an owner that the query does not name.
+fn asked_of(incoming: &Incoming, thread: String, resource: Option<String>) -> Result<Asked, Error> {
     let principal = &incoming.caller()?.principal;
     check_id("threadId", &thread)?;
-    let resource = query_parameter(incoming.query(), "resourceId").filter(|id| !id.is_empty());
     if let Some(resource) = &resource {
         check_id("resourceId", resource)?;
     }
     let object = ThreadClient::new(incoming.env.clone(), principal, &thread);
     let key = ThreadKey { project: principal.project.clone(), thread, resource };
     Ok(Asked { object, key })
+}
+
+/// The body of a request. Errors: 413, 415.
+async fn body(incoming: &Incoming) -> Result<Vec<u8>, Error> {
+    let headers = incoming.headers();
+    if !is_json(headers) {
+        return Err(Error::new(
+            Kind::UnsupportedMediaType,
+            "The body must be JSON: send `content-type: application/json`.",
+        ));
+    }
+    Ok(read_body(&incoming.request, headers, incoming.config.max_body_bytes).await?.to_vec())
+}
+
+/// A 201 with a JSON body.
+fn made(incoming: &Incoming, body: &Value) -> Result<web_sys::Response, Error> {
+    let mut lines = incoming.answer_lines.clone();
+    lines.add("content-type", "application/json");
+    respond(201, lines.as_str(), &JsValue::from_str(&body.to_string())).map_err(|_| Error::internal())
 }
 
 fn unreachable(incoming: &Incoming, error: &worker::Error) -> Error {

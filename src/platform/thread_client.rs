@@ -123,7 +123,12 @@ impl ThreadClient {
         Linked::NotFound
     }
 
-    async fn call<Q: Serialize, A: DeserializeOwned>(&self, path: &str, request: &Q) -> worker::Result<A> {
+    /// Sends a message once.
+    pub async fn call<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &Q,
+    ) -> worker::Result<A> {
         let mut init = RequestInit::new();
         init.with_method(Method::Post).with_body(Some(JsValue::from_str(&serde_json::to_string(request)?)));
         let message = Request::new_with_init(&format!("https://thread{path}"), &init)?;

@@ -21,8 +21,9 @@ use crate::memory::news::News;
 use crate::memory::settings::Settings;
 use crate::memory::store::Store;
 use crate::protocol::{
-    COMMIT, CONFIGURE, DELETE, DELETE_MESSAGES, Delete, Deleted, Found, LINK_RESPONSE, MESSAGES, Messages,
-    MessagesDeleted, OBSERVATIONS, Observations, PREPARE, SEARCH, SOURCES, Sources,
+    COMMIT, CONFIGURE, CREATE, DELETE, DELETE_MESSAGES, DETAILS, Delete, Deleted, Details, Found,
+    LINK_RESPONSE, MESSAGES, Messages, MessagesDeleted, OBSERVATIONS, Observations, POST, PREPARE, Posting,
+    SEARCH, SOURCES, Sources, UPDATE,
 };
 use crate::responses::id::ChainId;
 use crate::thread::deletion::{self, Departure};
@@ -51,7 +52,7 @@ impl DurableObject for ThreadObject {
         super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
         let path = request.path();
         let body = request.bytes().await?;
-        let changes = matches!(path.as_str(), PREPARE | COMMIT | CONFIGURE);
+        let changes = matches!(path.as_str(), PREPARE | COMMIT | CONFIGURE | CREATE | UPDATE | POST);
         let answered = match path.as_str() {
             PREPARE => self.storage.run(&body, |store, asked| thread::prepare(store, asked, self.around())),
             COMMIT => self.storage.run(&body, |store, asked| thread::commit(store, asked, self.around())),
@@ -65,6 +66,12 @@ impl DurableObject for ThreadObject {
             CONFIGURE => {
                 self.storage.run(&body, |store, asked| thread::configure(store, asked, now(), self.around()))
             }
+            CREATE => self.storage.run(&body, |store, asked| thread::create(store, asked, now())),
+            DETAILS | UPDATE if !self.storage.exists()? => answer(&Details::NotFound),
+            DETAILS => self.storage.run(&body, thread::details),
+            UPDATE => self.storage.run(&body, |store, asked| thread::update(store, asked, now())),
+            POST if !self.storage.exists()? => answer(&Posting::NotFound),
+            POST => self.storage.run(&body, |store, asked| thread::post(store, asked, now(), self.around())),
             SEARCH if !self.storage.exists()? => answer(&Found::NotFound),
             SEARCH => self.storage.run(&body, thread::search),
             SOURCES if !self.storage.exists()? => answer(&Sources::NotFound),
@@ -76,7 +83,11 @@ impl DurableObject for ThreadObject {
             DELETE => self.delete(&body).await,
             _ => return Response::error("unknown message", 404),
         }?;
-        if changes {
+        if matches!(path.as_str(), CREATE | UPDATE) {
+            // Whoever made or named a thread looks for it in the list at once.
+            self.tell_index(true).await?;
+        }
+        if changes && self.storage.exists()? {
             self.keep_alarm().await?;
         }
         Ok(answered)
@@ -94,7 +105,7 @@ impl DurableObject for ThreadObject {
             log::event("turn_closed_as_lost", json!({ "turn": turn }));
         }
         self.end_deletions().await?;
-        self.tell_index().await?;
+        self.tell_index(false).await?;
         self.storage.transaction(thread::index_words)?;
         self.tell_resource().await?;
         self.do_a_job().await?;
@@ -114,9 +125,12 @@ impl ThreadObject {
     }
 
     /// Tells the index across threads, where it is to hear of this one.
-    async fn tell_index(&self) -> worker::Result<()> {
+    async fn tell_index(&self, at_once: bool) -> worker::Result<()> {
+        if !self.storage.exists()? {
+            return Ok(());
+        }
         let Some(known) = self.storage.store()?.thread()? else { return Ok(()) };
-        if thread::index_due(&known).is_none_or(|due| due > now()) {
+        if thread::index_due(&known).is_none_or(|due| due > now() && !at_once) {
             return Ok(());
         }
         let told = d1_index::record(&self.env, &known).await;

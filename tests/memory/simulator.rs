@@ -261,6 +261,7 @@ impl Run {
             ("segment", "SELECT coalesce(script, '') || coalesce(error, '') FROM segments"),
             ("piece of news", "SELECT body FROM outbox"),
             ("state", "SELECT body FROM state"),
+            ("generation", "SELECT text FROM generation_log UNION ALL SELECT body FROM generations"),
         ] {
             for row in store.database().query(sql, &[]).unwrap() {
                 let row = row.text(0);

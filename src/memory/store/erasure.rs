@@ -139,6 +139,11 @@ impl<D: Database> Store<D> {
         Ok(())
     }
 
+    /// Deletes the log as it was before each rewrite.
+    pub fn erase_generations(&self) -> Result<(), D::Error> {
+        self.database().run("DELETE FROM generation_log; DELETE FROM generations;")
+    }
+
     /// Puts something else in the place of what the resource's object is to be told.
     pub fn repost(&self, id: i64, news: &News) -> Result<(), D::Error> {
         self.database()

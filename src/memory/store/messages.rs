@@ -50,11 +50,15 @@ pub struct StoredInput {
     pub content_hash: String,
     /// SHA-256 of all inputs up to and with this one.
     pub chain_hash: String,
+    /// It was put into the thread over the memory API.
+    pub is_posted: bool,
 }
 
 const MESSAGE: &str =
     "seq, id, content_hash, chain_hash, incomplete, created_at, tokens, superseded_by, body, covered";
-const INPUT: &str = "seq, content_hash, chain_hash";
+const INPUT: &str = "seq, content_hash, chain_hash, EXISTS (
+    SELECT 1 FROM turns WHERE turns.seq = messages.seq >> 20 AND turns.id GLOB 'post_*'
+)";
 /// What turn `?1` sees of the messages; `?2` is the place of its first own one.
 const SEEN: &str = "seq < ?2 AND (superseded_by IS NULL OR superseded_by >= ?1)";
 
@@ -142,6 +146,35 @@ impl<D: Database> Store<D> {
             &[turn.into(), first_seq(turn).into(), serde_json::Value::from(call_id).to_string().into()],
         )?;
         Ok(self.read_messages(rows)?.pop())
+    }
+
+    /// The message with this public id, whatever became of it.
+    pub fn by_id(&self, id: &str) -> Result<Option<StoredMessage>, D::Error> {
+        let rows = self.0.query(
+            &format!("SELECT {MESSAGE} FROM messages WHERE id = ?1 ORDER BY seq LIMIT 1"),
+            &[id.into()],
+        )?;
+        Ok(self.read_messages(rows)?.pop())
+    }
+
+    /// The newest input that `turn` sees of those that came with a turn, and not over the memory API.
+    pub fn last_asked(&self, turn: i64) -> Result<Option<i64>, D::Error> {
+        let rows = self.0.query(
+            &format!(
+                "SELECT seq FROM messages WHERE {SEEN} AND chain_hash IS NOT NULL
+                 AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.seq = messages.seq >> 20 AND turns.id GLOB 'post_*')
+                 ORDER BY seq DESC LIMIT 1"
+            ),
+            &[turn.into(), first_seq(turn).into()],
+        )?;
+        Ok(rows.first().map(|row| row.integer(0)))
+    }
+
+    /// How many inputs came over the memory API.
+    pub fn count_posted(&self) -> Result<u32, D::Error> {
+        let rows =
+            self.0.query("SELECT coalesce(sum(messages), 0) FROM turns WHERE id GLOB 'post_*'", &[])?;
+        Ok(rows.first().map_or(0, |row| u32::try_from(row.unsigned(0)).unwrap_or(u32::MAX)))
     }
 
     /// Messages that no branch replaced, as a page, and how many there are in all.
@@ -442,5 +475,10 @@ fn read_stored(row: &Row, message: Message) -> StoredMessage {
 }
 
 fn read_input(row: &Row) -> StoredInput {
-    StoredInput { seq: row.integer(0), content_hash: row.text(1), chain_hash: row.text(2) }
+    StoredInput {
+        seq: row.integer(0),
+        content_hash: row.text(1),
+        chain_hash: row.text(2),
+        is_posted: row.integer(3) != 0,
+    }
 }
