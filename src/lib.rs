@@ -15,6 +15,7 @@ pub mod cache;
 pub mod carriage;
 pub mod config;
 pub mod dialect;
+pub mod erasure;
 pub mod error;
 pub mod frame;
 pub mod free_text;

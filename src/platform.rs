@@ -12,6 +12,7 @@ mod d1_index;
 mod d1_keys;
 mod d1_ledger;
 mod delivery;
+mod erasure;
 #[cfg(feature = "fault-injection")]
 mod fault;
 mod gateway_worker;

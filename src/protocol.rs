@@ -3,11 +3,16 @@
 //! Invariant: both ends tolerate fields they do not know, because during a rollout they run different versions. A turn
 //! id makes every message safe to send twice.
 
+pub mod deletion;
 mod details;
 mod post;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::deletion::{
+    DELETE, DELETE_MESSAGES, Delete, DeleteMessages, Deleted, LINK_RESPONSE, LinkResponse, Linked,
+    MessagesDeleted,
+};
 pub use self::details::{CREATE, Create, Created, DETAILS, Details, ReadDetails, UPDATE, Update};
 pub use self::post::{POST, Post, Posted, Posting};
 
@@ -28,8 +33,6 @@ pub const MESSAGES: &str = "/v1/messages";
 pub const OBSERVATIONS: &str = "/v1/observations";
 /// `POST`: [`Configure`] to [`Observations`].
 pub const CONFIGURE: &str = "/v1/configure";
-/// `POST`: [`Delete`] to [`Deleted`].
-pub const DELETE: &str = "/v1/delete";
 /// `POST`: [`Search`] to [`Found`].
 pub const SEARCH: &str = "/v1/search";
 /// `POST`: [`ReadSources`] to [`Sources`].
@@ -233,34 +236,6 @@ pub struct Configure {
 pub enum Observations {
     /// How the thread's memory stands.
     Record(Box<Record>),
-    /// There is no such thread.
-    NotFound,
-}
-
-/// Asks for a thread to be deleted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delete {
-    /// Whose thread.
-    pub key: ThreadKey,
-}
-
-/// The answer to [`Delete`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Deleted {
-    /// It is gone.
-    Deleted {
-        /// When, in Unix milliseconds.
-        deleted_at: u64,
-        /// Its owner.
-        resource: String,
-        /// How many messages it had.
-        messages: u64,
-        /// How many notes were made of them.
-        notes: u64,
-        /// How many jobs were waiting or under way.
-        jobs: u64,
-    },
     /// There is no such thread.
     NotFound,
 }

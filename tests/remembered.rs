@@ -164,7 +164,7 @@ fn what_was_asked_before_a_deletion_is_not_remembered_after_it() {
     let mut thread = Thread::new();
     thread.turn(&[user("u1")], assistant("a1"));
     let asked = Remember { key: key(), turn: "turn_a".into(), at: thread.now, text: "One.".into() };
-    thread::delete(&thread.store, &Delete { key: key() }, thread.now + 1).unwrap();
+    thread::delete(&thread.store, &Delete::at_any_age(key()), thread.now + 1).unwrap();
     let answer = thread::remember(&thread.store, &asked, around(&thread.settings)).unwrap();
     assert_eq!(answer, Remembered::Deleted);
 }

@@ -40,10 +40,24 @@ pub enum Resource {
     },
     /// What was said and noted, by words.
     Search,
+    /// All resources.
+    Resources,
+    /// One resource.
+    Resource {
+        /// Its id.
+        resource: String,
+    },
+    /// What is known of a resource.
+    Profile {
+        /// The resource's id.
+        resource: String,
+    },
 }
 
 const READ: &[&str] = &["GET", "HEAD"];
 const LIST: &[&str] = &["GET", "HEAD", "POST"];
+const MESSAGES: &[&str] = &["GET", "HEAD", "POST", "DELETE"];
+const READ_AND_DELETE: &[&str] = &["GET", "HEAD", "DELETE"];
 const ONE: &[&str] = &["GET", "HEAD", "PATCH", "DELETE"];
 const CHANGE: &[&str] = &["PATCH"];
 
@@ -55,7 +69,7 @@ pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])
     Some(match segments.as_slice() {
         ["threads"] => (Resource::Threads, LIST),
         ["threads", thread] => (Resource::Thread { thread: own(thread) }, ONE),
-        ["threads", thread, "messages"] => (Resource::Messages { thread: own(thread) }, LIST),
+        ["threads", thread, "messages"] => (Resource::Messages { thread: own(thread) }, MESSAGES),
         ["threads", thread, "observations"] => (Resource::Observations { thread: own(thread) }, READ),
         ["threads", thread, "observations", "record"] => {
             (Resource::ObservationRecord { thread: own(thread) }, READ)
@@ -63,6 +77,9 @@ pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])
         ["threads", thread, "observations", "config"] => {
             (Resource::ObservationConfig { thread: own(thread) }, CHANGE)
         }
+        ["resources"] => (Resource::Resources, READ),
+        ["resources", resource] => (Resource::Resource { resource: own(resource) }, READ_AND_DELETE),
+        ["resources", resource, "profile"] => (Resource::Profile { resource: own(resource) }, READ),
         ["search"] => (Resource::Search, READ),
         _ => return None,
     })

@@ -31,27 +31,6 @@ pub async fn list(
     Ok(index::listed(&page, &count))
 }
 
-/// Takes a deleted thread out of the index, and its resource once it has no other.
-pub async fn remove(env: &Env, project: &str, thread: &str) -> worker::Result<()> {
-    let database = env.d1("DB")?;
-    let key = [D1Type::Text(project), D1Type::Text(thread)];
-    database
-        .batch(vec![
-            database
-                .prepare(
-                    "DELETE FROM resources WHERE project_id = ?1
-                     AND id = (SELECT resource_id FROM threads WHERE project_id = ?1 AND id = ?2)
-                     AND (SELECT count(*) FROM threads WHERE project_id = ?1 AND resource_id = resources.id) = 1",
-                )
-                .bind_refs(&key)?,
-            database
-                .prepare("DELETE FROM threads WHERE project_id = ?1 AND id = ?2")
-                .bind_refs(&key)?,
-        ])
-        .await?;
-    Ok(())
-}
-
 /// The threads of a resource, the latest used first, at most `limit`; and how many there are.
 pub async fn threads_of(
     env: &Env,

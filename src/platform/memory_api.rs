@@ -6,6 +6,7 @@
 mod deletion;
 mod messages;
 mod observations;
+mod resources;
 mod search;
 mod threads;
 
@@ -34,10 +35,15 @@ pub async fn answer(incoming: &Incoming, resource: Resource) -> Result<web_sys::
         (Resource::Thread { thread }, "DELETE") => deletion::delete_thread(incoming, thread).await,
         (Resource::Thread { thread }, _) => threads::one(incoming, thread).await,
         (Resource::Messages { thread }, "POST") => messages::post(incoming, thread).await,
+        (Resource::Messages { thread }, "DELETE") => deletion::delete_messages(incoming, thread).await,
         (Resource::Messages { thread }, _) => messages::page(incoming, thread).await,
         (Resource::Observations { thread }, _) => observations::log(incoming, thread).await,
         (Resource::ObservationRecord { thread }, _) => observations::record(incoming, thread).await,
         (Resource::ObservationConfig { thread }, _) => observations::configure(incoming, thread).await,
+        (Resource::Resources, _) => resources::list(incoming).await,
+        (Resource::Resource { resource }, "DELETE") => resources::delete(incoming, resource).await,
+        (Resource::Resource { resource }, _) => resources::one(incoming, resource).await,
+        (Resource::Profile { resource }, _) => resources::profile(incoming, resource).await,
         (Resource::Search, _) => search::search(incoming).await,
     }
 }

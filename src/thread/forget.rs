@@ -7,9 +7,11 @@
 use std::collections::BTreeSet;
 
 use super::remember::BY_HAND;
+use super::upkeep::plan;
 use super::{Surroundings, owns};
 use crate::memory::activation::render_anew;
 use crate::memory::database::Database;
+use crate::memory::erasure::{free_segments, take_back};
 use crate::memory::news::News;
 use crate::memory::note::Note;
 use crate::memory::store::{NoteStatus, Store};
@@ -43,17 +45,14 @@ pub fn forget_notes<D: Database>(
     }
     let ids: Vec<i64> = fallen.iter().copied().collect();
     let all = store.notes_at(&ids)?;
-    let words = all.iter().filter(|note| note.segment == BY_HAND).flat_map(|note| &note.sources);
-    store.delete_words_by_hand(&words.copied().collect::<Vec<_>>())?;
-    store.delete_notes(&ids)?;
-    for (place, news) in store.outbox(u32::MAX)? {
-        if let Some(News::Promote(mut facts)) = news
-            && facts.iter().any(|fact| fallen.contains(&fact.note))
-        {
-            facts.retain(|fact| !fallen.contains(&fact.note));
-            store.replace_post(place, &News::Promote(facts))?;
-        }
-    }
+    let words: Vec<i64> =
+        all.iter().filter(|note| note.segment == BY_HAND).flat_map(|note| note.sources.clone()).collect();
+    let words = store.by_hand(&words)?;
+    // Whoever is at work was shown the log as it was.
+    free_segments(store, &BTreeSet::new(), &[])?;
+    store.erase_notes(&ids)?;
+    store.erase_messages(&words)?;
+    take_back(store, &fallen)?;
     store.post(&News::Forget { notes: ids, at: now })?;
     let mut state = store.state()?;
     let settings = around.settings(&state);
@@ -63,6 +62,6 @@ pub fn forget_notes<D: Database>(
     state.log_version += 1;
     state.prefix_changed = true;
     store.save_state(&state)?;
-    store.compact_index()?;
+    plan(store, &state, now, around)?;
     Ok(NotesForgotten::Forgotten { notes: meant.into_iter().map(|note| (note.id, note.text)).collect() })
 }

@@ -309,6 +309,15 @@ impl<D: Database> Store<D> {
         Ok(())
     }
 
+    /// Those of these places at which a message was stored by hand.
+    pub fn by_hand(&self, seqs: &[i64]) -> Result<Vec<i64>, D::Error> {
+        let rows = self.0.query(
+            "SELECT seq FROM messages WHERE segment = 0 AND seq IN (SELECT value FROM json_each(?1))",
+            &[to_json(&seqs).into()],
+        )?;
+        Ok(rows.iter().map(|row| row.integer(0)).collect())
+    }
+
     /// How much of the conversation goes into prompts as it was said.
     pub fn raw_extent(&self) -> Result<Extent, D::Error> {
         self.extent("covered = 0 AND superseded_by IS NULL")

@@ -185,38 +185,6 @@ impl<D: Database> Store<D> {
             .map(drop)
     }
 
-    /// Deletes notes for good; their numbers are not used again.
-    pub fn delete_notes(&self, ids: &[i64]) -> Result<(), D::Error> {
-        for statement in [
-            // Written over first: deleting leaves bytes in the file.
-            "UPDATE notes SET text = substr(replace(hex(zeroblob(octet_length(text))), '0', ' '), 1, octet_length(text)),
-                 key = NULL WHERE id IN (SELECT value FROM json_each(?1))",
-            "DELETE FROM notes WHERE id IN (SELECT value FROM json_each(?1))",
-        ] {
-            self.0.query(statement, &[to_json(&ids).into()])?;
-        }
-        Ok(())
-    }
-
-    /// Deletes the messages at these places that were stored for a note's sake alone.
-    pub fn delete_words_by_hand(&self, seqs: &[i64]) -> Result<(), D::Error> {
-        for statement in [
-            "UPDATE messages SET body = substr(replace(hex(zeroblob(octet_length(body))), '0', ' '), 1, octet_length(body))
-             WHERE segment = 0 AND seq IN (SELECT value FROM json_each(?1))",
-            "DELETE FROM messages WHERE segment = 0 AND seq IN (SELECT value FROM json_each(?1))",
-        ] {
-            self.0.query(statement, &[to_json(&seqs).into()])?;
-        }
-        Ok(())
-    }
-
-    /// Puts something else in the place of what the resource's object is to be told.
-    pub fn replace_post(&self, place: i64, news: &News) -> Result<(), D::Error> {
-        self.0
-            .query("UPDATE outbox SET body = ?2 WHERE id = ?1", &[place.into(), to_json(news).into()])
-            .map(drop)
-    }
-
     /// The frozen log, in order.
     pub fn rendered(&self) -> Result<Vec<Rendered>, D::Error> {
         let rows = self.0.query("SELECT segment, last_day, bytes FROM render ORDER BY ord", &[])?;
