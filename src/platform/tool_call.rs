@@ -22,28 +22,26 @@ pub async fn run(
     arguments: &str,
     deadline_ms: u32,
 ) -> ToolOutcome {
-    let work = async {
-        match (tool, address) {
-            (Tool::WebSearch, _) => web_search::run(incoming, principal, arguments, deadline_ms).await,
-            (Tool::Recall, Some(address)) => {
-                let reach = Reach {
-                    resource: address.resource.clone(),
-                    thread: Some(address.thread.clone()),
-                    is_wide: scope(incoming, principal, address) == Scope::Resource,
-                };
-                recall::run(&incoming.env, principal, &reach, arguments).await
-            }
-            (Tool::Recall, None) => ToolOutcome::failed(
-                "There is no memory in this conversation: the request names no thread. Answer from what you see.",
-            ),
+    match (tool, address) {
+        (Tool::WebSearch, _) => web_search::run(incoming, principal, arguments, deadline_ms).await,
+        (Tool::Recall, Some(address)) => {
+            let reach = Reach {
+                resource: address.resource.clone(),
+                thread: Some(address.thread.clone()),
+                is_wide: scope(incoming, principal, address) == Scope::Resource,
+            };
+            let recalled =
+                within(deadline_ms, recall::run(&incoming.env, principal, &reach, arguments)).await;
+            recalled.unwrap_or_else(|| {
+                ToolOutcome::failed(
+                    "Memory did not answer in time. Go on without it, and say that you could not look.",
+                )
+            })
         }
-    };
-    within(deadline_ms, work).await.unwrap_or_else(|| {
-        ToolOutcome::failed(format!(
-            "The tool did not answer within {} s. Go on without it, and say that it could not be used.",
-            deadline_ms.div_ceil(1_000)
-        ))
-    })
+        (Tool::Recall, None) => ToolOutcome::failed(
+            "There is no memory in this conversation: the request names no thread. Answer from what you see.",
+        ),
+    }
 }
 
 /// How far memory reaches: as the request says, else its project, else the deployment.

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use serde_json::json;
 use wasm_bindgen::{JsCast, JsValue};
 
-use super::border::{AbortController, Readable, Sent, body_of, now, send, settled};
+use super::border::{AbortController, Readable, Sent, body_of, now, send, settled, within};
 use super::gateway_worker::Incoming;
 use super::log;
 use super::upstream::USER_AGENT;
@@ -62,7 +62,8 @@ pub async fn run(
     if let Some(known) = CACHE.with_borrow(|cache| cache.get(&key, now()).cloned()) {
         return outcome(&asked, known, Some(0));
     }
-    match search(incoming, back_end, &asked, deadline_ms).await {
+    let searched = within(deadline_ms, search(incoming, back_end, &asked, deadline_ms)).await;
+    match searched.unwrap_or(Err(Failed::Unreachable)) {
         Ok(Found { results, cost_nano_usd }) => {
             let results = fit(results);
             CACHE.with_borrow_mut(|cache| cache.put(key, results.clone(), now(), CACHE_MS));
@@ -79,7 +80,9 @@ pub async fn run(
                 "request_id": incoming.request_id, "back_end": back_end.name(), "what": what, "status": status,
             });
             log::event("web_search_failed", fields);
-            ToolOutcome::failed(failure(status))
+            // A service that did not refuse the question may well charge for it.
+            let cost_nano_usd = if status.is_some() { Some(0) } else { back_end.price() };
+            ToolOutcome { cost_nano_usd, ..ToolOutcome::failed(failure(status)) }
         }
     }
 }

@@ -145,6 +145,11 @@ impl BackEnd {
         self.row.name
     }
 
+    /// What a question costs in nano-dollars, as far as the deployment says; `None` where it does not.
+    pub fn price(&self) -> Option<u64> {
+        self.price
+    }
+
     /// The request for a question. `now` in Unix milliseconds.
     pub fn ask(&self, asked: &Asked, now: u64) -> Ask {
         let (path, query, body) = match self.row.shape {
