@@ -1,21 +1,18 @@
-//! Notes that are taken out of the log by hand.
+//! Notes of the log that are taken out by hand, several at once, with the words that were stored for their sake alone.
 //!
-//! Invariant: afterwards nothing in the thread says what a forgotten note said in the words of a note: not the notes that it was
-//! rewritten from, not the log, not the index, not the news to the resource. The messages that it rests on stay, but for those
-//! that were stored for its sake alone.
+//! Invariant: what goes is what [`forget`](super::forget) takes away for each of them; no job that was shown the log before
+//! brings it back. The messages of the conversation stay.
 
 use std::collections::BTreeSet;
 
+use super::notes::forget;
 use super::remember::BY_HAND;
-use super::upkeep::plan;
 use super::{Surroundings, owns};
-use crate::memory::activation::render_anew;
 use crate::memory::database::Database;
 use crate::memory::erasure::{free_segments, take_back};
-use crate::memory::news::News;
 use crate::memory::note::Note;
 use crate::memory::store::{NoteStatus, Store};
-use crate::protocol::{ForgetNotes, NotesForgotten};
+use crate::protocol::{Forget, ForgetNotes, NotesForgotten};
 
 /// Forgets notes of the log, with their details. Numbers that are no notes of the log are passed over: forgetting twice is
 /// forgetting once.
@@ -43,25 +40,16 @@ pub fn forget_notes<D: Database>(
         let before = store.predecessors(id)?;
         falling.extend(before.iter().map(|note| note.id).filter(|id| fallen.insert(*id)));
     }
-    let ids: Vec<i64> = fallen.iter().copied().collect();
-    let all = store.notes_at(&ids)?;
+    let all = store.notes_at(&fallen.iter().copied().collect::<Vec<_>>())?;
     let words: Vec<i64> =
         all.iter().filter(|note| note.segment == BY_HAND).flat_map(|note| note.sources.clone()).collect();
-    let words = store.by_hand(&words)?;
+    store.erase_messages(&store.by_hand(&words)?)?;
     // Whoever is at work was shown the log as it was.
     free_segments(store, &BTreeSet::new(), &[])?;
-    store.erase_notes(&ids)?;
-    store.erase_messages(&words)?;
     take_back(store, &fallen)?;
-    store.post(&News::Forget { notes: ids, at: now })?;
-    let mut state = store.state()?;
-    let settings = around.settings(&state);
-    let zone = |at: u64| (around.zones)(&settings.time_zone, at);
-    render_anew(store, BY_HAND, &zone)?;
-    state.profile = None;
-    state.log_version += 1;
-    state.prefix_changed = true;
-    store.save_state(&state)?;
-    plan(store, &state, now, around)?;
+    for note in &meant {
+        // A detail is gone with its note.
+        forget(store, &Forget { key: request.key.clone(), note: note.id }, now, around)?;
+    }
     Ok(NotesForgotten::Forgotten { notes: meant.into_iter().map(|note| (note.id, note.text)).collect() })
 }
