@@ -44,6 +44,8 @@ pub enum Endpoint {
     },
     /// What is below `/v1/memory`.
     Memory(memory::api::Resource),
+    /// `POST /mcp`: the Model Context Protocol.
+    Mcp,
     /// What is below `/v1/gateway`.
     Management(Resource),
 }
@@ -63,7 +65,7 @@ impl Endpoint {
             | Endpoint::DeleteResponse { .. }
             | Endpoint::ResponseInputItems { .. } => Part::Responses,
             Endpoint::Models | Endpoint::Model { .. } => Part::Models,
-            Endpoint::Memory(_) => Part::Memory,
+            Endpoint::Memory(_) | Endpoint::Mcp => Part::Memory,
         })
     }
 
@@ -101,6 +103,7 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
             Some((resource, methods)) => (Endpoint::Memory(resource), methods),
             None => return Err(no_such_path(path)),
         },
+        ["mcp"] => (Endpoint::Mcp, WRITE),
         ["v1", "gateway", rest @ ..] => match admin::resource(rest) {
             Some((resource, methods)) => (Endpoint::Management(resource), methods),
             None => return Err(no_such_path(path)),
@@ -336,6 +339,7 @@ mod tests {
             ("GET", "/v1/models", Some(Part::Models), Some(Scope::LlmProxy)),
             ("GET", "/v1/models/m", Some(Part::Models), Some(Scope::LlmProxy)),
             ("GET", "/v1/memory/threads/t/messages", Some(Part::Memory), Some(Scope::MemoryRead)),
+            ("POST", "/mcp", Some(Part::Memory), Some(Scope::MemoryWrite)),
             ("HEAD", "/v1/memory/threads/t/messages", Some(Part::Memory), Some(Scope::MemoryRead)),
             ("GET", "/health", None, None),
             ("GET", "/openapi.json", None, None),

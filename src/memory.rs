@@ -13,6 +13,7 @@ pub mod context;
 pub mod cycle;
 pub mod database;
 pub mod degenerate;
+pub mod erasure;
 pub mod fault;
 pub mod gap;
 pub mod hygiene;

@@ -4,20 +4,26 @@
 //! and in any order, and the thread ends up the same. Each function is one transaction of the caller's.
 
 mod copy;
+pub mod deletion;
 mod details;
+mod forget;
 mod notes;
 mod post;
 mod recall;
+mod remember;
 mod transfer;
 mod upkeep;
 
 use std::collections::BTreeMap;
 
 pub use self::copy::{copy, paste};
+pub use self::deletion::{delete, delete_messages, link_response};
 pub use self::details::{create, details, update};
+pub use self::forget::forget_notes;
 pub use self::notes::{correct, forget, history, notes};
 pub use self::post::post;
-pub use self::recall::{index_words, search, sources};
+pub use self::recall::{around, index_words, search, sources};
+pub use self::remember::remember;
 pub use self::transfer::{bring, rows};
 use self::upkeep::plan;
 pub use self::upkeep::{
@@ -39,8 +45,8 @@ use crate::memory::store::{
     MAX_MESSAGES_PER_TURN, Store, StoredMessage, Thread, Turn, TurnStatus, first_seq,
 };
 use crate::protocol::{
-    Commit, Committed, Configure, Delete, Deleted, Injection, Messages, Observations, Prepare, Prepared,
-    PublicMessage, ReadMessages, ReadObservations, ThreadKey,
+    Commit, Committed, Configure, Injection, Messages, Observations, Prepare, Prepared, PublicMessage,
+    ReadMessages, ReadObservations, ThreadKey,
 };
 use crate::time::{Zone, Zones};
 use crate::tokens;
@@ -371,23 +377,6 @@ pub fn configure<D: Database>(
     store.save_state(&state)?;
     plan(store, &state, now, around)?;
     observations(store, &ReadObservations { key: request.key.clone() }, now, around)
-}
-
-/// Deletes all that the thread holds; a mark stays, which keeps what began before from coming back.
-pub fn delete<D: Database>(store: &Store<D>, request: &Delete, now: u64) -> Result<Deleted, D::Error> {
-    let Some(thread) = store.thread()?.filter(|thread| owns(thread, &request.key)) else {
-        return Ok(Deleted::NotFound);
-    };
-    let counts = store.counts()?;
-    store.empty()?;
-    store.bury(now)?;
-    Ok(Deleted::Deleted {
-        deleted_at: now,
-        resource: thread.resource,
-        messages: counts.messages,
-        notes: counts.notes,
-        jobs: counts.jobs,
-    })
 }
 
 fn owns(thread: &Thread, key: &ThreadKey) -> bool {

@@ -79,10 +79,24 @@ pub enum Resource {
     },
     /// Lines that come from an export, or from elsewhere.
     Import,
+    /// All resources.
+    Resources,
+    /// One resource.
+    Resource {
+        /// Its id.
+        resource: String,
+    },
+    /// What is known of a resource.
+    Profile {
+        /// The resource's id.
+        resource: String,
+    },
 }
 
 const READ: &[&str] = &["GET", "HEAD"];
 const LIST: &[&str] = &["GET", "HEAD", "POST"];
+const MESSAGES: &[&str] = &["GET", "HEAD", "POST", "DELETE"];
+const READ_AND_DELETE: &[&str] = &["GET", "HEAD", "DELETE"];
 const ONE: &[&str] = &["GET", "HEAD", "PATCH", "DELETE"];
 const GET: &[&str] = &["GET"];
 const DO: &[&str] = &["POST"];
@@ -97,8 +111,8 @@ pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])
     Some(match segments.as_slice() {
         ["threads"] => (Resource::Threads, LIST),
         ["threads", thread] => (Resource::Thread { thread: own(thread) }, ONE),
+        ["threads", thread, "messages"] => (Resource::Messages { thread: own(thread) }, MESSAGES),
         ["threads", thread, "clone"] => (Resource::Clone { thread: own(thread) }, DO),
-        ["threads", thread, "messages"] => (Resource::Messages { thread: own(thread) }, LIST),
         ["threads", thread, "observations"] => (Resource::Observations { thread: own(thread) }, READ),
         ["threads", thread, "observations", "record"] => {
             (Resource::ObservationRecord { thread: own(thread) }, READ)
@@ -106,6 +120,9 @@ pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])
         ["threads", thread, "observations", "config"] => {
             (Resource::ObservationConfig { thread: own(thread) }, CHANGE)
         }
+        ["resources"] => (Resource::Resources, READ),
+        ["resources", resource] => (Resource::Resource { resource: own(resource) }, READ_AND_DELETE),
+        ["resources", resource, "profile"] => (Resource::Profile { resource: own(resource) }, READ),
         ["threads", thread, "observations", "history"] => {
             (Resource::ObservationHistory { thread: own(thread) }, READ)
         }

@@ -4,12 +4,14 @@
 
 use serde_json::{Value, json};
 
+use super::database::Row;
 use super::record::Record;
 use super::search::results::{Located, Results};
 use super::settings::Overrides;
 use super::store::Thread;
 use crate::error::Error;
-use crate::protocol::{Beside, HitKind, PublicMessage};
+use crate::protocol::{Beside, Deleted, HitKind, PublicMessage};
+use crate::resource::protocol::Profile;
 use crate::time::iso;
 use crate::turn::{Media, Part, PartKind, Source};
 
@@ -184,11 +186,64 @@ pub fn read_config(body: &[u8]) -> Result<Overrides, Error> {
     Ok(Overrides { observe_tokens, swap_tokens, ..Overrides::default() })
 }
 
-/// `{ok, receipt}` of a deleted thread.
-pub fn receipt(thread: &str, deleted_at: u64, counts: Value) -> Value {
+/// `{ok, receipt}` of what was deleted: a thread, some of its messages, a resource.
+pub fn receipt(id: &str, scope: &str, deleted_at: u64, counts: Value) -> Value {
     json!({
         "ok": true,
-        "receipt": { "id": thread, "scope": "thread", "counts": counts, "deletedAt": iso(deleted_at) },
+        "receipt": { "id": id, "scope": scope, "counts": counts, "deletedAt": iso(deleted_at) },
+    })
+}
+
+/// `{ok, receipt}` of a deleted thread; `None` where there was none.
+pub fn receipt_of_thread(thread: &str, deleted: &Deleted) -> Option<Value> {
+    let Deleted::Deleted { deleted_at, messages, notes, jobs, responses, .. } = deleted else { return None };
+    let counts = json!({ "messages": messages, "notes": notes, "jobs": jobs, "responses": responses });
+    Some(receipt(thread, "thread", *deleted_at, counts))
+}
+
+/// The most messages that one request deletes.
+const MAX_DELETED: usize = 1_000;
+
+/// Reads `{messageIds}`. Errors: 400 that names the field.
+pub fn read_message_ids(body: &[u8]) -> Result<Vec<String>, Error> {
+    let body: Value = serde_json::from_slice(body)
+        .map_err(|error| Error::bad_request(format!("The body is not valid JSON: {error}.")))?;
+    let ids = body.get("messageIds").and_then(Value::as_array);
+    let ids =
+        ids.and_then(|ids| ids.iter().map(|id| id.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>());
+    ids.filter(|ids| (1..=MAX_DELETED).contains(&ids.len())).ok_or_else(|| {
+        Error::invalid(
+            "messageIds",
+            format!("Name in `messageIds` the messages to delete: an array of 1 to {MAX_DELETED} ids."),
+        )
+    })
+}
+
+/// `{resources, total}`: rows of id, first and last use, number of threads.
+pub fn resources(rows: &[Row], total: u64) -> Value {
+    json!({ "resources": rows.iter().map(resource_row).collect::<Vec<_>>(), "total": total })
+}
+
+/// `{resource, threads, total}`: a row as of [`resources`], and rows of threads: id, first and last use.
+pub fn resource(row: &Row, threads: &[Row]) -> Value {
+    let threads: Vec<Value> = threads
+        .iter()
+        .map(|row| json!({ "id": row.text(0), "createdAt": iso(row.unsigned(1)), "updatedAt": iso(row.unsigned(2)) }))
+        .collect();
+    json!({ "resource": resource_row(row), "threads": threads, "total": row.unsigned(3) })
+}
+
+/// `{resourceId, profile}`: the profile as models are told it; null when nothing is known.
+pub fn profile(resource: &str, profile: &Profile) -> Value {
+    json!({ "resourceId": resource, "profile": profile.text })
+}
+
+fn resource_row(row: &Row) -> Value {
+    json!({
+        "id": row.text(0),
+        "createdAt": iso(row.unsigned(1)),
+        "updatedAt": iso(row.unsigned(2)),
+        "threads": row.unsigned(3),
     })
 }
 

@@ -5,6 +5,7 @@
 //! messages, later ones and superseded ones are not seen, but those that the turn itself superseded are.
 
 mod copies;
+mod erasure;
 mod generations;
 mod messages;
 mod note_rows;
@@ -16,6 +17,7 @@ mod segments;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::erasure::LinkedResponse;
 pub use self::messages::{Extent, StoredInput, StoredMessage};
 pub use self::note_rows::NoteRow;
 pub use self::notes::{NewNote, NoteStatus, Rendered};
@@ -25,6 +27,7 @@ pub use self::segments::{Kind, Segment, SegmentState};
 use super::database::{Database, Row, Value};
 use super::schema::{exists, migrate};
 use super::state::State;
+use crate::protocol::ThreadKey;
 use crate::turn::{Answer, Ending, Stop, Usage};
 
 /// The tables, a script for each version; only ever append.
@@ -128,6 +131,16 @@ const SCHEMA: &[&str] = &[
         generation INTEGER NOT NULL, part INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (generation, part)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    -- Stored responses that were made in the thread: they go when it goes.
+    CREATE TABLE linked_responses (
+        id TEXT PRIMARY KEY, chain TEXT NOT NULL, created_at INTEGER NOT NULL,
+        leaving INTEGER NOT NULL DEFAULT 0 -- 1 once it is to be deleted
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX leaving_responses ON linked_responses (id) WHERE leaving = 1;
+    -- A deletion of the thread of which not everybody was told yet, in JSON.
+    CREATE TABLE departure (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL) STRICT;
+",
 ];
 
 /// Messages of one turn share the upper bits of their `seq`.
@@ -169,6 +182,14 @@ pub struct Thread {
     pub indexed_at: Option<u64>,
     /// When to tell the index again, after it could not be told.
     pub index_retry_at: Option<u64>,
+}
+
+impl Thread {
+    /// Whose it is.
+    pub fn key(&self) -> ThreadKey {
+        let Thread { project, id, resource, .. } = self;
+        ThreadKey { project: project.clone(), thread: id.clone(), resource: Some(resource.clone()) }
+    }
 }
 
 /// How far a turn has come.

@@ -5,7 +5,7 @@
 
 use futures::future::try_join;
 use serde_json::Value;
-use worker::{D1Type, Env};
+use worker::Env;
 
 use super::d1_ledger;
 use crate::memory::index;
@@ -28,27 +28,6 @@ pub async fn list(
     let (page, count) =
         try_join(d1_ledger::read(&database, &page), d1_ledger::read(&database, &count)).await?;
     Ok(index::listed(&page, &count))
-}
-
-/// Takes a deleted thread out of the index, and its resource once it has no other.
-pub async fn remove(env: &Env, project: &str, thread: &str) -> worker::Result<()> {
-    let database = env.d1("DB")?;
-    let key = [D1Type::Text(project), D1Type::Text(thread)];
-    database
-        .batch(vec![
-            database
-                .prepare(
-                    "DELETE FROM resources WHERE project_id = ?1
-                     AND id = (SELECT resource_id FROM threads WHERE project_id = ?1 AND id = ?2)
-                     AND (SELECT count(*) FROM threads WHERE project_id = ?1 AND resource_id = resources.id) = 1",
-                )
-                .bind_refs(&key)?,
-            database
-                .prepare("DELETE FROM threads WHERE project_id = ?1 AND id = ?2")
-                .bind_refs(&key)?,
-        ])
-        .await?;
-    Ok(())
 }
 
 /// The threads of a resource, the latest used first, at most `limit`; and how many there are.

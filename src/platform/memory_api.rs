@@ -10,6 +10,7 @@ mod import;
 mod messages;
 mod notes;
 mod observations;
+mod resources;
 mod search;
 mod threads;
 
@@ -44,10 +45,15 @@ pub async fn answer(
         (Resource::Thread { thread }, _) => threads::one(incoming, thread).await,
         (Resource::Clone { thread }, _) => copies::copy(incoming, thread).await,
         (Resource::Messages { thread }, "POST") => messages::post(incoming, thread).await,
+        (Resource::Messages { thread }, "DELETE") => deletion::delete_messages(incoming, thread).await,
         (Resource::Messages { thread }, _) => messages::page(incoming, thread).await,
         (Resource::Observations { thread }, _) => observations::log(incoming, thread).await,
         (Resource::ObservationRecord { thread }, _) => observations::record(incoming, thread).await,
         (Resource::ObservationConfig { thread }, _) => observations::configure(incoming, thread).await,
+        (Resource::Resources, _) => resources::list(incoming).await,
+        (Resource::Resource { resource }, "DELETE") => resources::delete(incoming, resource).await,
+        (Resource::Resource { resource }, _) => resources::one(incoming, resource).await,
+        (Resource::Profile { resource }, _) => resources::profile(incoming, resource).await,
         (Resource::ObservationHistory { thread }, _) => observations::history(incoming, thread).await,
         (Resource::Notes { thread }, _) => notes::page(incoming, thread).await,
         (Resource::Note { note }, "DELETE") => notes::forget(incoming, &note).await,

@@ -25,6 +25,8 @@ use crate::error::Error;
 
 /// What is taken up at once, in bytes.
 const MOST_BYTES: u32 = 64 * 1024;
+/// How often what lies there is taken up when the answer has come to a sudden end.
+const LAST_READS: usize = 64;
 /// How long the bytes may lie before they are taken up, in milliseconds: how exactly silence is measured.
 const TAKE_UP_EVERY_MS: u64 = 1_000;
 
@@ -58,7 +60,7 @@ impl Bystander<'_> {
         let mut flowed = None;
 
         let mut stopped = loop {
-            let read = pin!(settled(reader.read(&Uint8Array::new_with_length(MOST_BYTES))));
+            let read = pin!(settled(reader.read(&buffer())));
             let length = match select(read, select(leaving.as_mut(), silence.as_mut())).await {
                 Either::Left((Ok(read), _)) => {
                     let read: Read = read.unchecked_into();
@@ -104,6 +106,15 @@ impl Bystander<'_> {
             stopped = Stopped::ClientGone;
         }
         if stopped != Stopped::Ended {
+            // What has come and was not taken up yet was said all the same.
+            for _ in 0..LAST_READS {
+                let Some(Ok(read)) = within(0, settled(reader.read(&buffer()))).await else { break };
+                let read: Read = read.unchecked_into();
+                if read.done() {
+                    break;
+                }
+                carriage.push(&read.value().to_vec());
+            }
             controller.abort();
             let _ = settled(reader.cancel()).await;
         }
@@ -123,6 +134,10 @@ impl Bystander<'_> {
         }
         (end.outcome, stopped)
     }
+}
+
+fn buffer() -> Uint8Array {
+    Uint8Array::new_with_length(MOST_BYTES)
 }
 
 /// True when the client's end of a pipe is gone.

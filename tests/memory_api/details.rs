@@ -78,7 +78,7 @@ fn a_thread_that_is_made_anew_comes_after_its_deletion() {
     let mut thread = Thread::new();
     let late = thread.request(&[user("Late")]);
     create(&thread, "r", "First");
-    thread::delete(&thread.store, &Delete { key: key("r") }, thread.now).unwrap();
+    thread::delete(&thread.store, &Delete::at_any_age(key("r")), thread.now).unwrap();
     let missing = thread::details(&thread.store, &ReadDetails { key: key("r") }).unwrap();
     assert_eq!(missing, Details::NotFound);
     assert!(

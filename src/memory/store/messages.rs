@@ -56,6 +56,8 @@ pub struct StoredInput {
 
 const MESSAGE: &str =
     "seq, id, content_hash, chain_hash, incomplete, created_at, tokens, superseded_by, body, covered";
+/// Messages that were said in the conversation: those that were stored by hand for a note's sake claim segment 0.
+const SAID: &str = "segment IS NOT 0";
 const INPUT: &str = "seq, content_hash, chain_hash, EXISTS (
     SELECT 1 FROM turns WHERE turns.seq = messages.seq >> 20 AND turns.id GLOB 'post_*'
 )";
@@ -119,9 +121,9 @@ impl<D: Database> Store<D> {
         let rows = self.0.query(
             &format!(
                 "SELECT * FROM (
-                     SELECT {PLACE} FROM messages WHERE covered = 1 AND {SEEN} AND seq < ?3 ORDER BY seq DESC LIMIT ?4
+                     SELECT {PLACE} FROM messages WHERE covered = 1 AND {SAID} AND {SEEN} AND seq < ?3 ORDER BY seq DESC LIMIT ?4
                  )
-                 UNION ALL SELECT {PLACE} FROM messages WHERE covered = 1 AND {SEEN} AND seq >= ?3
+                 UNION ALL SELECT {PLACE} FROM messages WHERE covered = 1 AND {SAID} AND {SEEN} AND seq >= ?3
                  ORDER BY 1"
             ),
             &[turn.into(), first_seq(turn).into(), seq.into(), i64::from(before).into()],
@@ -293,8 +295,10 @@ impl<D: Database> Store<D> {
     /// Marks the messages behind `seq` that `turn` sees, and the turns still answering there, as replaced by `turn`.
     pub fn supersede_after(&self, turn: i64, seq: i64) -> Result<(), D::Error> {
         self.0.query(
-            "UPDATE messages SET superseded_by = ?1, segment = coalesce(segment, -1)
-             WHERE seq < ?2 AND seq > ?3 AND superseded_by IS NULL",
+            &format!(
+                "UPDATE messages SET superseded_by = ?1, segment = coalesce(segment, -1)
+                 WHERE seq < ?2 AND seq > ?3 AND superseded_by IS NULL AND {SAID}"
+            ),
             &[turn.into(), first_seq(turn).into(), seq.into()],
         )?;
         // The turn of `seq` itself may still be answering; if it has answered, the mark changes nothing.
@@ -303,6 +307,15 @@ impl<D: Database> Store<D> {
             &[turn.into(), turn_of(seq).into()],
         )?;
         Ok(())
+    }
+
+    /// Those of these places at which a message was stored by hand.
+    pub fn by_hand(&self, seqs: &[i64]) -> Result<Vec<i64>, D::Error> {
+        let rows = self.0.query(
+            "SELECT seq FROM messages WHERE segment = 0 AND seq IN (SELECT value FROM json_each(?1))",
+            &[to_json(&seqs).into()],
+        )?;
+        Ok(rows.iter().map(|row| row.integer(0)).collect())
     }
 
     /// How much of the conversation goes into prompts as it was said.
