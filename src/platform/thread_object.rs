@@ -20,7 +20,7 @@ use crate::memory::store::Store;
 use crate::protocol::{
     COMMIT, CONFIGURE, COPY, CORRECT, CREATE, Copied, Corrected, DELETE, DETAILS, Deleted, Details, FORGET,
     Forgotten, Found, HISTORY, History, MESSAGES, Messages, NOTES, Notes, OBSERVATIONS, Observations, PASTE,
-    POST, PREPARE, Posting, SEARCH, SOURCES, Sources, UPDATE,
+    POST, PREPARE, Posting, Prepared, SEARCH, SOURCES, Sources, TRY_OUT, UPDATE,
 };
 use crate::thread::{self, Surroundings};
 
@@ -71,6 +71,10 @@ impl DurableObject for ThreadObject {
             COPY => self.storage.run(&body, thread::copy),
             PASTE => {
                 self.storage.run(&body, |store, asked| thread::paste(store, asked, now(), self.around()))
+            }
+            TRY_OUT if !self.storage.exists()? => answer(&Prepared::NotFound),
+            TRY_OUT => {
+                self.storage.try_out(&body, |store, asked| thread::prepare(store, asked, self.around()))
             }
             NOTES if !self.storage.exists()? => answer(&Notes::NotFound),
             NOTES => self.storage.run(&body, thread::notes),
