@@ -297,7 +297,7 @@ test("a message is stored once under its id; another one there refuses the whole
   assert.deepEqual(await refusal("POST", at(newThread(), "/messages"), { messages }), [
     404,
     "not_found",
-    null,
+    "x-thread-id",
   ]);
   const foreign = at(id, "/messages?resourceId=another");
   assert.deepEqual(await refusal("POST", foreign, { messages }), [404, "not_found", "x-thread-id"]);

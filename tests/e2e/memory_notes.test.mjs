@@ -58,6 +58,7 @@ const prompted = async (thread) => {
   const body = { model: "openai/gpt-5.4-mini", messages: [user("What do you know?")] };
   const { status, ...context } = await ask("POST", at(thread, "/context"), body);
   assert.equal(status, 200, JSON.stringify(context));
+  assert.equal(context.memoryStatus, "hit");
   return context;
 };
 

@@ -112,7 +112,7 @@ impl<'a> Asked<'a> {
         let outside = prompt::outside_tokens(&self.conversation, &self.body);
         let added = injected.iter().sum::<u64>() + thread;
         json!({
-            "status": if added == 0 { "empty" } else { "hit" },
+            "memoryStatus": if added == 0 { "empty" } else { "hit" },
             "request": request,
             "injected": { "profile": profile, "notes": notes, "now": injection.volatile },
             "messages": messages,
@@ -179,7 +179,7 @@ mod tests {
         let messages = answer["request"]["messages"].as_array().unwrap();
         let roles: Vec<_> = messages.iter().map(|message| message["role"].as_str().unwrap()).collect();
         assert_eq!(roles, ["system", "user", "user"]);
-        assert_eq!(answer["status"], "hit");
+        assert_eq!(answer["memoryStatus"], "hit");
         assert!(answer["injected"]["notes"].as_str().unwrap().contains("- a note"));
         let sources: Vec<_> =
             answer["messages"].as_array().unwrap().iter().map(|message| &message["source"]).collect();
