@@ -36,7 +36,7 @@ fn with_notes(count: usize) -> World {
 /// The question to a reflector; observers that are asked before it do their work.
 fn reflection(world: &mut World) -> Job {
     loop {
-        let job = world.take().expect("a rewrite is due");
+        let job = world.take().unwrap();
         if job.kind == Kind::Reflect {
             return job;
         }

@@ -2,8 +2,8 @@
 
 use super::{Asked, asked, body, unreachable};
 use crate::error::Error;
-use crate::memory::api::context::{self, Told};
 use crate::memory::address;
+use crate::memory::api::context::{self, Told};
 use crate::platform::border::{now, random_id};
 use crate::platform::gateway_worker::{Incoming, json_answer};
 use crate::platform::resource_client::ResourceClient;
