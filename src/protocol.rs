@@ -33,6 +33,8 @@ use crate::turn::{Message, Stop, Usage};
 
 /// `POST`: [`Prepare`] to [`Prepared`].
 pub const PREPARE: &str = "/v1/prepare";
+/// `POST`: [`Prepare`] to [`Prepared`], of which nothing is kept.
+pub const TRY_OUT: &str = "/v1/try-out";
 /// `POST`: [`Commit`] to [`Committed`].
 pub const COMMIT: &str = "/v1/commit";
 /// `POST`: [`ReadMessages`] to [`Messages`].

@@ -3,6 +3,7 @@
 //! Invariant: the one list of its routes; an id in a path is decoded here and nowhere else.
 
 pub mod body;
+pub mod context;
 pub mod copies;
 pub mod messages;
 pub mod notes;
@@ -64,6 +65,11 @@ pub enum Resource {
     NoteSources {
         /// The note's id.
         note: String,
+    },
+    /// What memory would make of a request.
+    Context {
+        /// The thread's id.
+        thread: String,
     },
     /// What was said and noted, by words.
     Search,
@@ -129,6 +135,7 @@ pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])
         ["threads", thread, "notes"] => (Resource::Notes { thread: own(thread) }, READ),
         ["notes", note] => (Resource::Note { note: own(note) }, CORRECT),
         ["notes", note, "sources"] => (Resource::NoteSources { note: own(note) }, READ),
+        ["threads", thread, "context"] => (Resource::Context { thread: own(thread) }, DO),
         ["search"] => (Resource::Search, READ),
         ["threads", thread, "export"] => (Resource::ThreadExport { thread: own(thread) }, GET),
         ["resources", resource, "export"] => (Resource::ResourceExport { resource: own(resource) }, GET),

@@ -3,6 +3,7 @@
 //! Invariant: a thread is found through the caller's project alone; another project's is not there, and neither is one of
 //! another resource than the caller names.
 
+mod context;
 mod copies;
 mod deletion;
 mod export;
@@ -59,6 +60,7 @@ pub async fn answer(
         (Resource::Note { note }, "DELETE") => notes::forget(incoming, &note).await,
         (Resource::Note { note }, _) => notes::correct(incoming, &note).await,
         (Resource::NoteSources { note }, _) => notes::sources(incoming, &note).await,
+        (Resource::Context { thread }, _) => context::dry_run(incoming, thread).await,
         (Resource::Search, _) => search::search(incoming).await,
         (Resource::ThreadExport { thread }, _) => export::thread(incoming, context, thread).await,
         (Resource::ResourceExport { resource }, _) => export::resource(incoming, context, resource).await,

@@ -21,12 +21,12 @@ use crate::memory::news::News;
 use crate::memory::settings::Settings;
 use crate::memory::store::Store;
 use crate::protocol::{
-    AROUND, COMMIT, CONFIGURE, COPY, CORRECT, CREATE, Copied, Corrected, DELETE, DELETE_MESSAGES, DETAILS,
-    Delete, Deleted, Details, FORGET, FORGET_NOTES, Forgotten, Found, HISTORY, History, LINK_RESPONSE,
-    MESSAGES, Messages, MessagesDeleted, NOTES, Notes, NotesForgotten, OBSERVATIONS, Observations, PASTE,
-    POST, PREPARE, Posting, REMEMBER, SEARCH, SOURCES, Sources, UPDATE,
+    AROUND, BRING, COMMIT, CONFIGURE, COPY, CORRECT, CREATE, Copied, Corrected, DELETE, DELETE_MESSAGES,
+    DETAILS, Delete, Deleted, Details, FORGET, FORGET_NOTES, Forgotten, Found, HISTORY, History,
+    LINK_RESPONSE, MESSAGES, Messages, MessagesDeleted, NOTES, Notes, NotesForgotten, OBSERVATIONS,
+    Observations, PASTE, POST, PREPARE, Posting, Prepared, REMEMBER, ROWS, Rows, SEARCH, SOURCES, Sources,
+    TRY_OUT, UPDATE,
 };
-use crate::protocol::{BRING, ROWS, Rows};
 use crate::responses::id::ChainId;
 use crate::thread::deletion::{self, Departure};
 use crate::thread::{self, Surroundings};
@@ -92,6 +92,10 @@ impl DurableObject for ThreadObject {
             COPY => self.storage.run(&body, thread::copy),
             PASTE => {
                 self.storage.run(&body, |store, asked| thread::paste(store, asked, now(), self.around()))
+            }
+            TRY_OUT if !self.storage.exists()? => answer(&Prepared::NotFound),
+            TRY_OUT => {
+                self.storage.try_out(&body, |store, asked| thread::prepare(store, asked, self.around()))
             }
             NOTES if !self.storage.exists()? => answer(&Notes::NotFound),
             NOTES => self.storage.run(&body, thread::notes),
