@@ -143,6 +143,20 @@ impl Rarity {
         ((total - having + 0.5) / (having + 0.5)).ln().max(1e-6)
     }
 
+    /// How many may have a term that is asked for, so that all of these together have no more than `matches`; the rarest one is
+    /// always asked for.
+    pub fn most_common(&self, matches: u64) -> u64 {
+        let mut having: Vec<u64> = self.having.iter().copied().filter(|having| *having > 0).collect();
+        having.sort_unstable();
+        let rarest = having.first().copied().unwrap_or_default();
+        let mut sum = 0;
+        let asked = having.into_iter().take_while(|having| {
+            sum += having;
+            sum <= matches
+        });
+        asked.last().unwrap_or(rarest)
+    }
+
     /// Adds what another index holds.
     pub fn add(&mut self, other: &Rarity) {
         self.total += other.total;
@@ -297,6 +311,9 @@ mod tests {
         let rarity = Rarity { total: 10, having: vec![1, 9, 10] };
         let weights = rarity.weights();
         assert!(weights[0] > weights[1] && weights[1] > weights[2] && weights[2] > 0.0);
+        let most = |matches| rarity.most_common(matches);
+        assert_eq!((most(0), most(1), most(10), most(20)), (1, 1, 9, 10));
+        assert_eq!(Rarity::default().most_common(5), 0);
         let mut sum = rarity.clone();
         sum.add(&Rarity { total: 5, having: vec![2, 0, 1] });
         assert_eq!(sum, Rarity { total: 15, having: vec![3, 9, 11] });

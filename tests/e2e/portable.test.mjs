@@ -42,10 +42,14 @@ async function threads(resource, ...said) {
     await chat(gateway, thread, text, { resource });
     ids.push(thread);
   }
-  await until(async () => {
-    const rows = await gateway.d1(`SELECT count(*) AS n FROM threads WHERE resource_id = '${resource}'`);
-    return rows[0].n === said.length;
-  }, "the threads are in the index");
+  await until(
+    async () => {
+      const rows = await gateway.d1(`SELECT count(*) AS n FROM threads WHERE resource_id = '${resource}'`);
+      return rows[0].n === said.length;
+    },
+    "the threads are in the index",
+    60_000,
+  );
   return ids;
 }
 
@@ -53,7 +57,7 @@ async function threads(resource, ...said) {
 const same = (lines) => lines.map((line) => line.replace(/"projectId":"[^"]*"/, ""));
 
 test("a search goes through the threads of a resource and no other's, the best hit of all first", async () => {
-  const resource = "searcher/é";
+  const resource = "searcher/1";
   const [tea, walk] = await threads(resource, "I drink green tea in Kyoto", "The walrus walks at noon");
   await threads("somebody-else", "A walrus in the green tea of Kyoto");
   const query = (q, more) => read(`/search?${new URLSearchParams({ q, resourceId: resource, ...more })}`);
@@ -77,11 +81,15 @@ test("a resource that was exported, imported and exported again is the same, byt
   const ids = await threads(resource, "My name is Alex.", "A second thread: 東京 🐙");
   await chat(gateway, ids[0], "What is my name?", { resource });
   // What the threads do by themselves is over when their rows stand still.
-  const lines = await until(async () => {
-    const first = await exported(`/resources/${resource}/export`);
-    const second = await exported(`/resources/${resource}/export`);
-    return first.join() === second.join() && first;
-  }, "the threads rest");
+  const lines = await until(
+    async () => {
+      const first = await exported(`/resources/${resource}/export`);
+      const second = await exported(`/resources/${resource}/export`);
+      return first.join() === second.join() && first;
+    },
+    "the threads rest",
+    60_000,
+  );
   const types = lines.map((line) => JSON.parse(line).type);
   assert.deepEqual([types[0], types.at(-1)], ["export", "end"]);
   assert.deepEqual(JSON.parse(lines.at(-1)), { type: "end", lines: lines.length - 1, threads: 2 });
@@ -92,10 +100,14 @@ test("a resource that was exported, imported and exported again is the same, byt
   );
   const again = await imported(lines);
   assert.deepEqual([again.ok, again.added, again.unchanged], [true, 0, lines.length - 2]);
-  const copy = await until(async () => {
-    const found = await exported(`/resources/${resource}/export`, { key: gateway.otherKey });
-    return found.length === lines.length && found;
-  }, "the imported threads are in the index");
+  const copy = await until(
+    async () => {
+      const found = await exported(`/resources/${resource}/export`, { key: gateway.otherKey });
+      return found.length === lines.length && found;
+    },
+    "the imported threads are in the index",
+    60_000,
+  );
   assert.deepEqual(same(copy), same(lines));
   const [own, theirs] = [
     await messagesOf(gateway, ids[0]),

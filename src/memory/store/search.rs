@@ -15,10 +15,8 @@ use crate::turn::Message;
 const STEP_ROWS: u32 = 500;
 /// What is read at once, in characters, unless a single message has more.
 const READ_CHARS: u64 = 1_000_000;
-/// A term that more than one of so many have tells next to nothing apart.
-const COMMON_PART: u64 = 8;
-/// Terms that no more than these have are never left out.
-const COMMON: u64 = 5_000;
+/// So many matches are weighed, of the rarest terms: tens of milliseconds.
+const MAX_MATCHES: u64 = 20_000;
 /// Relevance crosses the border as a whole number of millionths.
 const MILLIONTHS: f64 = 1e6;
 
@@ -147,16 +145,15 @@ impl<D: Database> Store<D> {
         })
     }
 
-    /// The standing messages and live notes that have any of the terms, best first, at most `limit`. Terms that far too many
-    /// have are only asked for where no other is.
+    /// The standing messages and live notes that have any of the terms, best first, at most `limit`. In a long
+    /// thread the terms that very many have are not asked for, where rarer ones are.
     pub fn matching(
         &self,
         terms: &[String],
         rarity: &Rarity,
         limit: u32,
     ) -> Result<Vec<Candidate>, D::Error> {
-        let least = rarity.having.iter().copied().filter(|having| *having > 0).min().unwrap_or(0);
-        let most = (rarity.total / COMMON_PART).max(COMMON).max(least);
+        let most = rarity.most_common(MAX_MATCHES);
         let weights = rarity.weights();
         // The index weighs a term itself, by a rule that leaves the common ones nothing; that is taken out again.
         let asked: Vec<(usize, &String, f64, f64)> = (0..)
@@ -170,25 +167,26 @@ impl<D: Database> Store<D> {
                  SELECT json_extract(value, '$[0]') AS at, json_extract(value, '$[1]') AS expression,
                      json_extract(value, '$[2]') AS own, json_extract(value, '$[3]') AS weight FROM json_each(?1)
              ), share AS MATERIALIZED (
-                 SELECT words.rowid AS place, term.at AS at, -bm25(words) / term.own AS share,
-                     -bm25(words) / term.own * term.weight AS score
+                 SELECT words.rowid AS place, term.at AS at, term.weight AS weight, -bm25(words) / term.own AS share
                  FROM term CROSS JOIN words WHERE words MATCH term.expression
              ), best AS MATERIALIZED (
-                 SELECT place, sum(score) AS score FROM share GROUP BY place
+                 SELECT place, sum(share * weight) AS score FROM share GROUP BY place
              ), standing AS MATERIALIZED (
                  SELECT place, score, coalesce(
                      (SELECT created_at FROM messages WHERE seq = place AND superseded_by IS NULL),
                      (SELECT said_at FROM notes WHERE id = -place AND status = 'active')
                  ) AS said FROM best WHERE said IS NOT NULL ORDER BY score DESC, abs(place) DESC LIMIT ?2
+             ), told AS MATERIALIZED (
+                 SELECT share.place AS place, said,
+                     json_group_array(json_array(at, CAST(share * 1000000 AS INTEGER))) AS shares
+                 FROM share JOIN standing ON standing.place = share.place GROUP BY share.place
              )
-             SELECT place, said,
-                 (SELECT json_group_array(json_array(at, CAST(share * 1000000 AS INTEGER))) FROM share
-                  WHERE share.place = standing.place),
+             SELECT place, said, shares,
                  (SELECT json_group_array(json_array(seq, created_at)) FROM (SELECT seq, created_at FROM messages
                   WHERE seq < place AND place > 0 AND superseded_by IS NULL ORDER BY seq DESC LIMIT 2)),
                  (SELECT json_group_array(json_array(seq, created_at)) FROM (SELECT seq, created_at FROM messages
                   WHERE seq > place AND place > 0 AND superseded_by IS NULL ORDER BY seq LIMIT 2))
-             FROM standing",
+             FROM told",
             &[to_json(&asked).into(), i64::from(limit).into()],
         )?;
         Ok(rows.iter().map(|row| read_candidate(row, terms.len())).collect())
