@@ -5,7 +5,7 @@
 
 use futures::future::try_join;
 use serde_json::Value;
-use worker::{D1Type, Env};
+use worker::Env;
 
 use super::d1_ledger;
 use crate::memory::index;

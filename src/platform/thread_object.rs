@@ -206,7 +206,15 @@ impl ThreadObject {
             self.storage.transaction(|store| thread::delete_messages(store, &asked, now(), self.around()))?;
         let ended = async {
             self.erase_responses(now()).await?;
-            self.tell_resource().await
+            self.tell_resource().await?;
+            // Deleting rows leaves their bytes in the file until they are written over.
+            match self.storage.store()?.copy()? {
+                Some(rows) => self.storage.delete_all_but(|store| store.paste(&rows)).await,
+                None => {
+                    log::event("bytes_left", json!({ "reason": "too large to be written anew" }));
+                    Ok(())
+                }
+            }
         };
         let ended = ended.await;
         self.keep_alarm().await?;

@@ -101,6 +101,7 @@ test("a deleted message is in no row, no note, no profile and no prompt, and wha
   assert.deepEqual((await memory(`/search?threadId=${encodeURIComponent(thread)}&q=${planted}`)).results, []);
   assert.ok(!(await profileOf(resource)).includes(planted));
   assert.deepEqual(rowsWith(gateway, planted), []);
+  assert.deepEqual(bytesWith(gateway, planted), []);
   const asking = `What do I keep? ${newWord()}`;
   await chat(gateway, thread, asking, options);
   assert.ok(!promptWith(asking).includes(planted));
