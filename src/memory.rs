@@ -21,6 +21,7 @@ pub mod index;
 pub mod injection;
 pub mod news;
 pub mod note;
+pub mod note_id;
 pub mod observer;
 pub mod plan;
 pub mod profile;

@@ -3,17 +3,24 @@
 //! Invariant: both ends tolerate fields they do not know, because during a rollout they run different versions. A turn
 //! id makes every message safe to send twice.
 
+mod copy;
 pub mod deletion;
 mod details;
+mod notes;
 mod post;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::copy::{COPY, Copied, Filter, PASTE, Paste, Pasted, ReadCopy, Snapshot};
 pub use self::deletion::{
     DELETE, DELETE_MESSAGES, Delete, DeleteMessages, Deleted, LINK_RESPONSE, LinkResponse, Linked,
     MessagesDeleted,
 };
 pub use self::details::{CREATE, Create, Created, DETAILS, Details, ReadDetails, UPDATE, Update};
+pub use self::notes::{
+    CORRECT, Correct, Corrected, FORGET, Forget, Forgotten, HISTORY, History, NOTES, Notes, PublicNote,
+    ReadHistory, ReadNotes,
+};
 pub use self::post::{POST, Post, Posted, Posting};
 
 use crate::memory::address::Scope;
@@ -25,6 +32,8 @@ use crate::turn::{Message, Stop, Usage};
 
 /// `POST`: [`Prepare`] to [`Prepared`].
 pub const PREPARE: &str = "/v1/prepare";
+/// `POST`: [`Prepare`] to [`Prepared`], of which nothing is kept.
+pub const TRY_OUT: &str = "/v1/try-out";
 /// `POST`: [`Commit`] to [`Committed`].
 pub const COMMIT: &str = "/v1/commit";
 /// `POST`: [`ReadMessages`] to [`Messages`].

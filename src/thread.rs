@@ -3,16 +3,20 @@
 //! Invariant: a user's message is stored before the model is asked; `prepare` and `commit` may come any number of times
 //! and in any order, and the thread ends up the same. Each function is one transaction of the caller's.
 
+mod copy;
 pub mod deletion;
 mod details;
+mod notes;
 mod post;
 mod recall;
 mod upkeep;
 
 use std::collections::BTreeMap;
 
+pub use self::copy::{copy, paste};
 pub use self::deletion::{delete, delete_messages, link_response};
 pub use self::details::{create, details, update};
+pub use self::notes::{correct, forget, history, notes};
 pub use self::post::post;
 pub use self::recall::{index_words, search, sources};
 use self::upkeep::plan;

@@ -7,6 +7,7 @@ use super::database::Database;
 use super::news::{News, facts};
 use super::note::Note;
 use super::plan::{Kept, kept};
+use super::record::{self, Record};
 use super::reflector;
 use super::render;
 use super::secrets;
@@ -120,13 +121,14 @@ fn rewrite_log<D: Database>(
 ) -> Result<bool, D::Error> {
     let active = store.notes(NoteStatus::Active)?;
     let edits = reflector::read(segment.script.take().as_deref(), Some(&Stop::End)).unwrap_or_default();
-    let outcome = reflector::apply(&edits, &active);
+    let outcome = reflector::apply_beside(&edits, &active, &store.corrected_notes()?);
     segment.state = if outcome.is_change() { SegmentState::Active } else { SegmentState::Failed };
     segment.activated_at = Some(moment.now);
     store.save_segment(&segment)?;
     if !outcome.is_change() {
         return Ok(false);
     }
+    keep_generation(store, state, moment)?;
     for (id, by) in &outcome.drop {
         store.mark_notes(&[*id], NoteStatus::Dropped, *by)?;
     }
@@ -164,6 +166,23 @@ fn rewrite_log<D: Database>(
     tell_resource(store, moment, &store.notes(NoteStatus::Active)?)?;
     state.reflections += 1;
     Ok(true)
+}
+
+/// Keeps the log as it stands, which ends now.
+fn keep_generation<D: Database>(
+    store: &Store<D>,
+    state: &State,
+    moment: &Moment<'_>,
+) -> Result<(), D::Error> {
+    let Some(thread) = store.thread()? else { return Ok(()) };
+    let record = record::record(store, thread, state, moment.settings, moment.now)?;
+    store.add_generation(&Record {
+        created_at: store.last_generation_ended()?.unwrap_or(record.created_at),
+        updated_at: moment.now,
+        is_observing: false,
+        is_reflecting: false,
+        ..record
+    })
 }
 
 /// Writes the frozen log anew from the active notes, in the order in which it was said.

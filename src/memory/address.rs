@@ -82,6 +82,12 @@ pub fn read(headers: Headers<'_>) -> Result<Option<Address>, Error> {
     }
 }
 
+/// What a request that names no thread in its headers says of how it is to be seen: `x-memory-scope` and `x-timezone`.
+/// Errors: 400 that names the header.
+pub fn view(headers: Headers<'_>) -> Result<(Option<Scope>, Option<String>), Error> {
+    Ok((scope(headers)?, time_zone(headers)?))
+}
+
 /// True for a request that names a thread and its owner and switches memory off.
 pub fn is_switched_off(headers: Headers<'_>) -> bool {
     let names = |name: &str, synonym: &str| headers.get(name).or_else(|| headers.get(synonym)).is_some();

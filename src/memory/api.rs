@@ -3,7 +3,10 @@
 //! Invariant: the one list of its routes; an id in a path is decoded here and nowhere else.
 
 pub mod body;
+pub mod context;
+pub mod copies;
 pub mod messages;
+pub mod notes;
 pub mod threads;
 
 use crate::api::percent_decoded;
@@ -16,6 +19,11 @@ pub enum Resource {
     /// One thread.
     Thread {
         /// Its id.
+        thread: String,
+    },
+    /// A copy of a thread, to be made.
+    Clone {
+        /// The original's id.
         thread: String,
     },
     /// A thread's messages.
@@ -35,6 +43,31 @@ pub enum Resource {
     },
     /// What a thread's memory does otherwise than its project's.
     ObservationConfig {
+        /// The thread's id.
+        thread: String,
+    },
+    /// A thread's log as it was before each rewrite.
+    ObservationHistory {
+        /// The thread's id.
+        thread: String,
+    },
+    /// A thread's notes, one by one.
+    Notes {
+        /// The thread's id.
+        thread: String,
+    },
+    /// One note.
+    Note {
+        /// Its id, which leads to its thread.
+        note: String,
+    },
+    /// The messages that a note rests on.
+    NoteSources {
+        /// The note's id.
+        note: String,
+    },
+    /// What memory would make of a request.
+    Context {
         /// The thread's id.
         thread: String,
     },
@@ -59,7 +92,9 @@ const LIST: &[&str] = &["GET", "HEAD", "POST"];
 const MESSAGES: &[&str] = &["GET", "HEAD", "POST", "DELETE"];
 const READ_AND_DELETE: &[&str] = &["GET", "HEAD", "DELETE"];
 const ONE: &[&str] = &["GET", "HEAD", "PATCH", "DELETE"];
+const DO: &[&str] = &["POST"];
 const CHANGE: &[&str] = &["PATCH"];
+const CORRECT: &[&str] = &["PATCH", "DELETE"];
 
 /// Finds what a path below `/v1/memory` is about, and the methods it takes.
 pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])> {
@@ -69,6 +104,7 @@ pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])
     Some(match segments.as_slice() {
         ["threads"] => (Resource::Threads, LIST),
         ["threads", thread] => (Resource::Thread { thread: own(thread) }, ONE),
+        ["threads", thread, "clone"] => (Resource::Clone { thread: own(thread) }, DO),
         ["threads", thread, "messages"] => (Resource::Messages { thread: own(thread) }, MESSAGES),
         ["threads", thread, "observations"] => (Resource::Observations { thread: own(thread) }, READ),
         ["threads", thread, "observations", "record"] => {
@@ -80,6 +116,13 @@ pub fn resource(segments: &[&str]) -> Option<(Resource, &'static [&'static str])
         ["resources"] => (Resource::Resources, READ),
         ["resources", resource] => (Resource::Resource { resource: own(resource) }, READ_AND_DELETE),
         ["resources", resource, "profile"] => (Resource::Profile { resource: own(resource) }, READ),
+        ["threads", thread, "observations", "history"] => {
+            (Resource::ObservationHistory { thread: own(thread) }, READ)
+        }
+        ["threads", thread, "notes"] => (Resource::Notes { thread: own(thread) }, READ),
+        ["notes", note] => (Resource::Note { note: own(note) }, CORRECT),
+        ["notes", note, "sources"] => (Resource::NoteSources { note: own(note) }, READ),
+        ["threads", thread, "context"] => (Resource::Context { thread: own(thread) }, DO),
         ["search"] => (Resource::Search, READ),
         _ => return None,
     })

@@ -494,7 +494,7 @@ impl<D: Database> Desk<'_, D> {
         edits: &[reflector::Edit],
     ) -> Result<Verdict, D::Error> {
         let active = self.store.notes(NoteStatus::Active)?;
-        let outcome = reflector::apply(edits, &active);
+        let outcome = reflector::apply_beside(edits, &active, &self.store.corrected_notes()?);
         if outcome.is_smaller(&active) {
             let count = outcome.drop.len() + outcome.replace.len();
             segment.script = Some(script.to_owned());

@@ -59,21 +59,31 @@ fn lines(record: &Record) -> Option<String> {
 
 /// `{record}`; the record is null while nothing is noted and nothing under way.
 pub fn record(record: &Record) -> Value {
+    let told = if record.is_untouched() { Value::Null } else { record_fields(record, &record.thread) };
+    json!({ "record": told })
+}
+
+/// `{records}`: the log as it is under the thread's own id, and as it was.
+pub fn history(records: &[Record], current: u64) -> Value {
+    let records = records.iter().map(|record| {
+        if record.reflections == current {
+            record_fields(record, &record.thread)
+        } else {
+            record_fields(record, &format!("{}#{}", record.thread, record.reflections))
+        }
+    });
+    json!({ "records": records.collect::<Vec<_>>() })
+}
+
+fn record_fields(record: &Record, id: &str) -> Value {
     let Record { is_observing, is_reflecting, .. } = *record;
-    let is_untouched = record.notes + record.buffered_notes == 0
-        && record.last_observed_at.is_none()
-        && !is_observing
-        && record.failures == 0;
-    if is_untouched {
-        return json!({ "record": null });
-    }
     let origin = match (record.reflections, record.last_observed_at) {
         (0, None) => "initial",
         (0, Some(_)) => "observation",
         _ => "reflection",
     };
-    json!({ "record": {
-        "id": record.thread,
+    json!({
+        "id": id,
         "scope": record.scope,
         "threadId": record.thread,
         "resourceId": record.resource,
@@ -95,7 +105,7 @@ pub fn record(record: &Record) -> Value {
         "failures": record.failures,
         "pausedUntil": record.paused_until.map(iso),
         "config": config_of(record),
-    } })
+    })
 }
 
 /// `{results, complete}`: what a search found, best first.

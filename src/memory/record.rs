@@ -60,6 +60,16 @@ pub struct Record {
     pub models: (String, String),
 }
 
+impl Record {
+    /// Nothing is noted, and nothing under way.
+    pub fn is_untouched(&self) -> bool {
+        self.notes + self.buffered_notes == 0
+            && self.last_observed_at.is_none()
+            && !self.is_observing
+            && self.failures == 0
+    }
+}
+
 /// Reads it.
 pub fn record<D: Database>(
     store: &Store<D>,

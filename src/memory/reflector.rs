@@ -27,7 +27,7 @@ use super::transcript::lines;
 use crate::time::{self, Zone};
 use crate::turn::Stop;
 
-pub use application::{NewNote, Objection, Outcome, Rejected, Replacement, apply};
+pub use application::{NewNote, Objection, Outcome, Rejected, Replacement, apply, apply_beside};
 
 /// Goes up with each change of [`INSTRUCTIONS`] or [`PRESSURE`], so that notes can be told apart by what was asked for.
 pub const VERSION: u32 = 1;

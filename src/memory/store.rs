@@ -4,8 +4,11 @@
 //! messages are asked on behalf of a turn, and answered as the conversation stood when that turn arrived: its own
 //! messages, later ones and superseded ones are not seen, but those that the turn itself superseded are.
 
+mod copies;
 mod erasure;
+mod generations;
 mod messages;
+mod note_rows;
 mod notes;
 mod search;
 mod segments;
@@ -15,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::erasure::LinkedResponse;
 pub use self::messages::{Extent, StoredInput, StoredMessage};
+pub use self::note_rows::NoteRow;
 pub use self::notes::{NewNote, NoteStatus, Rendered};
 pub use self::search::FoundMessage;
 pub use self::segments::{Kind, Segment, SegmentState};

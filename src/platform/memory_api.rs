@@ -3,8 +3,11 @@
 //! Invariant: a thread is found through the caller's project alone; another project's is not there, and neither is one of
 //! another resource than the caller names.
 
+mod context;
+mod copies;
 mod deletion;
 mod messages;
+mod notes;
 mod observations;
 mod resources;
 mod search;
@@ -34,6 +37,7 @@ pub async fn answer(incoming: &Incoming, resource: Resource) -> Result<web_sys::
         (Resource::Thread { thread }, "PATCH") => threads::update(incoming, thread).await,
         (Resource::Thread { thread }, "DELETE") => deletion::delete_thread(incoming, thread).await,
         (Resource::Thread { thread }, _) => threads::one(incoming, thread).await,
+        (Resource::Clone { thread }, _) => copies::copy(incoming, thread).await,
         (Resource::Messages { thread }, "POST") => messages::post(incoming, thread).await,
         (Resource::Messages { thread }, "DELETE") => deletion::delete_messages(incoming, thread).await,
         (Resource::Messages { thread }, _) => messages::page(incoming, thread).await,
@@ -44,6 +48,12 @@ pub async fn answer(incoming: &Incoming, resource: Resource) -> Result<web_sys::
         (Resource::Resource { resource }, "DELETE") => resources::delete(incoming, resource).await,
         (Resource::Resource { resource }, _) => resources::one(incoming, resource).await,
         (Resource::Profile { resource }, _) => resources::profile(incoming, resource).await,
+        (Resource::ObservationHistory { thread }, _) => observations::history(incoming, thread).await,
+        (Resource::Notes { thread }, _) => notes::page(incoming, thread).await,
+        (Resource::Note { note }, "DELETE") => notes::forget(incoming, &note).await,
+        (Resource::Note { note }, _) => notes::correct(incoming, &note).await,
+        (Resource::NoteSources { note }, _) => notes::sources(incoming, &note).await,
+        (Resource::Context { thread }, _) => context::dry_run(incoming, thread).await,
         (Resource::Search, _) => search::search(incoming).await,
     }
 }

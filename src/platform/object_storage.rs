@@ -95,6 +95,26 @@ impl<S: OpensOver> ObjectStorage<S> {
         answer(&self.transaction(|store| work(store, &message))?)
     }
 
+    /// Runs a message in a transaction that is undone, and answers what it would have come to.
+    pub fn try_out<Q: DeserializeOwned, A: Serialize>(
+        &self,
+        body: &[u8],
+        work: impl FnOnce(&S, &Q) -> worker::Result<A>,
+    ) -> worker::Result<Response> {
+        let message: Q = serde_json::from_slice(body)?;
+        let store = self.store()?;
+        let mut outcome = None;
+        let undone = transaction(&self.state, || -> worker::Result<()> {
+            outcome = Some(work(&store, &message)?);
+            Err("undone on purpose".into())
+        });
+        match (outcome, undone) {
+            (Some(outcome), _) => answer(&outcome),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err("the transaction did not run".into()),
+        }
+    }
+
     /// Deletes the database as a whole, so that no bytes of it stay behind, and the alarm with it. What is stored
     /// afterwards makes its tables anew.
     pub async fn delete_all(&self) -> worker::Result<()> {

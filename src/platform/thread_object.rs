@@ -21,9 +21,10 @@ use crate::memory::news::News;
 use crate::memory::settings::Settings;
 use crate::memory::store::Store;
 use crate::protocol::{
-    COMMIT, CONFIGURE, CREATE, DELETE, DELETE_MESSAGES, DETAILS, Delete, Deleted, Details, Found,
-    LINK_RESPONSE, MESSAGES, Messages, MessagesDeleted, OBSERVATIONS, Observations, POST, PREPARE, Posting,
-    SEARCH, SOURCES, Sources, UPDATE,
+    COMMIT, CONFIGURE, COPY, CORRECT, CREATE, Copied, Corrected, DELETE, DELETE_MESSAGES, DETAILS, Delete,
+    Deleted, Details, FORGET, Forgotten, Found, HISTORY, History, LINK_RESPONSE, MESSAGES, Messages,
+    MessagesDeleted, NOTES, Notes, OBSERVATIONS, Observations, PASTE, POST, PREPARE, Posting, Prepared,
+    SEARCH, SOURCES, Sources, TRY_OUT, UPDATE,
 };
 use crate::responses::id::ChainId;
 use crate::thread::deletion::{self, Departure};
@@ -52,7 +53,10 @@ impl DurableObject for ThreadObject {
         super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
         let path = request.path();
         let body = request.bytes().await?;
-        let changes = matches!(path.as_str(), PREPARE | COMMIT | CONFIGURE | CREATE | UPDATE | POST);
+        let changes = matches!(
+            path.as_str(),
+            PREPARE | COMMIT | CONFIGURE | CREATE | UPDATE | POST | PASTE | CORRECT | FORGET
+        );
         let answered = match path.as_str() {
             PREPARE => self.storage.run(&body, |store, asked| thread::prepare(store, asked, self.around())),
             COMMIT => self.storage.run(&body, |store, asked| thread::commit(store, asked, self.around())),
@@ -72,6 +76,29 @@ impl DurableObject for ThreadObject {
             UPDATE => self.storage.run(&body, |store, asked| thread::update(store, asked, now())),
             POST if !self.storage.exists()? => answer(&Posting::NotFound),
             POST => self.storage.run(&body, |store, asked| thread::post(store, asked, now(), self.around())),
+            COPY if !self.storage.exists()? => answer(&Copied::NotFound),
+            COPY => self.storage.run(&body, thread::copy),
+            PASTE => {
+                self.storage.run(&body, |store, asked| thread::paste(store, asked, now(), self.around()))
+            }
+            TRY_OUT if !self.storage.exists()? => answer(&Prepared::NotFound),
+            TRY_OUT => {
+                self.storage.try_out(&body, |store, asked| thread::prepare(store, asked, self.around()))
+            }
+            NOTES if !self.storage.exists()? => answer(&Notes::NotFound),
+            NOTES => self.storage.run(&body, thread::notes),
+            CORRECT if !self.storage.exists()? => answer(&Corrected::NotFound),
+            CORRECT => {
+                self.storage.run(&body, |store, asked| thread::correct(store, asked, now(), self.around()))
+            }
+            FORGET if !self.storage.exists()? => answer(&Forgotten::NotFound),
+            FORGET => {
+                self.storage.run(&body, |store, asked| thread::forget(store, asked, now(), self.around()))
+            }
+            HISTORY if !self.storage.exists()? => answer(&History::NotFound),
+            HISTORY => {
+                self.storage.run(&body, |store, asked| thread::history(store, asked, now(), self.around()))
+            }
             SEARCH if !self.storage.exists()? => answer(&Found::NotFound),
             SEARCH => self.storage.run(&body, thread::search),
             SOURCES if !self.storage.exists()? => answer(&Sources::NotFound),
@@ -83,9 +110,13 @@ impl DurableObject for ThreadObject {
             DELETE => self.delete(&body).await,
             _ => return Response::error("unknown message", 404),
         }?;
-        if matches!(path.as_str(), CREATE | UPDATE) {
+        if matches!(path.as_str(), CREATE | UPDATE | PASTE) {
             // Whoever made or named a thread looks for it in the list at once.
             self.tell_index(true).await?;
+        }
+        if matches!(path.as_str(), CORRECT | FORGET) && self.storage.exists()? {
+            // What was put right or forgotten leaves the profile with the answer; if not now, then when the alarm rings.
+            self.tell_resource().await?;
         }
         if changes && self.storage.exists()? {
             self.keep_alarm().await?;

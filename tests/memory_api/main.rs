@@ -7,7 +7,9 @@ mod support;
 #[allow(dead_code)]
 mod world;
 
+mod copies;
 mod details;
 mod forms;
 mod index;
+mod notes;
 mod posting;

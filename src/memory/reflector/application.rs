@@ -71,6 +71,8 @@ pub struct Rejected {
 pub enum Objection {
     /// It names a note that is not active: never known, or gone meanwhile.
     NotActive,
+    /// It changes a note that its owner has put right.
+    OwnersWord,
     /// It touches a note that an earlier edit of the script touches.
     UsedBefore,
     /// It merges fewer than two notes.
@@ -98,6 +100,7 @@ impl Objection {
     pub fn word(self) -> &'static str {
         match self {
             Objection::NotActive => "not_active",
+            Objection::OwnersWord => "owners_word",
             Objection::UsedBefore => "used_before",
             Objection::TooFew => "too_few",
             Objection::HighWithoutSuccessor => "high_without_successor",
@@ -114,7 +117,12 @@ impl Objection {
 
 /// Checks the edits of a script against the notes that are active now, in order.
 pub fn apply(edits: &[Edit], active: &[Note]) -> Outcome {
-    let mut application = Application::new(active);
+    apply_beside(edits, active, &[])
+}
+
+/// The same, where some of the notes are their owner's word: no edit changes them.
+pub fn apply_beside(edits: &[Edit], active: &[Note], corrected: &[i64]) -> Outcome {
+    let mut application = Application::new(active, corrected);
     for (edit, asked) in edits.iter().enumerate() {
         if let Err(why) = application.make(asked) {
             application.outcome.rejected.push(Rejected { edit, why });
@@ -157,6 +165,8 @@ impl Outcome {
 struct Application<'a> {
     notes: HashMap<i64, &'a Note>,
     details: HashMap<i64, Vec<i64>>,
+    /// Notes that are their owner's word.
+    corrected: HashSet<i64>,
     /// Notes that an edit changes.
     changed: HashSet<i64>,
     /// Notes that take the place of dropped ones, and so have to stay as they are.
@@ -165,7 +175,7 @@ struct Application<'a> {
 }
 
 impl<'a> Application<'a> {
-    fn new(active: &'a [Note]) -> Self {
+    fn new(active: &'a [Note], corrected: &[i64]) -> Self {
         let mut details: HashMap<i64, Vec<i64>> = HashMap::new();
         for note in active {
             if let Some(parent) = note.parent {
@@ -175,6 +185,7 @@ impl<'a> Application<'a> {
         Application {
             notes: active.iter().map(|note| (note.id, note)).collect(),
             details,
+            corrected: corrected.iter().copied().collect(),
             changed: HashSet::new(),
             successors: HashSet::new(),
             outcome: Outcome::default(),
@@ -204,6 +215,9 @@ impl<'a> Application<'a> {
     /// An active note that no edit touched.
     fn free(&self, id: i64) -> Result<&'a Note, Objection> {
         let note = self.notes.get(&id).copied().ok_or(Objection::NotActive)?;
+        if self.corrected.contains(&id) {
+            return Err(Objection::OwnersWord);
+        }
         if self.changed.contains(&id) || self.successors.contains(&id) {
             return Err(Objection::UsedBefore);
         }

@@ -1,9 +1,10 @@
 //! Notes and the frozen log that is made of them.
 //!
-//! Invariant: a note is never changed or removed, only marked: what it said, and which notes it gave way to, can always be
-//! told. The log in prompts is the frozen texts one after the other.
+//! Invariant: a note is never changed or removed but by its owner, only marked: what it said, and which notes it gave way to,
+//! can always be told. The log in prompts is the frozen texts one after the other.
 
 use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
 
 use super::{Store, from_json, to_json};
 use crate::memory::database::{Database, Row};
@@ -11,7 +12,8 @@ use crate::memory::news::News;
 use crate::memory::note::{Days, Note, Priority, Speaker};
 
 /// What has become of a note.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum NoteStatus {
     /// Its segment is not in use yet.
     Buffered,
@@ -24,6 +26,14 @@ pub enum NoteStatus {
 }
 
 impl NoteStatus {
+    /// All of them.
+    pub const ALL: [NoteStatus; 4] = [Self::Buffered, Self::Active, Self::Superseded, Self::Dropped];
+
+    /// The status behind the word in storage.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == word)
+    }
+
     /// The word in storage.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -59,7 +69,7 @@ pub struct Rendered {
     pub text: String,
 }
 
-const NOTE: &str = "id, segment, parent, priority, speaker, said_at, refers, key, text, sources";
+pub(super) const NOTE: &str = "id, segment, parent, priority, speaker, said_at, refers, key, text, sources";
 
 impl<D: Database> Store<D> {
     /// Adds a note; gives its number.
@@ -237,7 +247,7 @@ impl<D: Database> Store<D> {
     }
 }
 
-fn read_note(row: &Row) -> Note {
+pub(super) fn read_note(row: &Row) -> Note {
     Note {
         id: row.integer(0),
         segment: row.integer(1),

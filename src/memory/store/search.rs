@@ -110,7 +110,8 @@ impl<D: Database> Store<D> {
         self.put_words(messages.iter().map(|found| (found.seq, indexed(&text_of(&found.message)))).collect())
     }
 
-    fn put_words(&self, rows: Vec<(i64, String)>) -> Result<(), D::Error> {
+    /// Writes the words of rows, given as place and text; those without any are passed over.
+    pub(super) fn put_words(&self, rows: Vec<(i64, String)>) -> Result<(), D::Error> {
         let rows: Vec<(i64, String)> = rows.into_iter().filter(|(_, words)| !words.is_empty()).collect();
         if rows.is_empty() {
             return Ok(());

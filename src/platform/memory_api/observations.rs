@@ -3,12 +3,17 @@
 use serde_json::Value;
 
 use super::{Asked, asked, unreachable};
+use crate::api::{Page, query_parameter};
 use crate::error::Error;
+use crate::memory::api::notes::span;
 use crate::memory::public;
 use crate::memory::record::Record;
 use crate::platform::gateway_worker::{Incoming, json_answer};
 use crate::platform::inference::read_body;
-use crate::protocol::{Configure, Observations, ReadObservations};
+use crate::protocol::{Configure, HISTORY, History, Observations, ReadHistory, ReadObservations};
+
+/// How many generations of a log a page has, unless a client says otherwise.
+const HISTORY_LIMIT: u32 = 10;
 
 /// `GET /v1/memory/threads/{id}/observations`.
 pub async fn log(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
@@ -47,6 +52,22 @@ fn told(
     match observations {
         Ok(Observations::Record(record)) => json_answer(incoming, &body(&record)),
         Ok(Observations::NotFound) => Err(Error::thread_not_found()),
+        Err(error) => Err(unreachable(incoming, &error)),
+    }
+}
+
+/// `GET /v1/memory/threads/{id}/observations/history`.
+pub async fn history(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
+    let Asked { object, key } = asked(incoming, thread)?;
+    let page = Page::read(incoming.query())?;
+    let limit = if query_parameter(incoming.query(), "limit").is_some() { page.limit } else { HISTORY_LIMIT };
+    let (from, to) = span(incoming.query())?;
+    let asked = ReadHistory { key, limit, offset: page.offset, from, to };
+    match object.call(HISTORY, &asked).await {
+        Ok(History::Records { records, current }) => {
+            json_answer(incoming, &public::history(&records, current))
+        }
+        Ok(History::NotFound) => Err(Error::thread_not_found()),
         Err(error) => Err(unreachable(incoming, &error)),
     }
 }
