@@ -30,6 +30,7 @@ pub mod reconcile;
 pub mod record;
 pub mod reflector;
 pub mod render;
+pub mod rewrite;
 pub mod schema;
 pub mod search;
 pub mod secrets;

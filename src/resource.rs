@@ -110,30 +110,6 @@ pub fn facts<D: Database>(store: &Store<D>, asked: &ReadProfile) -> Result<Facts
     Ok(Facts { facts: store.facts()? })
 }
 
-/// What is still to be known of a resource without facts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remains {
-    owner: Option<String>,
-    forgotten: Vec<Forgotten>,
-}
-
-/// What is to be written anew, once the storage was emptied as a whole; `None` while there are facts. Rows that are deleted
-/// leave their bytes in the file, and only storage that is emptied as a whole does not.
-pub fn remains<D: Database>(store: &Store<D>) -> Result<Option<Remains>, D::Error> {
-    if !store.facts()?.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(Remains { owner: store.owner()?, forgotten: store.forgotten()? }))
-}
-
-/// Writes into empty storage what remains.
-pub fn restore<D: Database>(store: &Store<D>, remains: &Remains) -> Result<(), D::Error> {
-    if let Some(owner) = &remains.owner {
-        store.save_owner(owner)?;
-    }
-    remains.forgotten.iter().try_for_each(|forgotten| store.remember_forgotten(forgotten))
-}
-
 /// Lets go of what needs not be known any more; true when nothing is left, and the storage may go as a whole.
 pub fn expire<D: Database>(store: &Store<D>, now: u64) -> Result<bool, D::Error> {
     if let Some(until) = now.checked_sub(FORGOTTEN_TTL_MS) {

@@ -263,18 +263,16 @@ fn deleting_what_was_never_used_keeps_late_facts_away() {
 }
 
 #[test]
-fn storage_without_facts_can_be_emptied_as_a_whole_and_still_knows_what_was_forgotten() {
+fn storage_can_be_written_anew_and_still_knows_what_was_forgotten() {
     let object = Resource::new();
     let facts = [fact("a", 1, "user.home", 1, "Oslo"), fact("b", 1, "user.name", 1, "Alex")];
     object.promote(&facts);
     object.forget("a", None, 2);
-    assert_eq!(resource::remains(&object.store).unwrap(), None);
-    object.forget("b", Some(&[1]), 3);
-    let remains = resource::remains(&object.store).unwrap().unwrap();
     let anew = Resource::new();
-    resource::restore(&anew.store, &remains).unwrap();
+    anew.store.paste(&object.store.copy().unwrap().unwrap()).unwrap();
     anew.promote(&facts);
-    assert_eq!(anew.profile(), Profile::default());
+    assert_eq!(anew.profile(), object.profile());
+    assert_ne!(anew.profile(), Profile::default());
     assert_eq!(anew.store.owner().unwrap(), object.store.owner().unwrap());
     assert_eq!(anew.store.forgotten().unwrap(), object.store.forgotten().unwrap());
 }

@@ -9,9 +9,10 @@ use std::rc::Rc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use wasm_bindgen::{JsCast, JsValue};
 use worker::{Response, State};
 
-use super::border::now;
+use super::border::{now, settled};
 use super::sql_database::SqlDatabase;
 use super::transaction::transaction;
 use crate::memory::store::Store as ThreadStore;
@@ -121,6 +122,30 @@ impl<S: OpensOver> ObjectStorage<S> {
         self.state.storage().delete_all().await?;
         self.alarm_at.set(None);
         Ok(())
+    }
+
+    /// Deletes the database as a whole, as [`Self::delete_all`], and fills the new one with `work` in the same breath: with no
+    /// `await` between, the platform commits both together, or neither.
+    pub async fn delete_all_but(&self, work: impl Fn(&S) -> worker::Result<()>) -> worker::Result<()> {
+        // Once all is deleted it is too late to find out that the work cannot be done: it is done before, and undone.
+        let mut can = false;
+        let rehearsed = self.transaction::<()>(|store| {
+            work(store)?;
+            can = true;
+            Err("undo".into())
+        });
+        if !can {
+            return rehearsed;
+        }
+        self.store.replace(None);
+        let storage = self.state.storage();
+        let raw: &JsValue = storage.as_raw().as_ref();
+        let delete_all: js_sys::Function = js_sys::Reflect::get(raw, &"deleteAll".into())?.dyn_into()?;
+        let deleted = delete_all.call0(raw).and_then(|promise| promise.dyn_into());
+        let written = self.transaction(work);
+        self.alarm_at.set(None);
+        settled(deleted).await?;
+        written
     }
 
     /// The alarm has rung.

@@ -39,7 +39,7 @@ impl DurableObject for ResourceObject {
             _ => return Response::error("unknown message", 404),
         }?;
         if matches!(path.as_str(), FORGET | DELETE) {
-            self.empty_without_facts().await?;
+            self.write_anew().await?;
             self.keep_alarm().await?;
         }
         Ok(answered)
@@ -59,12 +59,13 @@ impl DurableObject for ResourceObject {
 }
 
 impl ResourceObject {
-    /// Empties the storage as a whole when no fact is left, so that no bytes of the deleted ones are. Should the object die
-    /// in between, whoever asked gets no answer and asks again.
-    async fn empty_without_facts(&self) -> worker::Result<()> {
-        let Some(remains) = resource::remains(&*self.storage.store()?)? else { return Ok(()) };
-        self.storage.delete_all().await?;
-        self.storage.transaction(|store| resource::restore(store, &remains))
+    /// Writes the storage anew, so that no bytes of deleted facts are left. Should the object die before, whoever asked gets no
+    /// answer and asks again.
+    async fn write_anew(&self) -> worker::Result<()> {
+        match self.storage.store()?.copy()? {
+            Some(rows) => self.storage.delete_all_but(|store| store.paste(&rows)).await,
+            None => Ok(()),
+        }
     }
 
     async fn keep_alarm(&self) -> worker::Result<()> {

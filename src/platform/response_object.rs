@@ -46,7 +46,7 @@ impl DurableObject for ResponseObject {
             _ => return Response::error("unknown message", 404),
         }?;
         if matches!(path.as_str(), DELETE | ERASE) {
-            self.empty_without_texts().await?;
+            self.write_anew().await?;
         }
         if writes || path == DELETE {
             self.keep_alarm().await?;
@@ -68,12 +68,13 @@ impl DurableObject for ResponseObject {
 }
 
 impl ResponseObject {
-    /// Empties the storage as a whole when no text is left, so that no bytes of the deleted ones are. Should the object die in
-    /// between, whoever asked gets no answer and asks again.
-    async fn empty_without_texts(&self) -> worker::Result<()> {
-        let Some(remains) = self.storage.store()?.remains()? else { return Ok(()) };
-        self.storage.delete_all().await?;
-        self.storage.transaction(|store| store.restore(&remains))
+    /// Writes the storage anew, so that no bytes of deleted texts are left. Should the object die before, whoever asked gets no
+    /// answer and asks again.
+    async fn write_anew(&self) -> worker::Result<()> {
+        match self.storage.store()?.copy()? {
+            Some(rows) => self.storage.delete_all_but(|store| store.paste(&rows)).await,
+            None => Ok(()),
+        }
     }
 
     async fn keep_alarm(&self) -> worker::Result<()> {

@@ -141,6 +141,7 @@ impl DurableObject for ThreadObject {
         if matches!(path.as_str(), CORRECT | FORGET) && self.storage.exists()? {
             // What was put right or forgotten leaves the profile with the answer; if not now, then when the alarm rings.
             self.tell_resource().await?;
+            self.write_anew().await?;
         }
         if changes && self.storage.exists()? {
             self.keep_alarm().await?;
@@ -261,12 +262,24 @@ impl ThreadObject {
             self.storage.transaction(|store| thread::delete_messages(store, &asked, now(), self.around()))?;
         let ended = async {
             self.erase_responses(now()).await?;
-            self.tell_resource().await
+            self.tell_resource().await?;
+            self.write_anew().await
         };
         let ended = ended.await;
         self.keep_alarm().await?;
         ended?;
         answer(&deleted)
+    }
+
+    /// Writes the storage anew: deleting rows leaves their bytes in the file until they are written over.
+    async fn write_anew(&self) -> worker::Result<()> {
+        match self.storage.store()?.copy()? {
+            Some(rows) => self.storage.delete_all_but(|store| store.paste(&rows)).await,
+            None => {
+                log::event("bytes_left", json!({ "reason": "too large to be written anew" }));
+                Ok(())
+            }
+        }
     }
 
     /// Carries on what was begun to be deleted.

@@ -6,6 +6,7 @@
 use crate::memory::database::{Database, Row};
 use crate::memory::note::Priority;
 use crate::memory::profile::Fact;
+use crate::memory::rewrite::{Copy, copy, paste};
 use crate::memory::schema::{exists, migrate};
 
 /// The tables, a script for each version; only ever append. In `forgotten`, no thread is the empty text and no note -1.
@@ -139,6 +140,16 @@ impl<D: Database> Store<D> {
     /// Knows no more of what was forgotten at `until` or before.
     pub fn remove_forgotten(&self, until: u64) -> Result<(), D::Error> {
         self.0.query("DELETE FROM forgotten WHERE at <= ?1", &[until.into()]).map(drop)
+    }
+
+    /// All rows; `None` where they are more than fit into memory.
+    pub fn copy(&self) -> Result<Option<Copy>, D::Error> {
+        copy(&self.0, &[])
+    }
+
+    /// Writes them into an empty storage.
+    pub fn paste(&self, rows: &Copy) -> Result<(), D::Error> {
+        paste(&self.0, rows)
     }
 
     /// The profile's text with the number of its format, if it was ever written.

@@ -7,6 +7,7 @@
 use super::id::ChainId;
 use super::protocol::{Keep, Place, Point};
 use crate::memory::database::{Database, Row};
+use crate::memory::rewrite::{Copy, copy, paste};
 use crate::memory::schema::{exists, migrate, pieces};
 
 /// The tables, a script for each version; only ever append.
@@ -66,14 +67,6 @@ pub struct Texts {
     pub response: String,
     /// The provider that made it in this form.
     pub maker: Option<String>,
-}
-
-/// The rows of a chain without a text.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Remains {
-    place: Vec<Row>,
-    responses: Vec<Row>,
-    pointers: Vec<Row>,
 }
 
 /// Storage of one chain.
@@ -233,38 +226,14 @@ impl<D: Database> Store<D> {
         self.0.query("DELETE FROM pointers WHERE id = ?1", &[id.into()]).map(drop)
     }
 
-    /// What is left of a chain whose responses are all deleted, for storage that is emptied as a whole; `None` while a text is
-    /// kept.
-    pub fn remains(&self) -> Result<Option<Remains>, D::Error> {
-        if !self.0.query("SELECT 1 FROM bodies LIMIT 1", &[])?.is_empty() {
-            return Ok(None);
-        }
-        let rows = |sql: &str| self.0.query(sql, &[]);
-        Ok(Some(Remains {
-            place: rows("SELECT project, chain FROM place")?,
-            responses: rows(
-                "SELECT seq, id, parent, in_conversation, created_at, deleted_at FROM responses",
-            )?,
-            pointers: rows("SELECT id, chain, created_at FROM pointers")?,
-        }))
+    /// All rows; `None` where they are more than fit into memory.
+    pub fn copy(&self) -> Result<Option<Copy>, D::Error> {
+        copy(&self.0, &[])
     }
 
-    /// Writes into empty storage what is left.
-    pub fn restore(&self, remains: &Remains) -> Result<(), D::Error> {
-        for (sql, rows) in [
-            ("INSERT INTO place (one, project, chain) VALUES (1, ?1, ?2)", &remains.place),
-            (
-                "INSERT INTO responses (seq, id, parent, in_conversation, created_at, deleted_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                &remains.responses,
-            ),
-            ("INSERT INTO pointers (id, chain, created_at) VALUES (?1, ?2, ?3)", &remains.pointers),
-        ] {
-            for row in rows {
-                self.0.query(sql, &row.0)?;
-            }
-        }
-        Ok(())
+    /// Writes them into an empty storage.
+    pub fn paste(&self, rows: &Copy) -> Result<(), D::Error> {
+        paste(&self.0, rows)
     }
 
     /// Deletes a response, its row too.

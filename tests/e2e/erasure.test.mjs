@@ -101,6 +101,7 @@ test("a deleted message is in no row, no note, no profile and no prompt, and wha
   assert.deepEqual((await memory(`/search?threadId=${encodeURIComponent(thread)}&q=${planted}`)).results, []);
   assert.ok(!(await profileOf(resource)).includes(planted));
   assert.deepEqual(rowsWith(gateway, planted), []);
+  assert.deepEqual(bytesWith(gateway, planted), []);
   const asking = `What do I keep? ${newWord()}`;
   await chat(gateway, thread, asking, options);
   assert.ok(!promptWith(asking).includes(planted));
@@ -139,10 +140,41 @@ test("an observer that answers after its message was deleted writes nothing of i
   assert.deepEqual(rowsWith(gateway, planted), []);
 });
 
+test("of a note that was forgotten or put right no byte is left, while its message stays", async () => {
+  const [thread, mark] = [newThread(), newWord()];
+  await noted(thread, `The gate opens with ${mark}.`, mark);
+  const { notes } = await memory(`${at(thread)}/notes?limit=200`);
+  const [first, second] = notes.filter(({ text }) => text.includes(mark) && text.includes("road"));
+  const planted = newWord();
+  const path = (note) => `/notes/${encodeURIComponent(note.id)}`;
+  const put = (note, text) => memory(path(note), { method: "PATCH", body: { text } });
+  assert.equal((await put(first, `It says ${planted}.`)).status, 200);
+  assert.ok(rowsWith(gateway, planted).length > 0);
+  assert.equal((await forget(path(first))).status, 200);
+  assert.deepEqual(bytesWith(gateway, planted), []);
+  assert.equal((await put(second, `It says ${planted}.`)).status, 200);
+  assert.equal((await put(second, "It says nothing.")).status, 200);
+  assert.deepEqual(bytesWith(gateway, planted), []);
+  assert.ok((await idsWith(thread, mark)).length > 0);
+});
+
 test("of a deleted thread no byte is left, stored responses included, and its requests lose their names", async () => {
   const [thread, planted, mark] = [newThread(), newWord(), newWord()];
   await noted(thread, `I keep ${planted} in the shed. ${mark}`, mark);
   const body = { model: "openai/gpt-5.4-mini", input: `Where is ${planted}?` };
+  const calls = [
+    { id: "call_1", type: "function", function: { name: "look", arguments: `{"at":"${planted}"}` } },
+  ];
+  const messages = [
+    { role: "user", content: "Look around." },
+    { role: "assistant", content: null, tool_calls: calls },
+    { role: "tool", tool_call_id: "call_1", content: `There is ${planted}.` },
+  ];
+  await chat(gateway, thread, messages);
+  // These are in the list of threads in D1, too, which is not written anew.
+  const titled = newWord();
+  const details = { title: `About ${titled}`, metadata: { about: titled } };
+  assert.equal((await memory(at(thread), { method: "PATCH", body: details })).status, 200);
   const answered = await post(gateway, "/responses", body, { thread });
   const { id } = await answered.json();
   const kept = () =>
@@ -157,9 +189,13 @@ test("of a deleted thread no byte is left, stored responses included, and its re
   assert.equal((await kept()).status, 404);
   assert.equal((await forget(at(thread))).status, 404);
   assert.deepEqual(await named(), [{ n: 0 }]);
-  assert.deepEqual(rowsWith(gateway, planted, thread), []);
+  assert.deepEqual(rowsWith(gateway, planted, titled, thread), []);
   await gateway.restart();
   assert.deepEqual(bytesWith(gateway, planted, mark), []);
+  assert.deepEqual(
+    bytesWith(gateway, titled).filter((found) => !found.includes("D1DatabaseObject")),
+    [],
+  );
 });
 
 test("forgetting a person takes all of their threads and the profile, and leaves everybody else's rows as they are", async () => {

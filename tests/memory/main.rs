@@ -17,6 +17,7 @@ mod histories;
 mod hygiene;
 mod prompts;
 mod reflection;
+mod rewriting;
 mod simulator;
 mod triggers;
 mod world;

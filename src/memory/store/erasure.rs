@@ -5,9 +5,13 @@
 use super::{Store, to_json};
 use crate::memory::database::Database;
 use crate::memory::news::News;
+use crate::memory::rewrite::{Copy, copy, paste};
 
 /// A list in JSON is one parameter; so many go into one.
 const AT_ONCE: usize = 10_000;
+
+/// Tables that follow from messages and notes.
+const DERIVED: &[&str] = &["search_progress", "unindexed_messages"];
 
 /// A response that was made in the thread, and the chain whose object keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,6 +206,17 @@ impl<D: Database> Store<D> {
                 .query("INSERT INTO departure (one, body) VALUES (1, ?1)", &[body.into()])
                 .map(drop),
         }
+    }
+
+    /// All rows but those of the index of words; `None` where they are more than fit into memory.
+    pub fn copy(&self) -> Result<Option<Copy>, D::Error> {
+        copy(self.database(), DERIVED)
+    }
+
+    /// Writes them into an empty storage. The index of words is made anew.
+    pub fn paste(&self, rows: &Copy) -> Result<(), D::Error> {
+        paste(self.database(), rows)?;
+        self.database().run("UPDATE search_progress SET is_behind = 1")
     }
 
     fn numbers(&self, sql: &str, lists: impl Iterator<Item = String>) -> Result<Vec<i64>, D::Error> {
