@@ -749,6 +749,8 @@ test("the index in D1 gets to know thread and resource", async () => {
       resource_id: "o'brien",
       created_at: Date.parse(first.createdAt),
       updated_at: rows[0].updated_at,
+      title: null,
+      metadata: null,
     },
   ]);
   assert.ok(rows[0].updated_at >= rows[0].created_at);
