@@ -38,6 +38,8 @@ pub const READ: &[&str] = &[
     "content-type",
     "origin",
     "x-api-key",
+    "x-gateway-first-token-timeout-ms",
+    "x-gateway-timeout-ms",
     "x-memory-gateway-authorization",
     "x-memory-mode",
     "x-memory-scope",

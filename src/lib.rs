@@ -7,6 +7,7 @@
 pub mod access;
 pub mod admin;
 pub mod api;
+pub mod attempts;
 pub mod auth;
 pub mod bindings;
 pub mod body;
@@ -14,6 +15,7 @@ pub mod budget;
 pub mod cache;
 pub mod carriage;
 pub mod config;
+pub mod deadlines;
 pub mod dialect;
 pub mod error;
 pub mod frame;

@@ -5,17 +5,17 @@
 
 use futures::channel::oneshot;
 use futures::future::join;
-use js_sys::Uint8Array;
 use serde_json::{Value, json};
 
+use super::attempts::{self, Asked, Written};
 use super::border::{now, random_id, zone_offset};
 use super::delivery::Delivery;
 use super::inference::{Inference, usage_edit};
+use super::log;
 use super::report::Report;
 use super::resource_client::ResourceClient;
 use super::response_state::ResponseState;
 use super::thread_client::ThreadClient;
-use super::{log, upstream};
 use crate::body::Body;
 use crate::dialect::{Conversation, Dialect, responses};
 use crate::error::{Error, Kind};
@@ -78,12 +78,10 @@ struct Remembered {
     took_ms: u64,
 }
 
-/// What goes to the provider.
-struct Written {
-    bytes: Vec<u8>,
-    way: Way,
-    /// The client's fields that were left out.
-    ignored: Vec<String>,
+impl Remembered {
+    fn take_told(&mut self) -> (Vec<Item>, Injection) {
+        (std::mem::take(&mut self.items), std::mem::take(&mut self.injection))
+    }
 }
 
 async fn start(
@@ -91,75 +89,92 @@ async fn start(
     dialect: Dialect,
     address: Option<&Address>,
 ) -> Result<Delivery, Refused> {
-    let mut route = inference.route(&Body::parse(&inference.bytes)?)?;
-    inference.routed(&route);
-    inference.meter.admit(&route, inference.operation, &inference.bytes).await?;
-    let mut state = match dialect {
-        Dialect::Responses => Some(ResponseState::read(inference, &route).await?),
-        Dialect::Chat | Dialect::Messages | Dialect::Google => None,
-    };
+    let routes = inference.routes(&Body::parse(&inference.bytes)?)?;
+    let Some(route) = routes.first() else { return Err(Error::internal().into()) };
+    inference.routed(route);
+    inference.meter.admit(route, inference.operation, &inference.bytes).await?;
+    let mut state = response_state(inference, dialect, route).await?;
     let expanded = state.as_mut().and_then(ResponseState::take_expanded);
     let bytes = expanded.as_deref().unwrap_or(&inference.bytes);
     let body = Body::parse(bytes)?;
     let plan = Plan::of(dialect, route.dialect, &body, bytes)?;
     let origin = Origin { dialect, provider: route.provider.name.clone() };
 
-    let conversation = if address.is_some() || plan.translates() || plan.has_wrapped_seals {
+    let conversation = if address.is_some() || plan.must_be_read() {
         Some(dialect.read_conversation(&body, &origin)?)
     } else {
         None
     };
     let mut remembered = None;
     if let (Some(address), Some(conversation)) = (address, &conversation) {
-        remembered = Some(remember(inference, address, &plan, &body, &route, conversation).await?);
+        remembered = Some(remember(inference, address, &plan, &body, route, conversation).await?);
     }
-    let told = remembered
-        .as_mut()
-        .map(|remembered| (std::mem::take(&mut remembered.items), std::mem::take(&mut remembered.injection)));
-    let prompt = conversation.map(|conversation| {
-        let (items, injection) =
-            told.unwrap_or_else(|| (kept(prompt::count_messages(&conversation)), Injection::default()));
-        Prompt { conversation, items, injection }
-    });
-    let written = write(inference, &route, &plan, &body, prompt, state.as_ref());
-    let Written { bytes: sent, way, ignored } = match written {
-        Ok(written) => counted(inference, &route, written),
-        Err(error) => return Err(refused(error, remembered)),
-    };
-
-    route.dialect = way.target.dialect;
+    let told = remembered.as_mut().map(Remembered::take_told);
     if let Some(remembered) = &remembered {
         inference.meter.note(|account| account.remembers(remembered.tokens));
     }
-    let body = Uint8Array::from(sent.as_slice());
-    let sent_at = now();
-    let asked = upstream::request(
-        &route,
-        inference.operation,
-        inference.incoming.headers(),
-        &body,
-        way.streams_upstream,
-        &inference.client,
-        inference.incoming.config.upstream_timeout_ms,
-    );
-    let (asked, ()) = join(asked, inference.meter.send(&sent)).await;
-    let upstream = match asked {
-        Ok(upstream) => upstream,
+    // Kept for the routes behind the first, where there are any.
+    let others_told = told.clone().filter(|_| routes.len() > 1);
+    let messages = conversation.as_ref().map(prompt::count_messages);
+    let mut first = Some((conversation, told, state));
+    let asked = attempts::ask(inference, &routes, async |route| match first.take() {
+        Some((conversation, told, state)) => {
+            let prompt = conversation.map(|conversation| Prompt::new(conversation, told));
+            let written = write(inference, route, &plan, &body, prompt, state.as_ref())?;
+            Ok(Written { state, ..counted(inference, route, written) })
+        }
+        None => write_again(inference, dialect, route, &origin, messages.zip(others_told.clone())).await,
+    });
+    let Asked { upstream, way, model, state, mut lines, asked_at } = match asked.await {
+        Ok(asked) => asked,
         Err(error) => return Err(refused(error, remembered)),
     };
-    let mut lines = inference.incoming.answer_lines.clone();
-    lines.add_route(&route.provider.name, &route.model, 1);
     if let Some(remembered) = &remembered {
         lines.add_memory(remembered.status, remembered.tokens);
     }
-    if !ignored.is_empty() {
-        lines.add("x-gateway-ignored", &ignored.join(", "));
-    }
     let memory_ms = remembered.as_ref().map_or(0, |remembered| remembered.took_ms);
-    lines.add_timing(inference.auth_ms, memory_ms, now() - sent_at);
-    lines.add_upstream(Headers::from_lines(&upstream.lines), plan.translates());
-    let report = remembered.map(|remembered| remembered.report);
+    lines.add_timing(inference.auth_ms, memory_ms, now() - asked_at);
+    lines.add_upstream(Headers::from_lines(&upstream.lines), way.frame.is_some());
+    let report = remembered.map(|remembered| remembered.report.answered_by(&way.target.provider, &model));
     Ok(Delivery { upstream, way, lines, report, state })
+}
+
+async fn response_state(
+    inference: &Inference,
+    dialect: Dialect,
+    route: &Route<'_>,
+) -> Result<Option<ResponseState>, Error> {
+    match dialect {
+        Dialect::Responses => ResponseState::read(inference, route).await.map(Some),
+        Dialect::Chat | Dialect::Messages | Dialect::Google => Ok(None),
+    }
+}
+
+/// Writes the request for a route behind the first. Whose thoughts it repeats does not change with who is asked: `origin`
+/// is the first route's. What memory told a conversation of so many messages says nothing to another one, as when a
+/// provider that keeps the beginning itself is replaced by one that does not.
+async fn write_again(
+    inference: &Inference,
+    dialect: Dialect,
+    route: &Route<'_>,
+    origin: &Origin,
+    told: Option<(usize, (Vec<Item>, Injection))>,
+) -> Result<Written, Error> {
+    let mut state = response_state(inference, dialect, route).await?;
+    let expanded = state.as_mut().and_then(ResponseState::take_expanded);
+    let bytes = expanded.as_deref().unwrap_or(&inference.bytes);
+    let body = Body::parse(bytes)?;
+    let plan = Plan::of(dialect, route.dialect, &body, bytes)?;
+    let prompt = if told.is_some() || plan.must_be_read() {
+        let conversation = dialect.read_conversation(&body, origin)?;
+        let messages = prompt::count_messages(&conversation);
+        let told = told.filter(|(fits, _)| *fits == messages).map(|(_, told)| told);
+        Some(Prompt::new(conversation, told))
+    } else {
+        None
+    };
+    let written = write(inference, route, &plan, &body, prompt, state.as_ref())?;
+    Ok(Written { state, ..counted(inference, route, written) })
 }
 
 fn refused(error: Error, remembered: Option<Remembered>) -> Refused {
@@ -176,6 +191,15 @@ struct Prompt<'a> {
     items: Vec<Item>,
     /// What is told beside them.
     injection: Injection,
+}
+
+impl<'a> Prompt<'a> {
+    /// A conversation with what memory has to say to it.
+    fn new(conversation: Conversation<'a>, told: Option<(Vec<Item>, Injection)>) -> Self {
+        let (items, injection) =
+            told.unwrap_or_else(|| (kept(prompt::count_messages(&conversation)), Injection::default()));
+        Prompt { conversation, items, injection }
+    }
 }
 
 /// The request, with token counts asked for where a stream would end without them and somebody counts.
@@ -235,7 +259,7 @@ fn write(
             }
         };
         let (bytes, ignored) = adapted(provider, plan.upstream, body, bytes)?;
-        return Ok(Written { bytes, way, ignored });
+        return Ok(Written { bytes, way, ignored, state: None });
     }
     let Some(Prompt { conversation, items, injection }) = prompt else { return Err(Error::internal()) };
     let entries = prompt::entries(plan.client, conversation, items);
@@ -262,7 +286,7 @@ fn write(
         origin: target,
     });
     let bytes = prompt::with_cache_hints(way.target.dialect, text.into_bytes(), &injection, for_model);
-    Ok(Written { bytes, way, ignored })
+    Ok(Written { bytes, way, ignored, state: None })
 }
 
 /// A request in the client's own form, made fit for a provider that wants some of it otherwise; and the names of the

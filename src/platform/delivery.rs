@@ -11,7 +11,7 @@ use serde_json::json;
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::answer_turn::Reply;
-use super::border::{ClientGone, IdentityTransformStream, Readable, body_of, respond, settled, within};
+use super::border::{ClientGone, IdentityTransformStream, Readable, body_of, now, respond, settled, within};
 use super::inference::Inference;
 use super::pump::Pump;
 use super::report::{Report, done_within};
@@ -80,6 +80,7 @@ impl Delivery {
         let succeeded = (200..300).contains(&status);
         let watched = stores || self.way.hides_usage || inference.meter.counts();
         if self.way.frame.is_none()
+            && self.upstream.first.is_none()
             && (!watched || !succeeded)
             && self.way.streams == self.way.streams_upstream
         {
@@ -147,7 +148,9 @@ impl Delivery {
             to: &writer,
             controller: &upstream.controller,
             gone,
-            idle_ms: u64::from(inference.incoming.config.upstream_timeout_ms),
+            first: upstream.first,
+            idle_ms: u64::from(inference.deadlines.idle_ms),
+            over_by: inference.deadlines.over_by,
             on_chunk: &|at| inference.meter.note(|account| account.first_byte(at)),
             cut_short: &cut_short(&provider),
         };
@@ -172,7 +175,7 @@ impl Delivery {
         let Delivery { upstream, way, mut lines, report, state } = self;
         let client = way.client;
         let status = upstream.status;
-        let timeout = inference.incoming.config.upstream_timeout_ms;
+        let timeout = inference.deadlines.rest_ms(now());
         let provider = way.target.provider.clone();
         let body = within(timeout, settled(upstream.answer.array_buffer()));
         let bytes = match select(pin!(body), pin!(gone.wait())).await {

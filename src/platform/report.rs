@@ -51,6 +51,13 @@ impl Report {
         self
     }
 
+    /// Who answers, which may be another than who was to be asked first.
+    pub fn answered_by(mut self, provider: &str, model: &str) -> Self {
+        provider.clone_into(&mut self.commit.provider);
+        model.clone_into(&mut self.commit.model);
+        self
+    }
+
     /// The turn ended like this.
     pub fn with_status(mut self, status: TurnStatus) -> Self {
         self.commit.status = status;
