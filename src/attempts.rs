@@ -143,14 +143,14 @@ impl Attempts {
                 again = wait_ms.filter(|wait| *wait <= LONGEST_OBEYED_MS);
             }
             Class::Transient => {
-                breaker.failed(circuit, now);
-                again = Some(pause(made, random));
+                let is_open = breaker.failed(circuit, now);
+                again = Some(pause(made, random)).filter(|_| !is_open);
             }
             Class::Slow => {
-                breaker.failed(circuit, now);
-                again = Some(0);
+                let is_open = breaker.failed(circuit, now);
+                again = Some(0).filter(|_| !is_open);
             }
-            Class::Elsewhere => breaker.failed(circuit, now),
+            Class::Elsewhere => drop(breaker.failed(circuit, now)),
         }
         let again = again.filter(|pause| made < self.per_route && now + pause < self.deadline);
         // Who had to wait, or was slow, may be so again: another that is there goes first.

@@ -110,8 +110,8 @@ impl Breaker {
         self.circuits.remove(&circuit.clone().of_credential());
     }
 
-    /// It failed in a way that another request may meet, too.
-    pub fn failed(&mut self, circuit: Circuit, now: u64) {
+    /// It failed in a way that another request may meet, too. Gives true when its circuit is open from now on.
+    pub fn failed(&mut self, circuit: Circuit, now: u64) -> bool {
         let (most, open_ms) = (self.failures, self.open_ms);
         let state = self.state(circuit, now);
         let forgotten = state.open_until.is_none() && now.saturating_sub(state.touched) > FORGOTTEN_MS;
@@ -123,6 +123,7 @@ impl Breaker {
             state.open_until = Some(now + (open_ms << doublings));
             state.opened += 1;
         }
+        state.open_until.is_some()
     }
 
     /// It is to be left alone until then.
