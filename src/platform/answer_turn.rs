@@ -90,7 +90,8 @@ async fn start(
     address: Option<&Address>,
 ) -> Result<Delivery, Refused> {
     let routes = inference.routes(&Body::parse(&inference.bytes)?)?;
-    let Some(route) = routes.first() else { return Err(Error::internal().into()) };
+    let Some(primary) = routes.first() else { return Err(Error::internal().into()) };
+    let route = primary;
     inference.routed(route);
     inference.meter.admit(route, inference.operation, &inference.bytes).await?;
     let mut state = response_state(inference, dialect, route).await?;
@@ -117,13 +118,15 @@ async fn start(
     let others_told = told.clone().filter(|_| routes.len() > 1);
     let messages = conversation.as_ref().map(prompt::count_messages);
     let mut first = Some((conversation, told, state));
-    let asked = attempts::ask(inference, &routes, async |route| match first.take() {
-        Some((conversation, told, state)) => {
-            let prompt = conversation.map(|conversation| Prompt::new(conversation, told));
-            let written = write(inference, route, &plan, &body, prompt, state.as_ref())?;
-            Ok(Written { state, ..counted(inference, route, written) })
+    let asked = attempts::ask(inference, &routes, async |route| {
+        match first.take_if(|_| std::ptr::eq(route, primary)) {
+            Some((conversation, told, state)) => {
+                let prompt = conversation.map(|conversation| Prompt::new(conversation, told));
+                let written = write(inference, route, &plan, &body, prompt, state.as_ref())?;
+                Ok(Written { state, ..counted(inference, route, written) })
+            }
+            None => write_again(inference, dialect, route, &origin, messages.zip(others_told.clone())).await,
         }
-        None => write_again(inference, dialect, route, &origin, messages.zip(others_told.clone())).await,
     });
     let Asked { upstream, way, model, state, mut lines, asked_at } = match asked.await {
         Ok(asked) => asked,

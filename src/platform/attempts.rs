@@ -98,7 +98,7 @@ pub async fn ask<'a>(
             }
             match write(route).await {
                 Ok(written) => current = Some(Current::new(at, route, written)),
-                Err(error) if current.is_none() => return Err(error),
+                Err(error) if at == 0 => return Err(error),
                 Err(_) => {
                     next = with_breaker(config, |breaker| attempts.leave_out(at, breaker, now()));
                     continue;
