@@ -36,6 +36,7 @@ pub const READ: &[&str] = &[
     "authorization",
     "content-length",
     "content-type",
+    "idempotency-key",
     "origin",
     "x-api-key",
     "x-gateway-first-token-timeout-ms",

@@ -23,6 +23,7 @@ pub mod free_text;
 pub mod gather;
 pub mod grant;
 pub mod headers;
+pub mod idempotency;
 pub mod key_cache;
 pub mod key_lookup;
 pub mod keys;

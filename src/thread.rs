@@ -4,11 +4,13 @@
 //! and in any order, and the thread ends up the same. Each function is one transaction of the caller's.
 
 mod recall;
+mod repeat;
 mod upkeep;
 
 use std::collections::BTreeMap;
 
 pub use self::recall::{index_words, search, sources};
+pub use self::repeat::{claim, keep_answer};
 use self::upkeep::plan;
 pub use self::upkeep::{
     INDEX_INTERVAL_MS, Post, close_lost_turns, cycle_event, index_due, index_told, news, news_told,

@@ -4,6 +4,7 @@
 //! messages are asked on behalf of a turn, and answered as the conversation stood when that turn arrived: its own
 //! messages, later ones and superseded ones are not seen, but those that the turn itself superseded are.
 
+mod idempotency;
 mod messages;
 mod notes;
 mod search;
@@ -12,6 +13,7 @@ mod segments;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::idempotency::IdempotencyKey;
 pub use self::messages::{Extent, StoredInput, StoredMessage};
 pub use self::notes::{NewNote, NoteStatus, Rendered};
 pub use self::search::FoundMessage;
@@ -107,6 +109,13 @@ const SCHEMA: &[&str] = &[
     CREATE TRIGGER note_leaves_index AFTER DELETE ON notes BEGIN
         DELETE FROM words WHERE rowid = -OLD.id;
     END;
+",
+    "
+    -- Requests that a client may send twice, each by its key: which turn it became, and its answer where that was whole.
+    CREATE TABLE idempotency_keys (
+        key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, turn TEXT NOT NULL, claimed_at INTEGER NOT NULL, answer TEXT
+    ) STRICT;
+    CREATE INDEX idempotency_keys_by_age ON idempotency_keys (claimed_at);
 ",
 ];
 

@@ -6,9 +6,10 @@
 use futures::channel::oneshot;
 use futures::future::join;
 use serde_json::{Value, json};
+use wasm_bindgen::JsValue;
 
 use super::attempts::{self, Asked, Written};
-use super::border::{now, random_id, zone_offset};
+use super::border::{now, random_id, respond, zone_offset};
 use super::delivery::Delivery;
 use super::inference::{Inference, usage_edit};
 use super::log;
@@ -17,10 +18,12 @@ use super::resource_client::ResourceClient;
 use super::response_state::ResponseState;
 use super::thread_client::ThreadClient;
 use crate::body::Body;
+use crate::carriage::Stopped;
 use crate::dialect::{Conversation, Dialect, responses};
 use crate::error::{Error, Kind};
 use crate::frame::Frame;
 use crate::headers::Headers;
+use crate::idempotency::{self, Claim, Claimed, KeptAnswer};
 use crate::memory::address::{Address, Mode};
 use crate::memory::context::Item;
 use crate::memory::store::TurnStatus;
@@ -43,7 +46,17 @@ pub type Reply = oneshot::Sender<Result<web_sys::Response, Error>>;
 pub async fn run(inference: Inference, dialect: Dialect, address: Option<Address>, reply: Reply) {
     match start(&inference, dialect, address.as_ref()).await {
         Ok(delivery) => delivery.run(&inference, reply).await,
-        Err(Refused { error, report }) => {
+        Err(Unstarted::Answered(kept)) => {
+            let mut lines = inference.incoming.answer_lines.clone();
+            lines.add_route(&kept.provider, &kept.model, 0);
+            lines.add("idempotency-replayed", "true");
+            lines.add("content-type", "application/json");
+            let answer = respond(200, lines.as_str(), &JsValue::from_str(&kept.body));
+            let _ = reply.send(answer.map_err(|_| Error::internal()));
+            inference.meter.note(|account| account.hear_counts(br#"{"usage":{}}"#));
+            inference.meter.end(200, Stopped::Ended).await;
+        }
+        Err(Unstarted::Refused { error, report }) => {
             // The client does not wait for the book-keeping of a turn that failed.
             let _ = reply.send(Err(error.clone()));
             let reported = async {
@@ -57,14 +70,16 @@ pub async fn run(inference: Inference, dialect: Dialect, address: Option<Address
 }
 
 /// A turn that ended before an answer began.
-struct Refused {
-    error: Error,
-    report: Option<Report>,
+enum Unstarted {
+    /// With an error.
+    Refused { error: Error, report: Option<Report> },
+    /// It was answered before: the client sent it again.
+    Answered(KeptAnswer),
 }
 
-impl From<Error> for Refused {
+impl From<Error> for Unstarted {
     fn from(error: Error) -> Self {
-        Refused { error, report: None }
+        Unstarted::Refused { error, report: None }
     }
 }
 
@@ -88,7 +103,7 @@ async fn start(
     inference: &Inference,
     dialect: Dialect,
     address: Option<&Address>,
-) -> Result<Delivery, Refused> {
+) -> Result<Delivery, Unstarted> {
     let routes = inference.routes(&Body::parse(&inference.bytes)?)?;
     let Some(primary) = routes.first() else { return Err(Error::internal().into()) };
     let route = primary;
@@ -180,10 +195,10 @@ async fn write_again(
     Ok(Written { state, ..counted(inference, route, written) })
 }
 
-fn refused(error: Error, remembered: Option<Remembered>) -> Refused {
+fn refused(error: Error, remembered: Option<Remembered>) -> Unstarted {
     let left = error.kind() == Kind::ClientGone;
     let status = if left { TurnStatus::Incomplete } else { TurnStatus::Failed };
-    Refused { error, report: remembered.map(|remembered| remembered.report.with_status(status)) }
+    Unstarted::Refused { error, report: remembered.map(|remembered| remembered.report.with_status(status)) }
 }
 
 /// What the model is to see.
@@ -317,15 +332,15 @@ async fn remember(
     body: &Body<'_>,
     route: &Route<'_>,
     conversation: &Conversation<'_>,
-) -> Result<Remembered, Error> {
+) -> Result<Remembered, Unstarted> {
     let headers = inference.incoming.headers();
     if let Some(zone) = &address.time_zone
         && zone_offset(zone, now()).is_none()
     {
-        return Err(unknown_zone(zone));
+        return Err(unknown_zone(zone).into());
     }
     let thread = inference.thread(&address.thread);
-    let beginning = Prepare {
+    let mut beginning = Prepare {
         key: ThreadKey {
             project: inference.principal.project.clone(),
             thread: address.thread.clone(),
@@ -344,6 +359,10 @@ async fn remember(
     };
     let asked_at = now();
     let deadline = inference.incoming.config.memory_deadline_ms;
+    let key = idempotency::read(headers)?.filter(|_| beginning.store);
+    if let Some(key) = &key {
+        claim(inference, &thread, key, &mut beginning).await?;
+    }
     let mut told = begin(&thread, &beginning, deadline).await?;
     if told.status == MemoryStatus::Degraded {
         log::event(
@@ -365,9 +384,40 @@ async fn remember(
     }
     let outside = prompt::outside_tokens(conversation, body);
     let report = Report::new(thread, beginning, &route.provider.name, &route.model)
+        .with_idempotency_key(key)
         .with_prompt(profile, told.prompt_tokens.map(|tokens| tokens + outside));
     let Told { status, tokens, items, injection, .. } = told;
     Ok(Remembered { status, tokens, items, injection, report, took_ms: now() - asked_at })
+}
+
+/// Claims the key of a request that may come twice; the turn becomes what the first one was. A thread's object that does
+/// not answer in time holds nobody up, here as elsewhere. Errors: 409, 404, and the answer that it got before.
+async fn claim(
+    inference: &Inference,
+    thread: &ThreadClient,
+    key: &str,
+    beginning: &mut Prepare,
+) -> Result<(), Unstarted> {
+    let request = format!("{} {}", inference.operation.path(), inference.models.join(" "));
+    let claim = Claim {
+        thread: beginning.key.clone(),
+        key: key.to_owned(),
+        fingerprint: idempotency::fingerprint(&request, &inference.bytes),
+        turn: beginning.turn.clone(),
+        at: beginning.started_at,
+    };
+    match thread.claim(&claim, inference.incoming.config.memory_deadline_ms).await {
+        Some(Claimed::First { repeated }) => beginning.repeated |= repeated,
+        Some(Claimed::Again { turn }) => beginning.turn = turn,
+        Some(Claimed::Finished(kept)) => return Err(Unstarted::Answered(kept)),
+        Some(Claimed::Running) => return Err(idempotency::running().into()),
+        Some(Claimed::Conflict) => return Err(idempotency::conflict().into()),
+        Some(Claimed::NotFound) => return Err(Error::thread_not_found().into()),
+        None => {
+            log::event("key_not_claimed", json!({ "request_id": inference.incoming.request_id }));
+        }
+    }
+    Ok(())
 }
 
 fn unknown_zone(zone: &str) -> Error {

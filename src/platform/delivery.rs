@@ -26,6 +26,7 @@ use crate::operation::Operation;
 use crate::refusal::{cut_short, failed_inside, too_slow};
 use crate::reply::Lines;
 use crate::translate::StreamTranslator;
+use crate::turn::Ending;
 use crate::way::{Way, Whole, Written};
 
 /// An answer that has begun.
@@ -207,6 +208,13 @@ impl Delivery {
         };
         inference.hear(&outcome);
         let error = written.as_ref().err().cloned();
+        let is_complete = (200..300).contains(&status)
+            && outcome.answer.as_ref().is_some_and(|answer| answer.ending == Ending::Complete);
+        let whole = match &written {
+            Ok(Written::Same) if is_complete && !is_stream => String::from_utf8(bytes.to_vec()).ok(),
+            Ok(Written::Json(text)) if is_complete => Some(text.clone()),
+            _ => None,
+        };
         let answer = match written {
             Ok(Written::Same) => answer(status, &lines, bytes.as_ref()),
             Ok(Written::Json(text)) => {
@@ -226,7 +234,15 @@ impl Delivery {
             Err(error) => Err(error),
         };
         let deadline = inference.incoming.config.memory_deadline_ms;
-        let late = done_within(Listeners { report, state }.tell(outcome), deadline).await;
+        let keeper = whole.and_then(|body| report.as_ref()?.keeper_of(&body));
+        let told = Listeners { report, state }.tell(outcome);
+        let told = Box::pin(async move {
+            told.await;
+            if let Some(keeper) = keeper {
+                keeper.await;
+            }
+        });
+        let late = done_within(told, deadline).await;
         let _ = reply.send(answer);
         let late = async {
             if let Some(late) = late {

@@ -5,10 +5,13 @@
 use std::time::Duration;
 
 use futures::future::{Either, LocalBoxFuture, select};
+use serde_json::json;
 use worker::Delay;
 
 use super::border::now;
+use super::log;
 use super::thread_client::ThreadClient;
+use crate::idempotency::{KeepAnswer, KeptAnswer};
 use crate::memory::store::TurnStatus;
 use crate::protocol::{Commit, Prepare};
 use crate::turn::{Answer, Message};
@@ -18,6 +21,7 @@ pub struct Report {
     thread: ThreadClient,
     beginning: Prepare,
     commit: Commit,
+    idempotency_key: Option<String>,
 }
 
 impl Report {
@@ -36,12 +40,38 @@ impl Report {
             profile: None,
             prompt_tokens: None,
         };
-        Report { thread, beginning, commit }
+        Report { thread, beginning, commit, idempotency_key: None }
     }
 
     /// True when the turn is stored at all.
     pub fn stores(&self) -> bool {
         self.beginning.store
+    }
+
+    /// The request came with this key.
+    pub fn with_idempotency_key(mut self, key: Option<String>) -> Self {
+        self.idempotency_key = key;
+        self
+    }
+
+    /// What keeps a whole answer for those that send the request again; `None` where it came without a key.
+    pub fn keeper_of(&self, body: &str) -> Option<LocalBoxFuture<'static, ()>> {
+        let thread = self.thread.clone();
+        let keep = KeepAnswer {
+            key: self.idempotency_key.clone()?,
+            turn: self.beginning.turn.clone(),
+            answer: KeptAnswer {
+                body: body.to_owned(),
+                provider: self.commit.provider.clone(),
+                model: self.commit.model.clone(),
+            },
+        };
+        Some(Box::pin(async move {
+            if let Err(error) = thread.keep_answer(&keep).await {
+                let reason = error.to_string();
+                log::event("answer_not_kept", json!({ "turn": keep.turn, "reason": reason }));
+            }
+        }))
     }
 
     /// What the model was shown: the resource's profile, where the thread wanted it, and our estimate of all of it.

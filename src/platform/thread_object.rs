@@ -18,8 +18,8 @@ use crate::memory::news::News;
 use crate::memory::settings::Settings;
 use crate::memory::store::Store;
 use crate::protocol::{
-    COMMIT, CONFIGURE, DELETE, Deleted, Found, MESSAGES, Messages, OBSERVATIONS, Observations, PREPARE,
-    SEARCH, SOURCES, Sources,
+    CLAIM, COMMIT, CONFIGURE, DELETE, Deleted, Found, KEEP_ANSWER, MESSAGES, Messages, OBSERVATIONS,
+    Observations, PREPARE, SEARCH, SOURCES, Sources,
 };
 use crate::thread::{self, Surroundings};
 
@@ -47,6 +47,8 @@ impl DurableObject for ThreadObject {
         let answered = match path.as_str() {
             PREPARE => self.storage.run(&body, |store, asked| thread::prepare(store, asked, self.around())),
             COMMIT => self.storage.run(&body, |store, asked| thread::commit(store, asked, self.around())),
+            CLAIM => self.storage.run(&body, |store, asked| thread::claim(store, asked)),
+            KEEP_ANSWER => self.storage.run(&body, |store, asked| thread::keep_answer(store, asked)),
             MESSAGES if !self.storage.exists()? => answer(&Messages::NotFound),
             MESSAGES => self.storage.run(&body, thread::messages),
             OBSERVATIONS if !self.storage.exists()? => answer(&Observations::NotFound),
