@@ -5,15 +5,17 @@ import { randomUUID } from "node:crypto";
 import { after, before, test } from "node:test";
 import { echo, MODEL, newThread, post, refused, stored, until, user } from "./conversation.mjs";
 import { sandboxVars, startGateway, startSandbox } from "./gateway.mjs";
+import { startUpstream } from "./wire.mjs";
 
-let sandbox, gateway;
+let sandbox, held, gateway;
 before(async () => {
-  sandbox = await startSandbox();
-  gateway = await startGateway({ vars: sandboxVars(sandbox) });
+  [sandbox, held] = await Promise.all([startSandbox(), startUpstream()]);
+  const PROVIDERS = JSON.stringify({ held: { base_url: `${held.url}/v1` } });
+  gateway = await startGateway({ vars: { ...sandboxVars(sandbox), PROVIDERS } });
 });
 after(async () => {
   await gateway?.stop();
-  await sandbox?.close();
+  await Promise.all([sandbox?.close(), held?.close()]);
 });
 
 const question = () => `question ${randomUUID()}`;
@@ -91,16 +93,27 @@ test("the same key with another body is a conflict", async () => {
 
 test("while the first one runs the second is told to wait, and then gets its answer", async () => {
   const [thread, text, key] = [newThread(), question(), randomUUID()];
-  const body = chatBody(text, { model: `${MODEL};stall=2000` });
+  const body = chatBody(text, { model: "held/m" });
+  let release;
+  held.answer = (res) => {
+    const message = { role: "assistant", content: "at last" };
+    const answer = {
+      id: "x",
+      object: "chat.completion",
+      choices: [{ index: 0, message, finish_reason: "stop" }],
+    };
+    release = () => res.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(answer));
+  };
   const first = ask(thread, key, body);
-  await until(() => askedTimes(text) === 1, "the first one runs");
+  await until(() => release, "the first one runs");
   const second = await ask(thread, key, body);
   assert.equal(second.headers.get("retry-after"), "1");
   const error = await refused(second);
   assert.deepEqual([error.status, error.type, error.code], [409, "conflict", "idempotency_in_progress"]);
-  const text1 = await (await first).text();
-  assert.equal(await (await ask(thread, key, body)).text(), text1);
-  assert.equal(askedTimes(text), 1);
+  release();
+  const said = await (await first).text();
+  assert.equal(await (await ask(thread, key, body)).text(), said);
+  assert.equal(held.requests.length, 1);
 });
 
 test("a request that failed is made anew, and its message stored once", async () => {
