@@ -83,6 +83,8 @@ impl Pump<'_> {
                         }
                         (read.value(), now())
                     }
+                    // All was said: how the connection ends says nothing of the answer.
+                    Either::Left((Err(_), _)) if carriage.is_finished() => break Stopped::Ended,
                     Either::Left((Err(_), _)) => break Stopped::Cut,
                     Either::Right((Either::Right(_), _)) => break Stopped::Silent,
                     Either::Right((Either::Left(_), _)) => break Stopped::ClientGone,
