@@ -22,7 +22,7 @@ import { startTarget } from "../targets.mjs";
 const EVENTS = 12; // At two a second a stream takes six seconds.
 const LEAVERS = 5; // One in so many leaves in the middle.
 const PLAIN = 4; // One in so many has no memory.
-const MODEL = `openai/bench-slow-${EVENTS}`;
+const MODEL = `slow/bench-slow-${EVENTS}`; // Its provider speaks Chat Completions alone; the others are translated.
 
 const DIALECTS = [
   {
@@ -60,9 +60,11 @@ async function soak() {
   const upstream = fork(join(root, "bench", "upstream.mjs"));
   process.on("exit", () => upstream.kill());
   const { port } = await new Promise((resolve) => upstream.once("message", resolve));
+  const provider = `http://127.0.0.1:${port}`;
   const gateway = await startTarget("gateway", {
     folder,
-    upstream: `http://127.0.0.1:${port}`,
+    upstream: provider,
+    vars: { PROVIDERS: JSON.stringify({ slow: { base_url: `${provider}/v1` } }) },
     ...(values.build && { build: values.build }),
   });
   const base = new URL(gateway.url).origin;
@@ -83,6 +85,7 @@ async function soak() {
   await sleep(2_000);
   sample();
   clearInterval(sampling);
+  if (seen.errors.size > 0) console.log(gateway.output());
   await gateway.stop();
   upstream.kill();
 
