@@ -72,7 +72,7 @@ pub async fn run(inference: Inference, dialect: Dialect, address: Option<Address
 /// A turn that ended before an answer began.
 enum Unstarted {
     /// With an error.
-    Refused { error: Error, report: Option<Report> },
+    Refused { error: Error, report: Option<Box<Report>> },
     /// It was answered before: the client sent it again.
     Answered(KeptAnswer),
 }
@@ -198,7 +198,10 @@ async fn write_again(
 fn refused(error: Error, remembered: Option<Remembered>) -> Unstarted {
     let left = error.kind() == Kind::ClientGone;
     let status = if left { TurnStatus::Incomplete } else { TurnStatus::Failed };
-    Unstarted::Refused { error, report: remembered.map(|remembered| remembered.report.with_status(status)) }
+    Unstarted::Refused {
+        error,
+        report: remembered.map(|remembered| Box::new(remembered.report.with_status(status))),
+    }
 }
 
 /// What the model is to see.

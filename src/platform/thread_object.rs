@@ -47,8 +47,8 @@ impl DurableObject for ThreadObject {
         let answered = match path.as_str() {
             PREPARE => self.storage.run(&body, |store, asked| thread::prepare(store, asked, self.around())),
             COMMIT => self.storage.run(&body, |store, asked| thread::commit(store, asked, self.around())),
-            CLAIM => self.storage.run(&body, |store, asked| thread::claim(store, asked)),
-            KEEP_ANSWER => self.storage.run(&body, |store, asked| thread::keep_answer(store, asked)),
+            CLAIM => self.storage.run(&body, thread::claim),
+            KEEP_ANSWER => self.storage.run(&body, thread::keep_answer),
             MESSAGES if !self.storage.exists()? => answer(&Messages::NotFound),
             MESSAGES => self.storage.run(&body, thread::messages),
             OBSERVATIONS if !self.storage.exists()? => answer(&Observations::NotFound),
