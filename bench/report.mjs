@@ -35,6 +35,12 @@ export function summary(rounds, baseline) {
     [baseline]: of((round, key) => round[baseline][key]),
     gateway: of((round, key) => round.gateway[key]),
     ratio: of((round, key) => round.gateway[key] / round[baseline][key]),
+    // What each adds to asking the provider directly, where that was measured.
+    ...(rounds[0].direct && {
+      added: of(
+        (round, key) => (round.gateway[key] - round.direct[key]) / (round[baseline][key] - round.direct[key]),
+      ),
+    }),
   };
 }
 
@@ -54,27 +60,28 @@ function aimText(ratios, aim) {
   return `CPU of a request that is not streamed: ${least} to ${most} times the baseline's; the aim is at most ${aim}.`;
 }
 
+const RATIOS = { ratio: "gateway / baseline", added: "added, gateway / baseline" };
+const headingOf = (wanted) => COLUMNS.find(([key]) => key === wanted)[1];
+
 function table(results, baseline, kind) {
   const columns = COLUMNS.filter(([, , , only]) => !only || only === kind);
   const rows = [["", "", ...columns.map(([, heading]) => heading)]];
   for (const { name, medians } of results) {
-    for (const target of [baseline, "gateway", "ratio"]) {
+    for (const target of [baseline, "gateway", "ratio", ...(medians.added ? ["added"] : [])]) {
       const figures = columns.map(([key, , digits]) => {
         const value = medians[target][key];
-        if (value === undefined) return "–";
-        return target === "ratio" ? `${value.toFixed(2)}×` : value.toFixed(digits);
+        if (value === undefined || (target === "added" && !/ ms$/.test(headingOf(key)))) return "–";
+        return target in RATIOS ? `${value.toFixed(2)}×` : value.toFixed(digits);
       });
-      rows.push([
-        target === baseline ? name : "",
-        target === "ratio" ? "gateway / baseline" : target,
-        ...figures,
-      ]);
+      rows.push([target === baseline ? name : "", RATIOS[target] ?? target, ...figures]);
     }
   }
   const widths = rows[0].map((_, at) => Math.max(...rows.map((row) => row[at].length)));
   const line = (row) =>
     row.map((cell, at) => (at < 2 ? cell.padEnd(widths[at]) : cell.padStart(widths[at]))).join("  ");
-  return rows.map((row, at) => `  ${at % 3 === 0 ? bold(line(row)) : line(row)}`).join("\n");
+  return rows
+    .map((row) => `  ${row[1] === "" || row[1] === RATIOS.ratio ? bold(line(row)) : line(row)}`)
+    .join("\n");
 }
 
 export function headerText(environment) {

@@ -2,6 +2,8 @@
 //   --quick       one short round: about half a minute instead of three and a half
 //   --json FILE   writes every figure of every round
 //   --only TEXT   only scenarios with TEXT in their name or their part's title
+//   --rivals      other gateways, too; installs them the first time
+//   --plots DIR   writes a picture of each part
 //   --build DIR   the build to measure; without it the release build, made new if need be
 // Invariant: whatever ends this process, every process that it started ends, and its storage goes.
 import { fork } from "node:child_process";
@@ -16,6 +18,8 @@ import { dim, main, step, Stop } from "../scripts/say.mjs";
 import { ensureNodeModules } from "../scripts/setup.mjs";
 import { atRest, cpuMicroseconds } from "./cpu.mjs";
 import { headerText, NOTES, partText, summary } from "./report.mjs";
+import { writePlots } from "./plots.mjs";
+import { startRival } from "./rivals.mjs";
 import { FILLING, PARTS, requestHeaders } from "./scenarios.mjs";
 
 const FULL = { rounds: 5, seconds: 1, warmUpSeconds: 0.5 };
@@ -33,10 +37,12 @@ async function bench() {
       json: { type: "string" },
       only: { type: "string", default: "" },
       build: { type: "string" },
+      rivals: { type: "boolean", default: false },
+      plots: { type: "string" },
     },
   });
   const pace = values.quick ? QUICK : FULL;
-  const parts = chosen(values.only);
+  const parts = chosen(values.only, values.rivals);
   const load = loadavg()[0];
   await ensureNodeModules();
   const { startTarget, workerdVersion } = await import("./targets.mjs"); // Needs what was just installed.
@@ -59,8 +65,9 @@ async function bench() {
   const generator = startChild("load.mjs");
   const upstreamUrl = `http://127.0.0.1:${port}`;
   await step("start the Workers", async () => {
-    for (const name of new Set([...parts.map(({ baseline }) => baseline), "gateway"])) {
-      targets[name] = await startTarget(name, { folder, upstream: upstreamUrl, build: values.build });
+    for (const { baseline, isRival } of [...parts, { baseline: "gateway" }]) {
+      const start = isRival ? startRival : startTarget;
+      targets[baseline] ??= await start(baseline, { folder, upstream: upstreamUrl, build: values.build });
     }
   });
 
@@ -72,34 +79,45 @@ async function bench() {
     results.push(measured);
   }
   console.log(`\n${NOTES}`);
+  if (values.plots) writePlots(values.plots, environment, results);
   if (values.json)
     writeFileSync(values.json, `${JSON.stringify({ environment, parts: results }, null, 2)}\n`);
 }
 
-function chosen(only) {
-  const parts = PARTS.map((part) => ({
-    ...part,
-    scenarios: part.scenarios.filter(({ name }) => `${part.title} ${name}`.includes(only)),
-  })).filter(({ scenarios }) => scenarios.length > 0);
+function chosen(only, rivals) {
+  const parts = PARTS.filter(({ isRival }) => rivals || !isRival)
+    .map((part) => ({
+      ...part,
+      scenarios: part.scenarios.filter(({ name }) => `${part.title} ${name}`.includes(only)),
+    }))
+    .filter(({ scenarios }) => scenarios.length > 0);
   if (parts.length === 0) throw new Stop(`no scenario has "${only}" in its name`);
   return parts;
 }
 
-async function measurePart({ title, baseline, aim, scenarios }, { generator, upstreamUrl, pace }) {
+async function measurePart({ title, baseline, aim, isRival, scenarios }, { generator, upstreamUrl, pace }) {
   const both = [targets[baseline], targets.gateway];
   const whole = new Map();
   for (const scenario of scenarios) {
     // The length of the provider's own answer: what each target has to hand on, byte for byte.
     const direct = await generator.ask(job(scenario, { url: upstreamUrl }, { limit: 1 }));
-    whole.set(scenario, { bytes: direct.bytes });
+    // Other gateways write answers anew, and counts that nobody asked for are taken out.
+    whole.set(scenario, { bytes: isRival || scenario.isFiltered ? undefined : direct.bytes });
   }
   if (scenarios.some(({ thread }) => thread)) {
     for (const target of both) await generator.ask(job(FILLING, target, {}));
   }
   // The paced streams take the way that the others have warmed up.
-  for (const scenario of scenarios.filter(({ timesEvents }) => !timesEvents)) {
-    for (const target of both)
-      await measure(generator, scenario, target, whole.get(scenario), pace.warmUpSeconds);
+  for (const scenario of scenarios.filter(({ timesEvents }) => isRival || !timesEvents)) {
+    for (const target of both) {
+      try {
+        await measure(generator, scenario, target, whole.get(scenario), pace.warmUpSeconds);
+      } catch (error) {
+        if (!isRival || target.name === "gateway") throw error;
+        console.log(dim(`  ${target.name} failed at "${scenario.name}": ${error.message.split("\n")[0]}`));
+        scenarios = scenarios.filter((other) => other !== scenario);
+      }
+    }
   }
   const rounds = scenarios.map(() => []);
   for (let round = 0; round < pace.rounds; round++) {
@@ -108,6 +126,10 @@ async function measurePart({ title, baseline, aim, scenarios }, { generator, ups
       // Who comes first changes each round: the second finds the machine warmer.
       for (const target of round % 2 ? both.toReversed() : both) {
         figures[target.name] = await measure(generator, scenario, target, whole.get(scenario), pace.seconds);
+      }
+      if (isRival) {
+        const provider = { url: upstreamUrl };
+        figures.direct = await generator.ask(job(scenario, provider, { seconds: pace.seconds }));
       }
       rounds[at].push(figures);
     }
@@ -131,9 +153,9 @@ async function measure(generator, scenario, target, wanted, seconds) {
   return { ...figures, cpu, ...(scenario.events && { cpuPerEvent: cpu / scenario.events }) };
 }
 
-function job(scenario, { url }, { bytes, memory, seconds = 60, limit = scenario.limit }) {
+function job(scenario, { url, headers: own }, { bytes, memory, seconds = 60, limit = scenario.limit }) {
   const { body, concurrency, freshThread, timesEvents } = scenario;
-  const headers = requestHeaders(scenario, key);
+  const headers = { ...requestHeaders(scenario, key), ...own };
   const time = scenario.seconds ?? seconds;
   return { url, headers, body, concurrency, limit, seconds: time, bytes, memory, freshThread, timesEvents };
 }

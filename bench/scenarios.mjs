@@ -20,13 +20,13 @@ const PARAGRAPH =
   "We have talked about the garden, the roof, and a journey to the sea; now the question is a plain one. ";
 
 /** A conversation of about `bytes` bytes of JSON, asked of the upstream's model `model`. */
-function body(model, bytes, stream) {
+function body(model, bytes, stream, asksForUsage = true) {
   const shape = (messages) =>
     JSON.stringify({
       model: `openai/bench-${model}`,
       messages,
       temperature: 0.7,
-      ...(stream && { stream: true, stream_options: { include_usage: true } }),
+      ...(stream && { stream: true, ...(asksForUsage && { stream_options: { include_usage: true } }) }),
     });
   const messages = [{ role: "system", content: "You are a helpful assistant. Answer briefly." }];
   const room = bytes - shape(messages).length;
@@ -45,9 +45,9 @@ const whole = (bytes, concurrency, limit = 100_000) => ({
   concurrency,
   limit,
 });
-const flat = (events, limit = 100_000) => ({
+const flat = (events, limit = 100_000, asksForUsage = true) => ({
   name: `${events} events, 4 at a time`,
-  body: body(`flat-${events}`, 1_000, true),
+  body: body(`flat-${events}`, 1_000, true, asksForUsage),
   concurrency: 4,
   events,
   limit,
@@ -71,7 +71,10 @@ const warm = (scenario) => ({
   mode: "read",
 });
 
-/** The parts of the benchmark; `baseline` and `gateway` are targets of targets.mjs. */
+/**
+ * The parts of the benchmark; `baseline` is a target of targets.mjs or, where the part `isRival`, one of rivals.mjs; it is
+ * compared with the target `gateway`.
+ */
 export const PARTS = [
   {
     title: "Memory off, against a bare pass-through Worker",
@@ -88,6 +91,15 @@ export const PARTS = [
     ],
   },
   {
+    title: "Streams, against a Worker whose own code hands each chunk on",
+    baseline: "no-op JS pump",
+    scenarios: [
+      named("usage asked for", flat(1_000)),
+      named("usage hidden", { ...flat(1_000, 100_000, false), isFiltered: true }),
+      paced(),
+    ],
+  },
+  {
     title: "Memory on, against the pass-through with two bare calls of a Durable Object",
     baseline: "baseline + object",
     scenarios: [
@@ -100,6 +112,20 @@ export const PARTS = [
       fresh(paced()),
     ],
   },
+  ...["portkey (Node)", "litellm (Python)"].map((baseline) => ({
+    title: `Memory off, against ${baseline}`,
+    baseline,
+    isRival: true,
+    scenarios: [
+      whole(1_000, 1),
+      whole(1_000, 8),
+      whole(1_000, 64),
+      whole(100_000, 8),
+      whole(2_000_000, 1),
+      flat(100),
+      paced(),
+    ],
+  })),
 ];
 
 /** The turns that fill the warm thread: 20 messages. */

@@ -3,13 +3,12 @@
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { buildSync } from "esbuild";
-import { answers } from "../scripts/gateway-process.mjs";
 import { startLeashed } from "../scripts/leashed.mjs";
 import { root } from "../scripts/paths.mjs";
 import { freePort } from "../scripts/ports.mjs";
 import { Stop } from "../scripts/say.mjs";
+import { answersWithin } from "./answers.mjs";
 
 // The workerd that wrangler brings.
 const ofWrangler = createRequire(createRequire(join(root, "package.json")).resolve("wrangler"));
@@ -28,6 +27,10 @@ const TARGETS = {
     source: "bench/baseline-objects.js",
     vars: { UPSTREAM: upstream, PROVIDER_KEY },
     objects: { THREAD: "ThreadRows" },
+  }),
+  "no-op JS pump": ({ upstream }) => ({
+    source: "bench/baseline-pump.js",
+    vars: { UPSTREAM: upstream, PROVIDER_KEY },
   }),
   gateway: ({ upstream, build }) => ({
     source: "src/platform/entry.js",
@@ -74,11 +77,8 @@ export async function startTarget(name, { folder, upstream, build = "build/relea
   const child = startLeashed("sh", ["-c", 'echo "pid $$"; exec "$@"', "sh", workerd, "serve", config], {
     onText: (text) => (output = (output + text).slice(-5_000)),
   });
-  let running = true;
-  void child.exited.then(() => (running = false));
   const url = `http://127.0.0.1:${port}`;
-  for (const until = Date.now() + 20_000; running && Date.now() < until; await sleep(50)) {
-    if (!(await answers(`${url}/health`))) continue;
+  if (await answersWithin(20_000, `${url}/health`, child)) {
     const pid = Number(/^pid (\d+)$/m.exec(output)?.[1]);
     return { name, url: `${url}/v1/chat/completions`, pid, output: () => output, stop: child.stop };
   }

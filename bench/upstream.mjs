@@ -87,7 +87,12 @@ const row = {
 };
 const d1Answer = Buffer.from(JSON.stringify([row, row]));
 
-const server = createServer(async (request, response) => {
+// A request that its sender gave up is nobody's failure here.
+const server = createServer(
+  (request, response) => void answer(request, response).catch(() => response.destroy()),
+);
+
+async function answer(request, response) {
   let stream;
   let isFirst = true;
   for await (const chunk of request) {
@@ -104,7 +109,7 @@ const server = createServer(async (request, response) => {
   const [, kind, count] = stream;
   await (kind === "flat" ? flatOut(response, Number(count)) : paced(response, Number(count), PACE_MS[kind]));
   response.end(ending);
-});
+}
 
 function sendJson(response, body) {
   response.writeHead(200, { "content-type": "application/json", "content-length": body.length });

@@ -1,7 +1,7 @@
 // Owns `npm test`: every check, in the order in which a mistake is found soonest. `npm test -- lint|core|e2e`
 // runs a part.
 // Invariant: the first failing step ends it with a non-zero exit code and its name.
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { build, describeSize } from "./build.mjs";
 import { root } from "./paths.mjs";
@@ -47,8 +47,33 @@ function endToEnd() {
   if (files.length === 0) throw new Stop("no test files in tests/sandbox and tests/e2e");
   // Each file runs a gateway or two, of three busy processes each: more at once than cores only makes
   // deadlines late.
-  return run(nodeBinary(), ["--test", "--test-concurrency=2", ...files]);
+  return run(nodeBinary(), ["--test", "--test-concurrency=2", ...reportTo(FAILED), ...files]).catch(alone);
 }
+
+const FAILED = join(root, "build", "failed-tests.txt");
+const reportTo = (file) => [
+  "--test-reporter=spec",
+  "--test-reporter-destination=stdout",
+  "--test-reporter=./scripts/failed-files.mjs",
+  `--test-reporter-destination=${file}`,
+];
+
+/**
+ * Runs the files that failed once more, each alone: a machine that was too busy for a deadline is told apart from a fault,
+ * which fails again. What passes only alone is named, for it is a test to mend.
+ */
+async function alone(error) {
+  const failed = existsSync(FAILED)
+    ? [...new Set(readFileSync(FAILED, "utf8").split("\n").filter(Boolean))]
+    : [];
+  if (failed.length === 0 || failed.length > MOST_RERUN) throw error;
+  for (const file of failed) {
+    console.log(bold(`\n— once more, alone: ${file}`));
+    await run(nodeBinary(), ["--test", file]);
+  }
+  console.log(`${red("!")} passed only when they ran alone: ${failed.join(", ")}`);
+}
+const MOST_RERUN = 3;
 
 await main(async () => {
   const part = process.argv[2] ?? "all";

@@ -15,6 +15,8 @@ pub struct Deadlines {
     pub over_by: Option<u64>,
     /// The longest wait for the first byte of a streamed answer, in milliseconds.
     pub first_token_ms: u32,
+    /// The client said how long that may be.
+    pub awaits_first_token: bool,
     /// The longest silence inside an answer, in milliseconds.
     pub idle_ms: u32,
 }
@@ -26,6 +28,7 @@ impl Deadlines {
             begun_by: started + u64::from(config.upstream_timeout_ms),
             over_by: None,
             first_token_ms: config.first_token_timeout_ms,
+            awaits_first_token: false,
             idle_ms: config.upstream_timeout_ms,
         }
     }
@@ -41,6 +44,7 @@ impl Deadlines {
             begun_by: over_by.unwrap_or(allowed.begun_by),
             over_by,
             first_token_ms: first_token.unwrap_or(allowed.first_token_ms),
+            awaits_first_token: first_token.is_some(),
             ..allowed
         })
     }
@@ -86,15 +90,27 @@ mod tests {
     #[test]
     fn a_client_can_shorten_what_the_deployment_allows_and_never_lengthen_it() {
         let read = |lines: &str| Deadlines::read(Headers::from_lines(lines), &config(), 1_000).unwrap();
-        let defaults = Deadlines { begun_by: 10_000, over_by: None, first_token_ms: 700, idle_ms: 9_000 };
+        let defaults = Deadlines {
+            begun_by: 10_000,
+            over_by: None,
+            first_token_ms: 700,
+            awaits_first_token: false,
+            idle_ms: 9_000,
+        };
         assert_eq!(read(""), defaults);
         assert_eq!(
             read("x-gateway-timeout-ms: 500\nx-gateway-first-token-timeout-ms: 20"),
-            Deadlines { begun_by: 1_500, over_by: Some(1_500), first_token_ms: 20, idle_ms: 9_000 }
+            Deadlines {
+                begun_by: 1_500,
+                over_by: Some(1_500),
+                first_token_ms: 20,
+                awaits_first_token: true,
+                idle_ms: 9_000
+            }
         );
         assert_eq!(
             read("x-gateway-timeout-ms: 99999999999\nx-gateway-first-token-timeout-ms: 701"),
-            Deadlines { over_by: Some(10_000), ..defaults }
+            Deadlines { over_by: Some(10_000), awaits_first_token: true, ..defaults }
         );
     }
 
@@ -112,7 +128,13 @@ mod tests {
 
     #[test]
     fn what_is_left_shrinks_as_time_goes_by() {
-        let all = Deadlines { begun_by: 1_000, over_by: Some(1_000), first_token_ms: 300, idle_ms: 800 };
+        let all = Deadlines {
+            begun_by: 1_000,
+            over_by: Some(1_000),
+            first_token_ms: 300,
+            awaits_first_token: false,
+            idle_ms: 800,
+        };
         assert_eq!((all.attempt_ms(0, true), all.attempt_ms(0, false)), (300, 1_000));
         assert_eq!((all.attempt_ms(900, true), all.attempt_ms(2_000, true)), (100, 0));
         assert_eq!((all.rest_ms(0), all.rest_ms(500), all.rest_ms(1_001)), (800, 500, 0));

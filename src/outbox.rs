@@ -105,6 +105,11 @@ impl<T: Entry> Outbox<T> {
             || self.sent.as_ref().is_some_and(|sent| sent.entries.iter().any(|entry| entry.id() == id))
     }
 
+    /// True while an entry of this name waits and is not on its way.
+    pub fn waits(&self, id: &str) -> bool {
+        self.waiting.iter().any(|entry| entry.id() == id)
+    }
+
     /// How many entries were dropped since the last time that this was asked.
     pub fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)

@@ -26,6 +26,7 @@ mod meter;
 mod model_call;
 mod models_api;
 mod object_storage;
+mod overhear;
 mod pump;
 mod report;
 mod resource_client;

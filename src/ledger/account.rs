@@ -39,8 +39,8 @@ pub struct Opening {
 #[derive(Clone, Debug)]
 pub struct Account {
     row: Row,
-    /// The prompt's tokens as estimated; `None` while nothing was sent.
-    sent: Option<u64>,
+    /// The body that went to the provider; its tokens are estimated only where nobody counts them.
+    sent: Option<Vec<u8>>,
     heard: Option<Heard>,
 }
 
@@ -48,9 +48,16 @@ pub struct Account {
 #[derive(Clone, Copy, Debug)]
 struct Heard {
     usage: Option<Usage>,
-    /// Tokens of what was said, estimated.
+    /// Tokens of what was said, estimated; 0 where the provider's count is whole.
     said: u64,
     ending: Ending,
+}
+
+impl Heard {
+    /// True when the provider's count is all there is to know.
+    fn is_counted(usage: Option<Usage>, ending: Ending) -> bool {
+        usage.is_some() && matches!(ending, Ending::Complete | Ending::Unread)
+    }
 }
 
 impl Account {
@@ -118,18 +125,27 @@ impl Account {
         self.row.memory_tokens = tokens;
     }
 
-    /// The request goes to the provider now, with this body. Gives the open row, which stands for the request should
-    /// nobody live to settle it.
-    pub fn send(&mut self, body: &[u8], prices: &Prices) -> Row {
-        let input =
-            if self.row.endpoint == Operation::CountTokens.path() { 0 } else { estimate::input_of(body) };
-        self.sent = Some(input);
+    /// The request goes to the provider now, with this body.
+    pub fn send(&mut self, body: Vec<u8>) {
+        self.sent = Some(body);
         self.row.attempts += 1;
+    }
+
+    /// The open row, which stands for the request should nobody live to settle it.
+    pub fn draft(&self, prices: &Prices) -> Row {
         let mut row = self.row.clone();
-        row.usage.input = input;
+        row.usage.input = self.sent_tokens();
         row.estimated = true;
         row.cost = prices.cost(&row.provider, &row.model, &row.usage);
         row
+    }
+
+    /// The prompt's tokens, estimated.
+    fn sent_tokens(&self) -> u64 {
+        match &self.sent {
+            Some(body) if self.row.endpoint != Operation::CountTokens.path() => estimate::input_of(body),
+            _ => 0,
+        }
     }
 
     /// The first byte of a streamed answer is there.
@@ -141,7 +157,10 @@ impl Account {
 
     /// What was said, as far as it was heard.
     pub fn hear(&mut self, answer: &Answer) {
-        let said = answer.message.as_ref().map_or(0, tokens::of_message);
+        let said = match &answer.message {
+            Some(message) if !Heard::is_counted(answer.usage, answer.ending) => tokens::of_message(message),
+            _ => 0,
+        };
         self.heard = Some(Heard { usage: answer.usage, said, ending: answer.ending });
     }
 
@@ -207,11 +226,10 @@ impl Account {
 
     /// Counts what was used: as the provider says, and what it does not say as an estimate.
     fn count(&mut self) {
-        let input = self.sent.unwrap_or(0);
         let Heard { usage, said, ending } =
             self.heard.unwrap_or(Heard { usage: None, said: 0, ending: Ending::Truncated });
         match usage {
-            Some(usage) if matches!(ending, Ending::Complete | Ending::Unread) => self.row.usage = usage,
+            Some(counted) if Heard::is_counted(usage, ending) => self.row.usage = counted,
             // What was counted before the end, as Messages does, leaves out what came after.
             Some(usage) => {
                 self.row.usage = Usage { output: usage.output.max(said), ..usage };
@@ -219,7 +237,7 @@ impl Account {
             }
             None if self.row.endpoint == Operation::CountTokens.path() => {}
             None => {
-                self.row.usage = Usage { input, output: said, ..Usage::default() };
+                self.row.usage = Usage { input: self.sent_tokens(), output: said, ..Usage::default() };
                 self.row.estimated = true;
             }
         }
@@ -274,7 +292,7 @@ mod tests {
     fn sent() -> Account {
         let mut account = account(Operation::Answer(Dialect::Chat));
         account.routed("openai", "gpt-5.4-mini", CredentialSource::Deployment);
-        account.send(SENT, &Prices::default());
+        account.send(SENT.to_vec());
         account
     }
 
@@ -295,7 +313,8 @@ mod tests {
     fn the_open_row_stands_for_what_was_asked() {
         let mut account = account(Operation::Answer(Dialect::Chat));
         account.routed("openai", "gpt-5.4-mini", CredentialSource::Caller);
-        let row = account.send(SENT, &Prices::default());
+        account.send(SENT.to_vec());
+        let row = account.draft(&Prices::default());
         assert_eq!(used(&row), (Outcome::Pending, 0, PROMPT, 0, true, cost(PROMPT, 0)));
         assert_eq!((row.latency_ms, row.attempts, row.source), (None, 1, "caller"));
     }
@@ -391,13 +410,14 @@ mod tests {
     fn vectors_are_counted_and_counting_costs_nothing() {
         let mut vectors = account(Operation::Embeddings);
         vectors.routed("openai", "text-embedding-3-small", CredentialSource::Deployment);
-        vectors.send(SENT, &Prices::default());
+        vectors.send(SENT.to_vec());
         vectors.hear_counts(br#"{"data":[],"usage":{"prompt_tokens":8,"total_tokens":8}}"#);
         let row = vectors.ended(200, Stopped::Ended, 1_001, &Prices::default());
         assert_eq!(used(&row), (Outcome::Complete, 200, 8, 0, false, Some(160)));
         let mut count = account(Operation::CountTokens);
         count.routed("anthropic", "claude-sonnet-4-5", CredentialSource::Deployment);
-        assert_eq!(count.send(SENT, &Prices::default()).usage, Usage::default());
+        count.send(SENT.to_vec());
+        assert_eq!(count.draft(&Prices::default()).usage, Usage::default());
         count.hear_counts(br#"{"input_tokens":8}"#);
         let row = count.ended(200, Stopped::Ended, 1_001, &Prices::default());
         assert_eq!(used(&row), (Outcome::Complete, 200, 0, 0, false, Some(0)));

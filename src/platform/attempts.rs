@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use futures::future::{Either, join, select};
+use futures::future::{Either, select};
 use js_sys::Uint8Array;
 use serde_json::json;
 use std::pin::pin;
@@ -181,14 +181,15 @@ impl<'a> Current<'a> {
         };
         let sent_at = now();
         let allowed = inference.deadlines.attempt_ms(sent_at, self.way.streams);
-        let opened = upstream::open(&self.route, &question, &inference.client, allowed);
-        let (opened, ()) = join(opened, inference.meter.send(&self.bytes)).await;
+        inference.meter.send(&self.bytes);
+        let opened = upstream::open(&self.route, &question, &inference.client, allowed).await;
         let mut begun = opened.map_err(|unbegun| (unbegun, allowed))?;
         let is_stream = is_event_stream(Headers::from_lines(&begun.lines));
         let succeeded = (200..300).contains(&begun.status);
-        // An answer that nobody watches and nobody could replace goes by as it comes.
-        let is_watched = inference.meter.counts() || self.way.frame.is_some();
-        if succeeded && is_stream && self.way.streams && (is_watched || has_others) {
+        // A stream that nothing has to be taken from flows by the runtime's own hands, which begin with its first byte.
+        let is_taken_from = self.way.frame.is_some() || self.way.hides_usage || self.state.is_some();
+        let is_awaited = has_others || inference.deadlines.awaits_first_token || is_taken_from;
+        if succeeded && is_stream && self.way.streams && is_awaited {
             let left = inference.deadlines.attempt_ms(now(), true);
             let left = left.min(allowed.saturating_sub(u32::try_from(now() - sent_at).unwrap_or(0)));
             begun.wait_for_first(gone, left).await.map_err(|unbegun| (unbegun, allowed))?;

@@ -85,6 +85,25 @@ export function watch(writer, controller) {
   return entry;
 }
 
+/**
+ * Lets a stream flow into a pipe without JavaScript in between; gives the promise of its end, and a reader that hears the
+ * same bytes. How the pipe ends is Rust's to say, unless Rust has died: then the flow's own end is the pipe's.
+ */
+export function overhear(stream, pipe) {
+  const [flowing, heard] = stream.tee();
+  const flow = flowing.pipeTo(pipe.writable, { preventClose: true, preventAbort: true });
+  const entry = {};
+  new Promise((resolve) => (entry.end = resolve))
+    .then(() => flow)
+    .then(
+      () => pipe.writable.close(),
+      (why) => pipe.writable.abort(why),
+    )
+    .catch(() => {});
+  live.add(entry);
+  return { flow, reader: heard.getReader({ mode: "byob" }), entry };
+}
+
 /** Forgets it: it has ended. */
 export function unwatch(entry) {
   live.delete(entry);

@@ -41,6 +41,9 @@ extern "C" {
     pub fn close(this: &Writer) -> Result<Promise, JsValue>;
     #[wasm_bindgen(method, catch)]
     pub fn abort(this: &Writer, reason: &JsValue) -> Result<Promise, JsValue>;
+    /// Lets another have the stream.
+    #[wasm_bindgen(method, js_name = releaseLock)]
+    pub fn release(this: &Writer);
     /// Settles when the stream is closed, from either side.
     #[wasm_bindgen(method, getter)]
     pub fn closed(this: &Writer) -> Promise;
@@ -54,6 +57,24 @@ extern "C" {
     pub fn read(this: &Reader) -> Result<Promise, JsValue>;
     #[wasm_bindgen(method, catch)]
     pub fn cancel(this: &Reader) -> Result<Promise, JsValue>;
+
+    /// What `overhear` gives.
+    pub type Overheard;
+    /// Settles when the stream has flowed by, or either side has failed.
+    #[wasm_bindgen(method, getter)]
+    pub fn flow(this: &Overheard) -> Promise;
+    #[wasm_bindgen(method, getter)]
+    pub fn reader(this: &Overheard) -> ByteReader;
+    /// For `unwatch`.
+    #[wasm_bindgen(method, getter)]
+    pub fn entry(this: &Overheard) -> JsValue;
+
+    pub type ByteReader;
+    /// Reads into a buffer, which is gone then, whatever is there: as much as fits.
+    #[wasm_bindgen(method, catch)]
+    pub fn read(this: &ByteReader, buffer: &Uint8Array) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    pub fn cancel(this: &ByteReader) -> Result<Promise, JsValue>;
 
     /// What a reader's promise resolves to.
     pub type Read;
@@ -102,6 +123,8 @@ extern "C" {
     pub fn sql_query(sql: &JsValue, statement: &str, values: &str) -> Result<String, JsValue>;
     #[wasm_bindgen(js_name = zoneOffset)]
     fn zone_minutes(zone: &str, ms: f64) -> f64;
+    #[wasm_bindgen(catch)]
+    pub fn overhear(stream: &JsValue, pipe: &IdentityTransformStream) -> Result<Overheard, JsValue>;
     pub fn watch(writer: &Writer, controller: &AbortController) -> JsValue;
     pub fn unwatch(entry: &JsValue);
 }

@@ -11,8 +11,11 @@ use serde_json::json;
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::answer_turn::Reply;
-use super::border::{ClientGone, IdentityTransformStream, Readable, body_of, now, respond, settled, within};
+use super::border::{
+    ClientGone, IdentityTransformStream, Readable, body_of, now, overhear, respond, settled, within,
+};
 use super::inference::Inference;
+use super::overhear::Bystander;
 use super::pump::Pump;
 use super::report::{Report, done_within};
 use super::response_state::ResponseState;
@@ -115,19 +118,14 @@ impl Delivery {
         let Delivery { upstream, way, mut lines, report, state } = self;
         let body = body_of(&upstream.answer);
         let provider = way.target.provider.clone();
-        let Some((pipe, writer)) = IdentityTransformStream::new()
-            .ok()
-            .filter(|_| !body.is_null())
-            .and_then(|pipe| pipe.writable().writer().ok().map(|writer| (pipe, writer)))
-        else {
-            let error = cut_short(&provider);
-            let _ = reply.send(Err(error.clone()));
-            let told = Listeners { report, state: None }.tell(Outcome::default());
-            join(told, inference.meter.refuse(&error)).await;
-            return;
+        let Some(pipe) = IdentityTransformStream::new().ok().filter(|_| !body.is_null()) else {
+            return refuse(cut_short(&provider), report, inference, reply).await;
         };
         let stores = report.as_ref().is_some_and(Report::stores);
         let keeps = state.as_ref().is_some_and(ResponseState::stores);
+        // What takes nothing from the answer and tells nobody before the client need not stand in its way.
+        let is_held = upstream.first.is_some() || inference.deadlines.over_by.is_some();
+        let flows_by = way.frame.is_none() && !way.hides_usage && !stores && !keeps && !is_held;
         let carriage = match way.frame {
             Some(frame) => {
                 lines.add_event_stream();
@@ -140,27 +138,52 @@ impl Delivery {
             }
         };
         let client = respond(upstream.status, lines.as_str(), &pipe.readable());
-        let _ = reply.send(client.map_err(|_| Error::internal()));
-        let deadline = inference.incoming.config.memory_deadline_ms;
+        let idle_ms = u64::from(inference.deadlines.idle_ms);
+        let on_chunk = |at| inference.meter.note(|account| account.first_byte(at));
+        let (controller, cut_short) = (&upstream.controller, &cut_short(&provider));
         let listeners = Listeners { report, state };
         let mut late = None;
-        let pump = Pump {
-            from: body.unchecked_ref::<Readable>(),
-            to: &writer,
-            controller: &upstream.controller,
-            gone,
-            first: upstream.first,
-            idle_ms: u64::from(inference.deadlines.idle_ms),
-            over_by: inference.deadlines.over_by,
-            on_chunk: &|at| inference.meter.note(|account| account.first_byte(at)),
-            cut_short: &cut_short(&provider),
-        };
-        let stopped = pump
-            .run(carriage, async |outcome| {
+        let stopped = if flows_by {
+            let Ok(overheard) = overhear(&body, &pipe) else {
+                return refuse(cut_short.clone(), listeners.report, inference, reply).await;
+            };
+            let _ = reply.send(client.map_err(|_| Error::internal()));
+            let bystander = Bystander {
+                overheard,
+                pipe: &pipe,
+                controller,
+                gone,
+                idle_ms,
+                on_chunk: &on_chunk,
+                cut_short,
+            };
+            let (outcome, stopped) = bystander.run(carriage).await;
+            inference.hear(&outcome);
+            late = Some(listeners.tell(outcome));
+            stopped
+        } else {
+            let Ok(writer) = pipe.writable().writer() else {
+                return refuse(cut_short.clone(), listeners.report, inference, reply).await;
+            };
+            let _ = reply.send(client.map_err(|_| Error::internal()));
+            let deadline = inference.incoming.config.memory_deadline_ms;
+            let pump = Pump {
+                from: body.unchecked_ref::<Readable>(),
+                to: &writer,
+                controller,
+                gone,
+                first: upstream.first,
+                idle_ms,
+                over_by: inference.deadlines.over_by,
+                on_chunk: &on_chunk,
+                cut_short,
+            };
+            pump.run(carriage, async |outcome| {
                 inference.hear(&outcome);
                 late = done_within(listeners.tell(outcome), deadline).await;
             })
-            .await;
+            .await
+        };
         if let Some(side) = stopped.by() {
             log::event("stream_broken", json!({ "request_id": inference.incoming.request_id, "by": side }));
         }
@@ -185,10 +208,7 @@ impl Delivery {
                 upstream.controller.abort();
                 let error =
                     if broken.is_none() { too_slow(&provider, timeout) } else { cut_short(&provider) };
-                let _ = reply.send(Err(error.clone()));
-                let told = Listeners { report, state: None }.tell(Outcome::default());
-                join(told, inference.meter.refuse(&error)).await;
-                return;
+                return refuse(error, report, inference, reply).await;
             }
             Either::Right(_) => {
                 upstream.controller.abort();
@@ -261,4 +281,11 @@ impl Delivery {
 
 fn answer(status: u16, lines: &Lines, body: &JsValue) -> Result<web_sys::Response, Error> {
     respond(status, lines.as_str(), body).map_err(|_| Error::internal())
+}
+
+/// The answer cannot be delivered.
+async fn refuse(error: Error, report: Option<Report>, inference: &Inference, reply: Reply) {
+    let _ = reply.send(Err(error.clone()));
+    let told = Listeners { report, state: None }.tell(Outcome::default());
+    join(told, inference.meter.refuse(&error)).await;
 }

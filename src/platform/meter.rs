@@ -8,7 +8,7 @@ use std::rc::Rc;
 use wasm_bindgen_futures::spawn_local;
 use worker::Env;
 
-use super::border::{now, random_id};
+use super::border::{now, random_id, within};
 use super::budgets::{self, Promise};
 use super::gateway_worker::Incoming;
 use super::{ledger, log, spans};
@@ -108,17 +108,21 @@ impl Meter {
         Ok(())
     }
 
-    /// The request goes to the provider now: opens its row, beside the call.
-    pub async fn send(&self, body: &[u8]) {
+    /// The request goes to the provider now. A request that is still under way a moment later has its open row written.
+    pub fn send(&self, body: &[u8]) {
         if !self.counts() {
             return;
         }
-        let open =
-            self.0.account.borrow_mut().as_mut().map(|account| account.send(body, &self.0.config.prices));
-        if let Some(row) = open {
-            let env = self.0.env.clone();
-            spawn_local(async move { ledger::record(&env, row).await });
-        }
+        self.note(|account| account.send(body.to_vec()));
+        let meter = self.clone();
+        spawn_local(async move {
+            within(ledger::GATHER_MS, std::future::pending::<()>()).await;
+            let Inner { env, config, account, .. } = &*meter.0;
+            let draft = account.borrow().as_ref().map(|account| account.draft(&config.prices));
+            if let Some(draft) = draft {
+                ledger::record(env, draft, 0).await;
+            }
+        });
     }
 
     /// The client was told of an error in the place of an answer.
@@ -144,7 +148,7 @@ impl Meter {
         let exported = spans::record(config, &row, parent.as_ref());
         let recorded = async {
             if config.ledger {
-                ledger::record(env, row.clone()).await;
+                ledger::record(env, row.clone(), ledger::GATHER_MS).await;
                 ledger::keep_up(env).await;
             }
         };

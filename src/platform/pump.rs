@@ -48,16 +48,7 @@ impl Pump<'_> {
         let mut on_end = Some(on_end);
 
         let heard = Cell::new(now());
-        let silence = pin!(async {
-            loop {
-                let until = heard.get() + idle_ms;
-                let left = over_by.map_or(until, |by| until.min(by)).saturating_sub(now());
-                if left == 0 {
-                    return;
-                }
-                Delay::from(Duration::from_millis(left)).await;
-            }
-        });
+        let silence = pin!(silence(&heard, idle_ms, over_by));
         let closed = pin!(settled(Ok(to.closed())));
         let leaving = pin!(gone.wait());
         let mut interrupted = pin!(select(select(leaving, closed), silence));
@@ -137,22 +128,39 @@ impl Pump<'_> {
         if stopped != Stopped::ClientGone && !last.is_empty() {
             let _ = settled(to.write(&Uint8Array::from(last.as_slice()))).await;
         }
-        match stopped {
-            Stopped::Ended => drop(settled(to.close()).await),
-            Stopped::Cut | Stopped::Silent => {
-                let words = carriage.fail(cut_short);
-                if !words.is_empty() {
-                    // A write is done when it is taken from the pipe, and what is still on its way there is lost with an
-                    // abort: only when the line behind the words is taken have the words themselves gone out.
-                    for words in [words.as_str(), "\n"] {
-                        let _ = settled(to.write(&Uint8Array::from(words.as_bytes()))).await;
-                    }
-                }
-                let _ = settled(to.abort(&JsValue::from_str("the provider broke off"))).await;
-            }
-            Stopped::ClientGone => drop(settled(to.abort(&JsValue::from_str("the client left"))).await),
-        }
+        end_stream(to, &mut carriage, stopped, cut_short).await;
         unwatch(&entry);
         stopped
+    }
+}
+
+/// Waits until nothing was heard for so many milliseconds, or until all must be over.
+pub async fn silence(heard: &Cell<u64>, idle_ms: u64, over_by: Option<u64>) {
+    loop {
+        let until = heard.get() + idle_ms;
+        let left = over_by.map_or(until, |by| until.min(by)).saturating_sub(now());
+        if left == 0 {
+            return;
+        }
+        Delay::from(Duration::from_millis(left)).await;
+    }
+}
+
+/// Ends what the client reads as the answer ended: in its own words where it broke off, and never cleanly then.
+pub async fn end_stream(to: &Writer, carriage: &mut Carriage, stopped: Stopped, cut_short: &Error) {
+    match stopped {
+        Stopped::Ended => drop(settled(to.close()).await),
+        Stopped::Cut | Stopped::Silent => {
+            let words = carriage.fail(cut_short);
+            if !words.is_empty() {
+                // A write is done when it is taken from the pipe, and what is still on its way there is lost with an
+                // abort: only when the line behind the words is taken have the words themselves gone out.
+                for words in [words.as_str(), "\n"] {
+                    let _ = settled(to.write(&Uint8Array::from(words.as_bytes()))).await;
+                }
+            }
+            let _ = settled(to.abort(&JsValue::from_str("the provider broke off"))).await;
+        }
+        Stopped::ClientGone => drop(settled(to.abort(&JsValue::from_str("the client left"))).await),
     }
 }
