@@ -62,9 +62,10 @@ const TARGETS = {
   }),
 };
 
-/** Starts a target and waits until it answers; gives `{ url, pid, stop }`. */
-export async function startTarget(name, { folder, upstream, build = "build/release" }) {
+/** Starts a target, with more variables if need be, and waits until it answers; gives `{ url, pid, stop }`. */
+export async function startTarget(name, { folder, upstream, build = "build/release", vars = {} }) {
   const target = TARGETS[name]({ upstream, build });
+  target.vars = { ...target.vars, ...vars };
   const home = join(folder, name.replaceAll(/\W+/g, "-"));
   mkdirSync(join(home, "objects"), { recursive: true });
   bundle(target, home);

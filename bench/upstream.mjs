@@ -5,8 +5,8 @@
 import { createServer } from "node:http";
 import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 
-/** Between the events of a paced stream: 100 a second. */
-const PACE_MS = 10;
+/** Between the events of a paced stream: 100 a second; of a slow one, two. */
+const PACE_MS = { paced: 10, slow: 500 };
 
 const completion = Buffer.from(
   JSON.stringify({
@@ -97,7 +97,7 @@ async function answer(request, response) {
   let isFirst = true;
   for await (const chunk of request) {
     // The model's name stands at the head of each body; the rest is only taken in.
-    if (isFirst) stream = /bench-(flat|paced)-(\d+)/.exec(chunk.toString("latin1", 0, 200));
+    if (isFirst) stream = /bench-(flat|paced|slow)-(\d+)/.exec(chunk.toString("latin1", 0, 200));
     isFirst = false;
   }
   if (request.url.startsWith("/query")) return sendJson(response, d1Answer);
@@ -107,7 +107,7 @@ async function answer(request, response) {
     "x-request-id": "req_bench",
   });
   const [, kind, count] = stream;
-  await (kind === "flat" ? flatOut(response, Number(count)) : paced(response, Number(count)));
+  await (kind === "flat" ? flatOut(response, Number(count)) : paced(response, Number(count), PACE_MS[kind]));
   response.end(ending);
 }
 
@@ -124,11 +124,11 @@ async function flatOut(response, count) {
   }
 }
 
-async function paced(response, count) {
+async function paced(response, count, pace) {
   const since = performance.now();
   for (let sent = 0; sent < count && !response.destroyed; sent++) {
     response.write(stamped());
-    await sleep(Math.max(0, since + (sent + 1) * PACE_MS - performance.now()));
+    await sleep(Math.max(0, since + (sent + 1) * pace - performance.now()));
   }
 }
 

@@ -53,6 +53,14 @@ impl Bindings {
         Ok(Some((master_keys.open(&binding.sealed, place)?, source)))
     }
 
+    /// The project's own credential for a provider. Errors: 500 for one that cannot be opened.
+    pub fn of_project(&self, provider: &str, master_keys: &MasterKeys) -> Result<Option<Secret>, Error> {
+        let of_project = |binding: &&Binding| binding.key_id.is_empty() && binding.provider == provider;
+        let Some(binding) = self.all.iter().find(of_project) else { return Ok(None) };
+        let place = Place { project: &self.project, key_id: "", provider };
+        master_keys.open(&binding.sealed, place).map(Some)
+    }
+
     /// What tells these bindings from any others; of all empty ones it is the same.
     pub fn digest(&self) -> [u8; 32] {
         digest(&self.all.iter().map(|binding| binding.sealed.as_str()).collect::<Vec<_>>())

@@ -34,6 +34,9 @@ pub const RESPONSES_TTL_MS: u64 = 30 * DAY_MS;
 /// A hundred years; times stay far below 2^53 milliseconds, which is all that the platform's border lets through.
 const MAX_DAYS: u64 = 36_500;
 
+/// How often a route can be asked at most, whatever is set.
+const MOST_ATTEMPTS: u32 = 10;
+
 /// How long a request's row is kept in the ledger, in milliseconds.
 const LEDGER_RETENTION_MS: u64 = 90 * DAY_MS;
 
@@ -49,6 +52,14 @@ pub struct Config {
     /// `UPSTREAM_TIMEOUT_MS`: the longest wait for a provider's status line, and the longest silence inside an
     /// observed answer.
     pub upstream_timeout_ms: u32,
+    /// `FIRST_TOKEN_TIMEOUT_MS`: the longest wait for the first byte of a streamed answer.
+    pub first_token_timeout_ms: u32,
+    /// `UPSTREAM_ATTEMPTS`: how often a route is asked at most.
+    pub upstream_attempts: u32,
+    /// `CIRCUIT_FAILURES`: after so many failures in a row a route is not asked for a while.
+    pub circuit_failures: u32,
+    /// `CIRCUIT_OPEN_MS`: for how long not, the first time.
+    pub circuit_open_ms: u64,
     /// `PENDING_TURN_TTL_MS`: after this long, a turn whose end was never reported is closed as lost.
     pub pending_turn_ttl_ms: u64,
     /// `RESPONSES_TTL_DAYS`: after this long, a kept response that no younger one goes on from is deleted.
@@ -156,6 +167,10 @@ impl Config {
             memory_deadline_ms: number32("MEMORY_DEADLINE_MS", 250)?,
             max_body_bytes: number("MAX_BODY_BYTES", 20 * 1024 * 1024)? as usize,
             upstream_timeout_ms: number32("UPSTREAM_TIMEOUT_MS", 600_000)?,
+            first_token_timeout_ms: number32("FIRST_TOKEN_TIMEOUT_MS", 600_000)?,
+            upstream_attempts: number32("UPSTREAM_ATTEMPTS", 2)?.min(MOST_ATTEMPTS),
+            circuit_failures: number32("CIRCUIT_FAILURES", 10)?,
+            circuit_open_ms: number("CIRCUIT_OPEN_MS", 10_000)?,
             pending_turn_ttl_ms: number("PENDING_TURN_TTL_MS", PENDING_TURN_TTL_MS)?,
             responses_ttl_ms: days("RESPONSES_TTL_DAYS", RESPONSES_TTL_MS)?,
             ledger: match set("LEDGER").as_deref() {

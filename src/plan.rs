@@ -36,6 +36,11 @@ impl Plan {
     pub fn translates(&self) -> bool {
         self.client != self.upstream
     }
+
+    /// True when the conversation must be read to be written.
+    pub fn must_be_read(&self) -> bool {
+        self.translates() || self.has_wrapped_seals
+    }
 }
 
 fn contains(bytes: &[u8], needle: &[u8]) -> bool {

@@ -4,6 +4,7 @@
 
 mod admin_api;
 mod answer_turn;
+mod attempts;
 mod border;
 mod budget_object;
 mod budgets;

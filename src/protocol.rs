@@ -37,6 +37,10 @@ pub const PREPARE: &str = "/v1/prepare";
 pub const TRY_OUT: &str = "/v1/try-out";
 /// `POST`: [`Commit`] to [`Committed`].
 pub const COMMIT: &str = "/v1/commit";
+/// `POST`: [`Claim`](crate::idempotency::Claim) to [`Claimed`](crate::idempotency::Claimed).
+pub const CLAIM: &str = "/v1/claim";
+/// `POST`: [`KeepAnswer`](crate::idempotency::KeepAnswer) to nothing.
+pub const KEEP_ANSWER: &str = "/v1/keep-answer";
 /// `POST`: [`ReadMessages`] to [`Messages`].
 pub const MESSAGES: &str = "/v1/messages";
 /// `POST`: [`ReadObservations`] to [`Observations`].

@@ -139,6 +139,9 @@ pub fn add_error(lines: &mut Lines, error: &Error) {
     if let Some(allow) = body.pointer("/error/allow").and_then(|allow| allow.as_str()) {
         lines.add("allow", allow);
     }
+    if let Some(tried) = body.pointer("/error/tried").and_then(|tried| tried.as_array()) {
+        lines.add("x-gateway-attempts", &tried.len().to_string());
+    }
     if let Some(seconds) = body.pointer("/error/retry_after_seconds") {
         lines.add("retry-after", &seconds.to_string());
     } else if error.kind() == Kind::Overloaded {

@@ -11,6 +11,7 @@ mod notes;
 mod post;
 mod recall;
 mod remember;
+mod repeat;
 mod transfer;
 mod upkeep;
 
@@ -24,6 +25,7 @@ pub use self::notes::{correct, forget, history, notes};
 pub use self::post::post;
 pub use self::recall::{around, index_words, search, sources};
 pub use self::remember::remember;
+pub use self::repeat::{claim, keep_answer};
 pub use self::transfer::{bring, rows};
 use self::upkeep::plan;
 pub use self::upkeep::{

@@ -7,6 +7,7 @@
 mod copies;
 mod erasure;
 mod generations;
+mod idempotency;
 mod messages;
 mod note_rows;
 mod notes;
@@ -18,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use self::erasure::LinkedResponse;
+pub use self::idempotency::IdempotencyKey;
 pub use self::messages::{Extent, StoredInput, StoredMessage};
 pub use self::note_rows::NoteRow;
 pub use self::notes::{NewNote, NoteStatus, Rendered};
@@ -140,6 +142,13 @@ const SCHEMA: &[&str] = &[
     CREATE INDEX leaving_responses ON linked_responses (id) WHERE leaving = 1;
     -- A deletion of the thread of which not everybody was told yet, in JSON.
     CREATE TABLE departure (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL) STRICT;
+",
+    "
+    -- Requests that a client may send twice, each by its key: which turn it became, and its answer where that was whole.
+    CREATE TABLE idempotency_keys (
+        key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, turn TEXT NOT NULL, claimed_at INTEGER NOT NULL, answer TEXT
+    ) STRICT;
+    CREATE INDEX idempotency_keys_by_age ON idempotency_keys (claimed_at);
 ",
 ];
 

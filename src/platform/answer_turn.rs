@@ -5,22 +5,25 @@
 
 use futures::channel::oneshot;
 use futures::future::join;
-use js_sys::Uint8Array;
 use serde_json::{Value, json};
+use wasm_bindgen::JsValue;
 
-use super::border::{now, random_id, zone_offset};
+use super::attempts::{self, Asked, Written};
+use super::border::{now, random_id, respond, zone_offset};
 use super::delivery::Delivery;
 use super::inference::{Inference, usage_edit};
+use super::log;
 use super::report::Report;
 use super::resource_client::ResourceClient;
 use super::response_state::ResponseState;
 use super::thread_client::ThreadClient;
-use super::{log, upstream};
 use crate::body::Body;
+use crate::carriage::Stopped;
 use crate::dialect::{Conversation, Dialect, responses};
 use crate::error::{Error, Kind};
 use crate::frame::Frame;
 use crate::headers::Headers;
+use crate::idempotency::{self, Claim, Claimed, KeptAnswer};
 use crate::memory::address::{Address, Mode};
 use crate::memory::context::Item;
 use crate::memory::store::TurnStatus;
@@ -43,7 +46,17 @@ pub type Reply = oneshot::Sender<Result<web_sys::Response, Error>>;
 pub async fn run(inference: Inference, dialect: Dialect, address: Option<Address>, reply: Reply) {
     match start(&inference, dialect, address.as_ref()).await {
         Ok(delivery) => delivery.run(&inference, reply).await,
-        Err(Refused { error, report }) => {
+        Err(Unstarted::Answered(kept)) => {
+            let mut lines = inference.incoming.answer_lines.clone();
+            lines.add_route(&kept.provider, &kept.model, 0);
+            lines.add("idempotency-replayed", "true");
+            lines.add("content-type", "application/json");
+            let answer = respond(200, lines.as_str(), &JsValue::from_str(&kept.body));
+            let _ = reply.send(answer.map_err(|_| Error::internal()));
+            inference.meter.note(|account| account.hear_counts(br#"{"usage":{}}"#));
+            inference.meter.end(200, Stopped::Ended).await;
+        }
+        Err(Unstarted::Refused { error, report }) => {
             // The client does not wait for the book-keeping of a turn that failed.
             let _ = reply.send(Err(error.clone()));
             let reported = async {
@@ -57,14 +70,16 @@ pub async fn run(inference: Inference, dialect: Dialect, address: Option<Address
 }
 
 /// A turn that ended before an answer began.
-struct Refused {
-    error: Error,
-    report: Option<Report>,
+enum Unstarted {
+    /// With an error.
+    Refused { error: Error, report: Option<Box<Report>> },
+    /// It was answered before: the client sent it again.
+    Answered(KeptAnswer),
 }
 
-impl From<Error> for Refused {
+impl From<Error> for Unstarted {
     fn from(error: Error) -> Self {
-        Refused { error, report: None }
+        Unstarted::Refused { error, report: None }
     }
 }
 
@@ -78,101 +93,125 @@ struct Remembered {
     took_ms: u64,
 }
 
-/// What goes to the provider.
-struct Written {
-    bytes: Vec<u8>,
-    way: Way,
-    /// The client's fields that were left out.
-    ignored: Vec<String>,
+impl Remembered {
+    fn take_told(&mut self) -> (Vec<Item>, Injection) {
+        (std::mem::take(&mut self.items), std::mem::take(&mut self.injection))
+    }
 }
 
 async fn start(
     inference: &Inference,
     dialect: Dialect,
     address: Option<&Address>,
-) -> Result<Delivery, Refused> {
-    let mut route = inference.route(&Body::parse(&inference.bytes)?)?;
-    inference.routed(&route);
-    inference.meter.admit(&route, inference.operation, &inference.bytes).await?;
-    let mut state = match dialect {
-        Dialect::Responses => Some(ResponseState::read(inference, &route).await?),
-        Dialect::Chat | Dialect::Messages | Dialect::Google => None,
-    };
+) -> Result<Delivery, Unstarted> {
+    let routes = inference.routes(&Body::parse(&inference.bytes)?)?;
+    let Some(primary) = routes.first() else { return Err(Error::internal().into()) };
+    let route = primary;
+    inference.routed(route);
+    inference.meter.admit(route, inference.operation, &inference.bytes).await?;
+    let mut state = response_state(inference, dialect, route).await?;
     let expanded = state.as_mut().and_then(ResponseState::take_expanded);
     let bytes = expanded.as_deref().unwrap_or(&inference.bytes);
     let body = Body::parse(bytes)?;
     let plan = Plan::of(dialect, route.dialect, &body, bytes)?;
     let origin = Origin { dialect, provider: route.provider.name.clone() };
 
-    let conversation = if address.is_some() || plan.translates() || plan.has_wrapped_seals {
+    let conversation = if address.is_some() || plan.must_be_read() {
         Some(dialect.read_conversation(&body, &origin)?)
     } else {
         None
     };
     let mut remembered = None;
     if let (Some(address), Some(conversation)) = (address, &conversation) {
-        remembered = Some(remember(inference, address, &plan, &body, &route, conversation).await?);
+        remembered = Some(remember(inference, address, &plan, &body, route, conversation).await?);
         if let Some(state) = &mut state {
             state.belongs_to(inference.thread(&address.thread), inference.thread_key(address));
         }
     }
-    let told = remembered
-        .as_mut()
-        .map(|remembered| (std::mem::take(&mut remembered.items), std::mem::take(&mut remembered.injection)));
-    let prompt = conversation.map(|conversation| {
-        let (items, injection) =
-            told.unwrap_or_else(|| (kept(prompt::count_messages(&conversation)), Injection::default()));
-        Prompt { conversation, items, injection }
-    });
-    let written = write(inference, &route, &plan, &body, prompt, state.as_ref());
-    let Written { bytes: sent, way, ignored } = match written {
-        Ok(written) => counted(inference, &route, written),
-        Err(error) => return Err(refused(error, remembered)),
-    };
-    if let Err(error) = inference.meter.admit_prompt(&route, &sent).await {
-        return Err(refused(error, remembered));
-    }
-
-    route.dialect = way.target.dialect;
+    let told = remembered.as_mut().map(Remembered::take_told);
     if let Some(remembered) = &remembered {
         inference.meter.note(|account| account.remembers(remembered.tokens));
     }
-    let body = Uint8Array::from(sent.as_slice());
-    let sent_at = now();
-    inference.meter.send(&sent);
-    let asked = upstream::request(
-        &route,
-        inference.operation,
-        inference.incoming.headers(),
-        &body,
-        way.streams_upstream,
-        &inference.client,
-        inference.incoming.config.upstream_timeout_ms,
-    )
-    .await;
-    let upstream = match asked {
-        Ok(upstream) => upstream,
+    // Kept for the routes behind the first, where there are any.
+    let others_told = told.clone().filter(|_| routes.len() > 1);
+    let messages = conversation.as_ref().map(prompt::count_messages);
+    let mut first = Some((conversation, told, state));
+    let asked = attempts::ask(inference, &routes, async |route| {
+        match first.take_if(|_| std::ptr::eq(route, primary)) {
+            Some((conversation, told, state)) => {
+                let prompt = conversation.map(|conversation| Prompt::new(conversation, told));
+                let written = write(inference, route, &plan, &body, prompt, state.as_ref())?;
+                admitted(inference, route, Written { state, ..written }).await
+            }
+            None => write_again(inference, dialect, route, &origin, messages.zip(others_told.clone())).await,
+        }
+    });
+    let Asked { upstream, way, model, state, mut lines, asked_at } = match asked.await {
+        Ok(asked) => asked,
         Err(error) => return Err(refused(error, remembered)),
     };
-    let mut lines = inference.incoming.answer_lines.clone();
-    lines.add_route(&route.provider.name, &route.model, 1);
     if let Some(remembered) = &remembered {
         lines.add_memory(remembered.status, remembered.tokens);
     }
-    if !ignored.is_empty() {
-        lines.add("x-gateway-ignored", &ignored.join(", "));
-    }
     let memory_ms = remembered.as_ref().map_or(0, |remembered| remembered.took_ms);
-    lines.add_timing(inference.auth_ms, memory_ms, now() - sent_at);
-    lines.add_upstream(Headers::from_lines(&upstream.lines), plan.translates());
-    let report = remembered.map(|remembered| remembered.report);
+    lines.add_timing(inference.auth_ms, memory_ms, now() - asked_at);
+    lines.add_upstream(Headers::from_lines(&upstream.lines), way.frame.is_some());
+    let report = remembered.map(|remembered| remembered.report.answered_by(&way.target.provider, &model));
     Ok(Delivery { upstream, way, lines, report, state })
 }
 
-fn refused(error: Error, remembered: Option<Remembered>) -> Refused {
+async fn response_state(
+    inference: &Inference,
+    dialect: Dialect,
+    route: &Route<'_>,
+) -> Result<Option<ResponseState>, Error> {
+    match dialect {
+        Dialect::Responses => ResponseState::read(inference, route).await.map(Some),
+        Dialect::Chat | Dialect::Messages | Dialect::Google => Ok(None),
+    }
+}
+
+/// Writes the request for a route behind the first. Whose thoughts it repeats does not change with who is asked: `origin`
+/// is the first route's. What memory told a conversation of so many messages says nothing to another one, as when a
+/// provider that keeps the beginning itself is replaced by one that does not.
+async fn write_again(
+    inference: &Inference,
+    dialect: Dialect,
+    route: &Route<'_>,
+    origin: &Origin,
+    told: Option<(usize, (Vec<Item>, Injection))>,
+) -> Result<Written, Error> {
+    let mut state = response_state(inference, dialect, route).await?;
+    let expanded = state.as_mut().and_then(ResponseState::take_expanded);
+    let bytes = expanded.as_deref().unwrap_or(&inference.bytes);
+    let body = Body::parse(bytes)?;
+    let plan = Plan::of(dialect, route.dialect, &body, bytes)?;
+    let prompt = if told.is_some() || plan.must_be_read() {
+        let conversation = dialect.read_conversation(&body, origin)?;
+        let messages = prompt::count_messages(&conversation);
+        let told = told.filter(|(fits, _)| *fits == messages).map(|(_, told)| told);
+        Some(Prompt::new(conversation, told))
+    } else {
+        None
+    };
+    let written = write(inference, route, &plan, &body, prompt, state.as_ref())?;
+    admitted(inference, route, Written { state, ..written }).await
+}
+
+/// The request as it is sent, for which the budgets have room. Errors: 402.
+async fn admitted(inference: &Inference, route: &Route<'_>, written: Written) -> Result<Written, Error> {
+    let written = counted(inference, route, written);
+    inference.meter.admit_prompt(route, &written.bytes).await?;
+    Ok(written)
+}
+
+fn refused(error: Error, remembered: Option<Remembered>) -> Unstarted {
     let left = error.kind() == Kind::ClientGone;
     let status = if left { TurnStatus::Incomplete } else { TurnStatus::Failed };
-    Refused { error, report: remembered.map(|remembered| remembered.report.with_status(status)) }
+    Unstarted::Refused {
+        error,
+        report: remembered.map(|remembered| Box::new(remembered.report.with_status(status))),
+    }
 }
 
 /// What the model is to see.
@@ -183,6 +222,15 @@ struct Prompt<'a> {
     items: Vec<Item>,
     /// What is told beside them.
     injection: Injection,
+}
+
+impl<'a> Prompt<'a> {
+    /// A conversation with what memory has to say to it.
+    fn new(conversation: Conversation<'a>, told: Option<(Vec<Item>, Injection)>) -> Self {
+        let (items, injection) =
+            told.unwrap_or_else(|| (kept(prompt::count_messages(&conversation)), Injection::default()));
+        Prompt { conversation, items, injection }
+    }
 }
 
 /// The request, with token counts asked for where a stream would end without them and somebody counts.
@@ -242,7 +290,7 @@ fn write(
             }
         };
         let (bytes, ignored) = adapted(provider, plan.upstream, body, bytes)?;
-        return Ok(Written { bytes, way, ignored });
+        return Ok(Written { bytes, way, ignored, state: None });
     }
     let Some(Prompt { conversation, items, injection }) = prompt else { return Err(Error::internal()) };
     let entries = prompt::entries(plan.client, conversation, items);
@@ -269,7 +317,7 @@ fn write(
         origin: target,
     });
     let bytes = prompt::with_cache_hints(way.target.dialect, text.into_bytes(), &injection, for_model);
-    Ok(Written { bytes, way, ignored })
+    Ok(Written { bytes, way, ignored, state: None })
 }
 
 /// A request in the client's own form, made fit for a provider that wants some of it otherwise; and the names of the
@@ -297,15 +345,15 @@ async fn remember(
     body: &Body<'_>,
     route: &Route<'_>,
     conversation: &Conversation<'_>,
-) -> Result<Remembered, Error> {
+) -> Result<Remembered, Unstarted> {
     let headers = inference.incoming.headers();
     if let Some(zone) = &address.time_zone
         && zone_offset(zone, now()).is_none()
     {
-        return Err(unknown_zone(zone));
+        return Err(unknown_zone(zone).into());
     }
     let thread = inference.thread(&address.thread);
-    let beginning = Prepare {
+    let mut beginning = Prepare {
         key: inference.thread_key(address),
         turn: random_id("turn_"),
         started_at: now(),
@@ -320,6 +368,10 @@ async fn remember(
     };
     let asked_at = now();
     let deadline = inference.incoming.config.memory_deadline_ms;
+    let key = idempotency::read(headers)?.filter(|_| beginning.store);
+    if let Some(key) = &key {
+        claim(inference, &thread, key, &mut beginning).await?;
+    }
     let mut told = begin(&thread, &beginning, deadline).await?;
     if told.status == MemoryStatus::Degraded {
         log::event(
@@ -341,11 +393,42 @@ async fn remember(
     }
     let outside = prompt::outside_tokens(conversation, body);
     let report = Report::new(thread, beginning, &route.provider.name, &route.model)
+        .with_idempotency_key(key)
         .with_prompt(profile, told.prompt_tokens.map(|tokens| tokens + outside));
     let (report, message_ids) = report.heard();
     inference.meter.expect_messages(message_ids);
     let Told { status, tokens, items, injection, .. } = told;
     Ok(Remembered { status, tokens, items, injection, report, took_ms: now() - asked_at })
+}
+
+/// Claims the key of a request that may come twice; the turn becomes what the first one was. A thread's object that does
+/// not answer in time holds nobody up, here as elsewhere. Errors: 409, 404, and the answer that it got before.
+async fn claim(
+    inference: &Inference,
+    thread: &ThreadClient,
+    key: &str,
+    beginning: &mut Prepare,
+) -> Result<(), Unstarted> {
+    let request = format!("{} {}", inference.operation.path(), inference.models.join(" "));
+    let claim = Claim {
+        thread: beginning.key.clone(),
+        key: key.to_owned(),
+        fingerprint: idempotency::fingerprint(&request, &inference.bytes),
+        turn: beginning.turn.clone(),
+        at: beginning.started_at,
+    };
+    match thread.claim(&claim, inference.incoming.config.memory_deadline_ms).await {
+        Some(Claimed::First { repeated }) => beginning.repeated |= repeated,
+        Some(Claimed::Again { turn }) => beginning.turn = turn,
+        Some(Claimed::Finished(kept)) => return Err(Unstarted::Answered(kept)),
+        Some(Claimed::Running) => return Err(idempotency::running().into()),
+        Some(Claimed::Conflict) => return Err(idempotency::conflict().into()),
+        Some(Claimed::NotFound) => return Err(Error::thread_not_found().into()),
+        None => {
+            log::event("key_not_claimed", json!({ "request_id": inference.incoming.request_id }));
+        }
+    }
+    Ok(())
 }
 
 fn unknown_zone(zone: &str) -> Error {

@@ -12,7 +12,7 @@ use wasm_bindgen::{JsCast, JsValue};
 
 use super::answer_turn::Reply;
 use super::border::{
-    ClientGone, IdentityTransformStream, Readable, body_of, overhear, respond, settled, within,
+    ClientGone, IdentityTransformStream, Readable, body_of, now, overhear, respond, settled, within,
 };
 use super::inference::Inference;
 use super::overhear::Bystander;
@@ -29,6 +29,7 @@ use crate::operation::Operation;
 use crate::refusal::{cut_short, failed_inside, too_slow};
 use crate::reply::Lines;
 use crate::translate::StreamTranslator;
+use crate::turn::Ending;
 use crate::way::{Way, Whole, Written};
 
 /// An answer that has begun.
@@ -83,6 +84,7 @@ impl Delivery {
         let succeeded = (200..300).contains(&status);
         let watched = stores || self.way.hides_usage || inference.meter.counts();
         if self.way.frame.is_none()
+            && self.upstream.first.is_none()
             && (!watched || !succeeded)
             && self.way.streams == self.way.streams_upstream
         {
@@ -122,7 +124,8 @@ impl Delivery {
         let stores = report.as_ref().is_some_and(Report::stores);
         let keeps = state.as_ref().is_some_and(ResponseState::stores);
         // What takes nothing from the answer and tells nobody before the client need not stand in its way.
-        let flows_by = way.frame.is_none() && !way.hides_usage && !stores && !keeps;
+        let is_held = upstream.first.is_some() || inference.deadlines.over_by.is_some();
+        let flows_by = way.frame.is_none() && !way.hides_usage && !stores && !keeps && !is_held;
         let carriage = match way.frame {
             Some(frame) => {
                 lines.add_event_stream();
@@ -135,7 +138,7 @@ impl Delivery {
             }
         };
         let client = respond(upstream.status, lines.as_str(), &pipe.readable());
-        let idle_ms = u64::from(inference.incoming.config.upstream_timeout_ms);
+        let idle_ms = u64::from(inference.deadlines.idle_ms);
         let on_chunk = |at| inference.meter.note(|account| account.first_byte(at));
         let (controller, cut_short) = (&upstream.controller, &cut_short(&provider));
         let listeners = Listeners { report, state };
@@ -169,7 +172,9 @@ impl Delivery {
                 to: &writer,
                 controller,
                 gone,
+                first: upstream.first,
                 idle_ms,
+                over_by: inference.deadlines.over_by,
                 on_chunk: &on_chunk,
                 cut_short,
             };
@@ -194,7 +199,7 @@ impl Delivery {
         let Delivery { upstream, way, mut lines, report, state } = self;
         let client = way.client;
         let status = upstream.status;
-        let timeout = inference.incoming.config.upstream_timeout_ms;
+        let timeout = inference.deadlines.rest_ms(now());
         let provider = way.target.provider.clone();
         let body = within(timeout, settled(upstream.answer.array_buffer()));
         let bytes = match select(pin!(body), pin!(gone.wait())).await {
@@ -223,6 +228,13 @@ impl Delivery {
         };
         inference.hear(&outcome);
         let error = written.as_ref().err().cloned();
+        let is_complete = (200..300).contains(&status)
+            && outcome.answer.as_ref().is_some_and(|answer| answer.ending == Ending::Complete);
+        let whole = match &written {
+            Ok(Written::Same) if is_complete && !is_stream => String::from_utf8(bytes.to_vec()).ok(),
+            Ok(Written::Json(text)) if is_complete => Some(text.clone()),
+            _ => None,
+        };
         let answer = match written {
             Ok(Written::Same) => answer(status, &lines, bytes.as_ref()),
             Ok(Written::Json(text)) => {
@@ -242,7 +254,15 @@ impl Delivery {
             Err(error) => Err(error),
         };
         let deadline = inference.incoming.config.memory_deadline_ms;
-        let late = done_within(Listeners { report, state }.tell(outcome), deadline).await;
+        let keeper = whole.and_then(|body| report.as_ref()?.keeper_of(&body));
+        let told = Listeners { report, state }.tell(outcome);
+        let told = Box::pin(async move {
+            told.await;
+            if let Some(keeper) = keeper {
+                keeper.await;
+            }
+        });
+        let late = done_within(told, deadline).await;
         let _ = reply.send(answer);
         let late = async {
             if let Some(late) = late {

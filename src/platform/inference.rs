@@ -11,16 +11,19 @@ use wasm_bindgen::JsCast;
 use worker::Context;
 
 use super::answer_turn::Reply;
+use super::attempts::{Asked, Written};
 use super::border::{now, respond, settled};
 use super::caller::Caller;
 use super::delivery::Delivery;
 use super::gateway_worker::Incoming;
 use super::meter::Meter;
 use super::thread_client::ThreadClient;
-use super::{answer_turn, upstream};
+use super::{answer_turn, attempts};
+use crate::attempts::routes;
 use crate::auth::Credentials;
 use crate::body::{Body, Edit};
 use crate::carriage::{Outcome, Stopped};
+use crate::deadlines::Deadlines;
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::headers::{Headers, is_event_stream, is_json};
@@ -49,6 +52,10 @@ pub struct Inference {
     pub auth_ms: u64,
     /// The body, once it is read.
     pub bytes: Vec<u8>,
+    /// The models to try in turn, where the request lists several.
+    pub models: Vec<String>,
+    /// How long it may take.
+    pub deadlines: Deadlines,
     /// Aborts when the client leaves.
     pub client: web_sys::AbortSignal,
     /// What is measured of it.
@@ -80,8 +87,18 @@ pub async fn serve(
     let auth_ms = incoming.auth_ms;
     let meter = Meter::open(&incoming, &principal, operation, incoming.started, metered);
     let client = incoming.request.signal();
-    let inference =
-        Inference { operation, principal, credentials, auth_ms, bytes: Vec::new(), client, meter, incoming };
+    let inference = Inference {
+        operation,
+        principal,
+        credentials,
+        auth_ms,
+        bytes: Vec::new(),
+        models: Vec::new(),
+        deadlines: Deadlines::of(&incoming.config, incoming.started),
+        client,
+        meter,
+        incoming,
+    };
     let (reply, answer) = oneshot::channel();
     // It goes on when the client has left: somebody has to learn how it ended.
     context.wait_until(inference.run(reply));
@@ -150,6 +167,23 @@ impl Inference {
         route(config, self.operation, &model, own, &self.principal.bindings)
     }
 
+    /// Where the request may go, in the order in which it is tried. Errors: as for `route`, of the first.
+    pub fn routes(&self, body: &Body<'_>) -> Result<Vec<Route<'_>>, Error> {
+        if self.models.is_empty() {
+            return self.route(body).and_then(|first| {
+                let (config, bindings) = (&self.incoming.config, &self.principal.bindings);
+                routes::with_next_binding(config, first, bindings)
+            });
+        }
+        self.operation.check(body)?;
+        body.flag("stream")?;
+        let (config, own) = (&self.incoming.config, self.credentials.provider.as_ref());
+        for model in &self.models {
+            check_models(&self.principal.grant, config, model, body, own.is_some())?;
+        }
+        routes::routes(config, self.operation, &self.models, own, &self.principal.bindings)
+    }
+
     /// Serves the request; the client's answer goes through `reply`.
     async fn run(mut self, reply: Reply) {
         let address = match self.read().await {
@@ -189,11 +223,33 @@ impl Inference {
         }
         let bytes = read_body(&self.incoming.request, headers, self.incoming.config.max_body_bytes).await?;
         self.bytes = bytes.to_vec();
+        self.deadlines =
+            Deadlines::read(self.incoming.headers(), &self.incoming.config, self.incoming.started)?;
+        self.take_models()?;
         let body = Body::parse(&self.bytes)?;
         let model = body.string("model").ok().flatten().unwrap_or_default();
         let streams = body.flag("stream").ok().flatten().unwrap_or(false);
         self.meter.note(|account| account.asked_for(&model, streams));
         Ok(address)
+    }
+
+    /// Takes the list of models to fall back on out of the request: it says what the gateway is to do, not the provider.
+    fn take_models(&mut self) -> Result<(), Error> {
+        let body = Body::parse(&self.bytes)?;
+        if !body.has("models") {
+            return Ok(());
+        }
+        let models = routes::models(&body)?;
+        let named = match models.first() {
+            Some(first) if !body.has("model") => {
+                body.edited(vec![body.set("model", serde_json::Value::from(first.as_str()).to_string())])
+            }
+            _ => self.bytes.clone(),
+        };
+        let body = Body::parse(&named)?;
+        self.bytes = body.edited(body.remove("models").into_iter().collect());
+        self.models = models;
+        Ok(())
     }
 
     async fn refuse(&self, error: Error, reply: Reply) {
@@ -217,16 +273,17 @@ impl Inference {
     /// is to be kept. Errors: 400.
     fn must_be_looked_at(&self, dialect: Dialect) -> Result<bool, Error> {
         let body = Body::parse(&self.bytes)?;
-        let route = self.route(&body)?;
-        let plan = Plan::of(dialect, route.dialect, &body, &self.bytes)?;
         let stateful = dialect == Dialect::Responses && {
             let state = responses::request::read(&body)?;
             state.store || state.from.is_some() || !responses::items::references(&body).is_empty()
         };
-        Ok(stateful
-            || plan.translates()
-            || plan.has_wrapped_seals
-            || route.provider.must_adapt(dialect, |name| body.has(name)))
+        for route in self.routes(&body)? {
+            let plan = Plan::of(dialect, route.dialect, &body, &self.bytes)?;
+            if stateful || plan.must_be_read() || route.provider.must_adapt(dialect, |name| body.has(name)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The edit that gives the model its upstream name, where that differs.
@@ -278,34 +335,31 @@ impl Inference {
     /// Sends the request on as it is, and waits for the answer to begin.
     async fn ask(&self) -> Result<Delivery, Error> {
         let body = Body::parse(&self.bytes)?;
-        let route = self.route(&body)?;
-        self.routed(&route);
-        self.meter.admit(&route, self.operation, &self.bytes).await?;
+        let routes = self.routes(&body)?;
+        let Some(first) = routes.first() else { return Err(Error::internal()) };
+        self.routed(first);
+        self.meter.admit(first, self.operation, &self.bytes).await?;
         let streams = body.flag("stream")?.unwrap_or(false);
-        let mut edits = self.model_edit(&body, &route);
+        let asked = attempts::ask(self, &routes, async |route| Ok(self.passed_on(route, &body, streams)));
+        let Asked { upstream, mut way, mut lines, asked_at, .. } = asked.await?;
+        let answer = Headers::from_lines(&upstream.lines);
+        lines.add_timing(self.auth_ms, 0, now() - asked_at);
+        lines.add_upstream(answer, false);
+        // Whatever was asked for, the answer travels as what it is.
+        (way.streams, way.streams_upstream) = (is_event_stream(answer), is_event_stream(answer));
+        Ok(Delivery { upstream, way, lines, report: None, state: None })
+    }
+
+    /// The request as it is, but for the model's name.
+    fn passed_on(&self, route: &Route<'_>, body: &Body<'_>, streams: bool) -> Written {
+        let mut edits = self.model_edit(body, route);
         let counts = match self.operation {
-            Operation::Answer(dialect) if self.meter.counts() => usage_edit(dialect, streams, &route, &body),
+            Operation::Answer(dialect) if self.meter.counts() => usage_edit(dialect, streams, route, body),
             _ => None,
         };
         let hides_usage = counts.is_some();
         edits.extend(counts);
-        let edited = (!edits.is_empty()).then(|| body.edited(edits));
-        let sent = edited.as_deref().unwrap_or(&self.bytes);
-        let sent_at = now();
-        let timeout = self.incoming.config.upstream_timeout_ms;
-        let headers = self.incoming.headers();
-        let bytes = Uint8Array::from(sent);
-        self.meter.send(sent);
-        let upstream =
-            upstream::request(&route, self.operation, headers, &bytes, streams, &self.client, timeout)
-                .await?;
-        let answer = Headers::from_lines(&upstream.lines);
-        let mut lines = self.incoming.answer_lines.clone();
-        lines.add_route(&route.provider.name, &route.model, 1);
-        lines.add_timing(self.auth_ms, 0, now() - sent_at);
-        lines.add_upstream(answer, false);
-        // Whatever was asked for, the answer travels as what it is.
-        let streams = is_event_stream(answer);
+        let bytes = if edits.is_empty() { self.bytes.clone() } else { body.edited(edits) };
         let way = Way {
             client: self.operation.dialect(),
             target: Origin { dialect: route.dialect, provider: route.provider.name.clone() },
@@ -314,7 +368,7 @@ impl Inference {
             streams_upstream: streams,
             hides_usage,
         };
-        Ok(Delivery { upstream, way, lines, report: None, state: None })
+        Written { bytes, way, ignored: Vec::new(), state: None }
     }
 }
 

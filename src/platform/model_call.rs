@@ -114,16 +114,15 @@ async fn exchange(route: &mut Route<'_>, job: &Job, deadline: u32) -> Result<(u1
     provider.adapt(target.dialect, &mut fields);
     route.dialect = target.dialect;
     let bytes = Value::Object(fields).to_string().into_bytes();
-    let begun = upstream::request(
-        route,
-        Operation::Answer(Dialect::Chat),
-        Headers::from_lines(""),
-        &Uint8Array::from(bytes.as_slice()),
-        request.stream,
-        &web_sys::AbortSignal::timeout_with_u32(deadline),
-        deadline,
-    )
-    .await?;
+    let question = upstream::Question {
+        operation: Operation::Answer(Dialect::Chat),
+        headers: Headers::from_lines(""),
+        body: &Uint8Array::from(bytes.as_slice()),
+        stream: request.stream,
+    };
+    let begun =
+        upstream::request(route, &question, &web_sys::AbortSignal::timeout_with_u32(deadline), deadline)
+            .await?;
     let buffer =
         settled(begun.answer.array_buffer()).await.map_err(|_| crate::refusal::cut_short(&provider.name))?;
     let received = Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>()).to_vec();

@@ -54,7 +54,7 @@ impl Bystander<'_> {
         let Bystander { overheard, pipe, controller, gone, idle_ms, on_chunk, cut_short } = self;
         let reader = overheard.reader();
         let heard = Cell::new(now());
-        let mut silence = pin!(silence(&heard, idle_ms));
+        let mut silence = pin!(silence(&heard, idle_ms, None));
         let mut leaving = pin!(gone.wait());
         let mut flow = pin!(settled(Ok(overheard.flow())));
         let mut flowed = None;

@@ -13,6 +13,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use worker::Delay;
 
 use super::border::{AbortController, ClientGone, Read, Readable, Writer, now, settled, unwatch, watch};
+use super::upstream::First;
 use crate::carriage::{Carriage, Carried, Outcome, Stopped};
 use crate::error::Error;
 
@@ -26,8 +27,12 @@ pub struct Pump<'a> {
     pub controller: &'a AbortController,
     /// Tells when the client leaves.
     pub gone: &'a mut ClientGone,
+    /// The first piece of the body, where it was waited for already.
+    pub first: Option<First>,
     /// The longest silence, in milliseconds.
     pub idle_ms: u64,
+    /// Until when all must be over, in Unix milliseconds.
+    pub over_by: Option<u64>,
     /// Hears when a chunk has come, in Unix milliseconds.
     pub on_chunk: &'a dyn Fn(u64),
     /// What a client is told whose answer is cut short.
@@ -38,12 +43,12 @@ impl Pump<'_> {
     /// Runs until the end. `on_end` gets the outcome once, as soon as it is known and before the bytes that complete the
     /// answer reach the client; so a client that has seen the end finds it remembered.
     pub async fn run(self, mut carriage: Carriage, on_end: impl AsyncFnOnce(Outcome)) -> Stopped {
-        let Pump { from, to, controller, gone, idle_ms, on_chunk, cut_short } = self;
+        let Pump { from, to, controller, gone, first: held, idle_ms, over_by, on_chunk, cut_short } = self;
         let entry = watch(to, controller);
         let mut on_end = Some(on_end);
 
         let heard = Cell::new(now());
-        let silence = pin!(silence(&heard, idle_ms));
+        let silence = pin!(silence(&heard, idle_ms, over_by));
         let closed = pin!(settled(Ok(to.closed())));
         let leaving = pin!(gone.wait());
         let mut interrupted = pin!(select(select(leaving, closed), silence));
@@ -53,23 +58,31 @@ impl Pump<'_> {
             // Not awaited: the next write waits for it, and the provider need not.
             let _ = to.write(&Uint8Array::from(first.as_slice()));
         }
-        let reader = from.reader();
+        let (reader, mut held) = match held {
+            Some(First { reader, read, at }) => (Ok(reader), Some((read, at))),
+            None => (from.reader(), None),
+        };
         let mut stopped = loop {
             let Ok(reader) = &reader else { break Stopped::Cut };
-            let chunk = match select(pin!(settled(reader.read())), interrupted.as_mut()).await {
-                Either::Left((Ok(read), _)) => {
-                    let read: Read = read.unchecked_into();
-                    if read.done() {
-                        break Stopped::Ended;
+            let (chunk, came_at) = match held.take() {
+                Some((read, at)) => (read.value(), at),
+                None => match select(pin!(settled(reader.read())), interrupted.as_mut()).await {
+                    Either::Left((Ok(read), _)) => {
+                        let read: Read = read.unchecked_into();
+                        if read.done() {
+                            break Stopped::Ended;
+                        }
+                        (read.value(), now())
                     }
-                    read.value()
-                }
-                Either::Left((Err(_), _)) => break Stopped::Cut,
-                Either::Right((Either::Right(_), _)) => break Stopped::Silent,
-                Either::Right((Either::Left(_), _)) => break Stopped::ClientGone,
+                    // All was said: how the connection ends says nothing of the answer.
+                    Either::Left((Err(_), _)) if carriage.is_finished() => break Stopped::Ended,
+                    Either::Left((Err(_), _)) => break Stopped::Cut,
+                    Either::Right((Either::Right(_), _)) => break Stopped::Silent,
+                    Either::Right((Either::Left(_), _)) => break Stopped::ClientGone,
+                },
             };
-            heard.set(now());
-            on_chunk(heard.get());
+            heard.set(came_at);
+            on_chunk(came_at);
             let mut carried = carriage.push(&chunk.to_vec());
             if carriage.is_over()
                 && let Some(on_end) = on_end.take()
@@ -121,10 +134,11 @@ impl Pump<'_> {
     }
 }
 
-/// Waits until nothing was heard for so many milliseconds.
-pub async fn silence(heard: &Cell<u64>, idle_ms: u64) {
+/// Waits until nothing was heard for so many milliseconds, or until all must be over.
+pub async fn silence(heard: &Cell<u64>, idle_ms: u64, over_by: Option<u64>) {
     loop {
-        let left = (heard.get() + idle_ms).saturating_sub(now());
+        let until = heard.get() + idle_ms;
+        let left = over_by.map_or(until, |by| until.min(by)).saturating_sub(now());
         if left == 0 {
             return;
         }

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::future::{Either, LocalBoxFuture, select};
+use serde_json::json;
 use worker::Delay;
 
 use super::border::now;
+use super::log;
 use super::thread_client::ThreadClient;
+use crate::idempotency::{KeepAnswer, KeptAnswer};
 use crate::memory::store::TurnStatus;
 use crate::protocol::{Commit, Prepare};
 use crate::turn::{Answer, Message};
@@ -21,6 +24,7 @@ pub struct Report {
     commit: Commit,
     /// Who wants to know the ids of the messages that the turn stored.
     listener: Option<oneshot::Sender<Vec<String>>>,
+    idempotency_key: Option<String>,
 }
 
 impl Report {
@@ -40,7 +44,7 @@ impl Report {
             prompt_tokens: None,
             names_messages: true,
         };
-        Report { thread, beginning, commit, listener: None }
+        Report { thread, beginning, commit, listener: None, idempotency_key: None }
     }
 
     /// The report, and who hears from it the ids of the messages that the turn stored. It is dropped unheard where nothing
@@ -55,10 +59,43 @@ impl Report {
         self.beginning.store
     }
 
+    /// The request came with this key.
+    pub fn with_idempotency_key(mut self, key: Option<String>) -> Self {
+        self.idempotency_key = key;
+        self
+    }
+
+    /// What keeps a whole answer for those that send the request again; `None` where it came without a key.
+    pub fn keeper_of(&self, body: &str) -> Option<LocalBoxFuture<'static, ()>> {
+        let thread = self.thread.clone();
+        let keep = KeepAnswer {
+            key: self.idempotency_key.clone()?,
+            turn: self.beginning.turn.clone(),
+            answer: KeptAnswer {
+                body: body.to_owned(),
+                provider: self.commit.provider.clone(),
+                model: self.commit.model.clone(),
+            },
+        };
+        Some(Box::pin(async move {
+            if let Err(error) = thread.keep_answer(&keep).await {
+                let reason = error.to_string();
+                log::event("answer_not_kept", json!({ "turn": keep.turn, "reason": reason }));
+            }
+        }))
+    }
+
     /// What the model was shown: the resource's profile, where the thread wanted it, and our estimate of all of it.
     pub fn with_prompt(mut self, profile: Option<String>, tokens: Option<u64>) -> Self {
         self.commit.profile = profile;
         self.commit.prompt_tokens = tokens;
+        self
+    }
+
+    /// Who answers, which may be another than who was to be asked first.
+    pub fn answered_by(mut self, provider: &str, model: &str) -> Self {
+        provider.clone_into(&mut self.commit.provider);
+        model.clone_into(&mut self.commit.model);
         self
     }
 

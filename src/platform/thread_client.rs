@@ -10,13 +10,14 @@ use worker::{Env, Method, Request, RequestInit};
 
 use super::border::within;
 use super::log;
+use crate::idempotency::{Claim, Claimed, KeepAnswer};
 use crate::keys::{Principal, thread_object_name};
 use crate::protocol::{
-    AROUND, COMMIT, CONFIGURE, Commit, Committed, Configure, DELETE, DELETE_MESSAGES, Delete, DeleteMessages,
-    Deleted, FORGET_NOTES, ForgetNotes, Found, LINK_RESPONSE, LinkResponse, Linked, MESSAGES, Messages,
-    MessagesDeleted, NotesForgotten, OBSERVATIONS, Observations, PREPARE, Prepare, Prepared, REMEMBER,
-    ReadAround, ReadMessages, ReadObservations, ReadSources, Remember, Remembered, SEARCH, SOURCES, Search,
-    Sources,
+    AROUND, CLAIM, COMMIT, CONFIGURE, Commit, Committed, Configure, DELETE, DELETE_MESSAGES, Delete,
+    DeleteMessages, Deleted, FORGET_NOTES, ForgetNotes, Found, KEEP_ANSWER, LINK_RESPONSE, LinkResponse,
+    Linked, MESSAGES, Messages, MessagesDeleted, NotesForgotten, OBSERVATIONS, Observations, PREPARE,
+    Prepare, Prepared, REMEMBER, ReadAround, ReadMessages, ReadObservations, ReadSources, Remember,
+    Remembered, SEARCH, SOURCES, Search, Sources,
 };
 
 /// Waits between attempts to report a turn's end, in milliseconds. The sum stays well below the 30 s that the platform
@@ -52,6 +53,16 @@ impl ThreadClient {
             }
         };
         within(deadline_ms, work).await.flatten()
+    }
+
+    /// Claims an idempotency key. `None` when the object did not answer within `deadline_ms`.
+    pub async fn claim(&self, request: &Claim, deadline_ms: u32) -> Option<Claimed> {
+        within(deadline_ms, self.call(CLAIM, request)).await?.ok()
+    }
+
+    /// Keeps the answer of a request with an idempotency key.
+    pub async fn keep_answer(&self, request: &KeepAnswer) -> worker::Result<()> {
+        self.call(KEEP_ANSWER, request).await
     }
 
     /// Ends a turn that began with `beginning`; tries for as long as the platform allows. What cannot be stored is

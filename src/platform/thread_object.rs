@@ -21,11 +21,11 @@ use crate::memory::news::News;
 use crate::memory::settings::Settings;
 use crate::memory::store::Store;
 use crate::protocol::{
-    AROUND, BRING, COMMIT, CONFIGURE, COPY, CORRECT, CREATE, Copied, Corrected, DELETE, DELETE_MESSAGES,
-    DETAILS, Delete, Deleted, Details, FORGET, FORGET_NOTES, Forgotten, Found, HISTORY, History,
-    LINK_RESPONSE, MESSAGES, Messages, MessagesDeleted, NOTES, Notes, NotesForgotten, OBSERVATIONS,
-    Observations, PASTE, POST, PREPARE, Posting, Prepared, REMEMBER, ROWS, Rows, SEARCH, SOURCES, Sources,
-    TRY_OUT, UPDATE,
+    AROUND, BRING, CLAIM, COMMIT, CONFIGURE, COPY, CORRECT, CREATE, Copied, Corrected, DELETE,
+    DELETE_MESSAGES, DETAILS, Delete, Deleted, Details, FORGET, FORGET_NOTES, Forgotten, Found, HISTORY,
+    History, KEEP_ANSWER, LINK_RESPONSE, MESSAGES, Messages, MessagesDeleted, NOTES, Notes, NotesForgotten,
+    OBSERVATIONS, Observations, PASTE, POST, PREPARE, Posting, Prepared, REMEMBER, ROWS, Rows, SEARCH,
+    SOURCES, Sources, TRY_OUT, UPDATE,
 };
 use crate::responses::id::ChainId;
 use crate::thread::deletion::{self, Departure};
@@ -72,6 +72,8 @@ impl DurableObject for ThreadObject {
         let answered = match path.as_str() {
             PREPARE => self.storage.run(&body, |store, asked| thread::prepare(store, asked, self.around())),
             COMMIT => self.storage.run(&body, |store, asked| thread::commit(store, asked, self.around())),
+            CLAIM => self.storage.run(&body, thread::claim),
+            KEEP_ANSWER => self.storage.run(&body, thread::keep_answer),
             MESSAGES if !self.storage.exists()? => answer(&Messages::NotFound),
             MESSAGES => self.storage.run(&body, thread::messages),
             OBSERVATIONS if !self.storage.exists()? => answer(&Observations::NotFound),

@@ -3,9 +3,15 @@
 //! Invariant: the credential goes to the route's provider and nowhere else; when the client leaves or the time is up, the
 //! connection is closed.
 
+use std::pin::pin;
+
+use futures::future::{Either, select};
 use wasm_bindgen::{JsCast, JsValue};
 
-use super::border::{AbortController, Sent, send, settled};
+use super::border::{
+    AbortController, ClientGone, Read, Readable, Reader, Sent, body_of, now, send, settled, within,
+};
+use crate::attempts::failure::Failure;
 use crate::error::{Error, Kind};
 use crate::headers::{Headers, for_upstream};
 use crate::operation::Operation;
@@ -18,7 +24,7 @@ pub const USER_AGENT: &str = concat!("memory-gateway/", env!("CARGO_PKG_VERSION"
 
 /// An answer that has begun.
 pub struct Begun {
-    /// The answer; its body has not been read.
+    /// The answer; of its body nothing has been read but `first`.
     pub answer: web_sys::Response,
     /// The answer's status.
     pub status: u16,
@@ -26,19 +32,74 @@ pub struct Begun {
     pub lines: String,
     /// Ends the provider's connection.
     pub controller: AbortController,
+    /// The beginning of a stream, where it was waited for.
+    pub first: Option<First>,
 }
 
-/// Sends `body` (bytes), which asks for a stream or not, to the route's provider. Errors: 502 unreachable, 504 too slow, `ClientGone`, and 502 for an
-/// answer that must not reach the client.
-pub async fn request(
+/// The first piece of a body, and who reads on.
+pub struct First {
+    /// Reads the rest.
+    pub reader: Reader,
+    /// The first piece.
+    pub read: Read,
+    /// When it came, in Unix milliseconds.
+    pub at: u64,
+}
+
+/// Why no answer began.
+pub enum Unbegun {
+    /// The client left.
+    Gone,
+    /// The provider failed.
+    Failed(Failure),
+}
+
+impl Begun {
+    /// Waits for the first piece of the body, up to `ms` milliseconds. Errors: it did not come; the connection is closed.
+    pub async fn wait_for_first(&mut self, gone: &mut ClientGone, ms: u32) -> Result<(), Unbegun> {
+        let body = body_of(&self.answer);
+        let read = async {
+            if body.is_null() {
+                return None;
+            }
+            let reader = body.unchecked_ref::<Readable>().reader().ok()?;
+            let read: Read = settled(reader.read()).await.ok()?.unchecked_into();
+            (!read.done()).then(|| First { reader, read, at: now() })
+        };
+        let failure = match select(pin!(within(ms, read)), pin!(gone.wait())).await {
+            Either::Left((Some(Some(first)), _)) => {
+                self.first = Some(first);
+                return Ok(());
+            }
+            Either::Left((Some(None), _)) => Unbegun::Failed(Failure::Broken),
+            Either::Left((None, _)) => Unbegun::Failed(Failure::Slow),
+            Either::Right(_) => Unbegun::Gone,
+        };
+        self.controller.abort();
+        Err(failure)
+    }
+}
+
+/// What is sent.
+pub struct Question<'a> {
+    /// What is wanted.
+    pub operation: Operation,
+    /// The headers of the client's request.
+    pub headers: Headers<'a>,
+    /// The body, as bytes.
+    pub body: &'a JsValue,
+    /// True when it asks for a stream.
+    pub stream: bool,
+}
+
+/// Sends a question to the route's provider, and waits up to `timeout_ms` for the head of the answer, whatever it says.
+pub async fn open(
     route: &Route<'_>,
-    operation: Operation,
-    headers: Headers<'_>,
-    body: &JsValue,
-    stream: bool,
+    question: &Question<'_>,
     client: &web_sys::AbortSignal,
     timeout_ms: u32,
-) -> Result<Begun, Error> {
+) -> Result<Begun, Unbegun> {
+    let Question { operation, headers, body, stream } = *question;
     let mut lines = Lines::default();
     lines.add("content-type", "application/json");
     lines.add("user-agent", USER_AGENT);
@@ -49,24 +110,53 @@ pub async fn request(
         lines.add(name, &value);
     }
     let url = route.url(operation, stream);
-    let provider = &route.provider.name;
+    let unreachable = || Unbegun::Failed(Failure::Unreachable);
     let sent = settled(Ok(send("POST", &url, lines.as_str(), body, client, timeout_ms)))
         .await
-        .map_err(|_| refusal::unreachable(provider))?;
+        .map_err(|_| unreachable())?;
     match sent.as_string().as_deref() {
         None => {}
-        Some("gone") => {
-            return Err(Error::new(Kind::ClientGone, "The client left before the provider answered."));
-        }
-        Some("slow") => return Err(refusal::too_slow(provider, timeout_ms)),
-        Some(_) => return Err(refusal::unreachable(provider)),
+        Some("gone") => return Err(Unbegun::Gone),
+        Some("slow") => return Err(Unbegun::Failed(Failure::Slow)),
+        Some(_) => return Err(unreachable()),
     }
     let sent: Sent = sent.unchecked_into();
-    let begun = Begun {
+    Ok(Begun {
         answer: sent.answer(),
         status: sent.status(),
         lines: sent.lines(),
         controller: sent.controller(),
+        first: None,
+    })
+}
+
+/// What the client is told of a failure, where nothing better is known. `waited_ms` is how long was waited.
+pub fn error_of(failure: &Failure, provider: &str, waited_ms: u32) -> Error {
+    match failure {
+        Failure::Slow => refusal::too_slow(provider, waited_ms),
+        Failure::Broken => refusal::cut_short(provider),
+        Failure::Nonsense => refusal::nonsense(provider),
+        Failure::Unreachable | Failure::Status { .. } => refusal::unreachable(provider),
+    }
+}
+
+/// The error of a request whose client did not wait.
+pub fn client_gone() -> Error {
+    Error::new(Kind::ClientGone, "The client left before the provider answered.")
+}
+
+/// Asks once, and takes whatever comes. Errors: 502 unreachable, 504 too slow, `ClientGone`, and 502 for an answer that is
+/// none.
+pub async fn request(
+    route: &Route<'_>,
+    question: &Question<'_>,
+    client: &web_sys::AbortSignal,
+    timeout_ms: u32,
+) -> Result<Begun, Error> {
+    let begun = match open(route, question, client, timeout_ms).await {
+        Ok(begun) => begun,
+        Err(Unbegun::Gone) => return Err(client_gone()),
+        Err(Unbegun::Failed(failure)) => return Err(error_of(&failure, &route.provider.name, timeout_ms)),
     };
     if let Some(error) = refusal::refusal(route, begun.status, Headers::from_lines(&begun.lines)) {
         begun.controller.abort();

@@ -534,7 +534,7 @@ test("a provider that cannot be reached used nothing", async () => {
     status: 502,
     input: 0,
     cost: 0,
-    attempts: 1,
+    attempts: 2,
   });
 });
 
