@@ -139,7 +139,7 @@ pub fn outcome(asked: &Asked, mut results: Vec<Citation>, cost_nano_usd: Option<
 /// What a model is told where there are no results: `status` is the service's, where it gave one.
 pub fn failure(status: Option<u16>) -> String {
     let what = match status {
-        Some(401 | 402 | 403) => "does not let the gateway in; its operator has to look into it",
+        Some(401..=403) => "does not let the gateway in; its operator has to look into it",
         Some(429) => "takes no more questions at the moment",
         Some(_) => "refused the question",
         None => "gave no answer that can be read",
