@@ -186,19 +186,33 @@ pub fn read_config(body: &[u8]) -> Result<Overrides, Error> {
     Ok(Overrides { observe_tokens, swap_tokens, ..Overrides::default() })
 }
 
-/// `{ok, receipt}` of what was deleted: a thread, some of its messages, a resource.
-pub fn receipt(id: &str, scope: &str, deleted_at: u64, counts: Value) -> Value {
-    json!({
-        "ok": true,
-        "receipt": { "id": id, "scope": scope, "counts": counts, "deletedAt": iso(deleted_at) },
-    })
-}
-
 /// `{ok, receipt}` of a deleted thread; `None` where there was none.
 pub fn receipt_of_thread(thread: &str, deleted: &Deleted) -> Option<Value> {
     let Deleted::Deleted { deleted_at, messages, notes, jobs, responses, .. } = deleted else { return None };
     let counts = json!({ "messages": messages, "notes": notes, "jobs": jobs, "responses": responses });
-    Some(receipt(thread, "thread", *deleted_at, counts))
+    Some(json!({
+        "ok": true,
+        "receipt": { "id": thread, "scope": "thread", "counts": counts, "deletedAt": iso(*deleted_at) },
+    }))
+}
+
+/// `{ok, deleted, receipt}` of messages of a thread that were deleted.
+pub fn receipt_of_messages(thread: &str, deleted: u64, deleted_at: u64, counts: Value) -> Value {
+    json!({
+        "ok": true,
+        "deleted": deleted,
+        "receipt": { "id": thread, "scope": "messages", "counts": counts, "deletedAt": iso(deleted_at) },
+    })
+}
+
+/// `{ok, receipt}` of a resource; `complete` is false where there is more to delete than one request can.
+pub fn receipt_of_resource(resource: &str, complete: bool, deleted_at: u64, counts: Value) -> Value {
+    json!({
+        "ok": true,
+        "receipt": {
+            "id": resource, "scope": "resource", "counts": counts, "deletedAt": iso(deleted_at), "complete": complete,
+        },
+    })
 }
 
 /// The most messages that one request deletes.

@@ -32,8 +32,7 @@ pub async fn delete_messages(incoming: &Incoming, thread: String) -> Result<web_
             let counts = serde_json::json!({
                 "messages": messages, "notes": notes, "jobs": jobs, "responses": responses,
             });
-            let mut body = public::receipt(&asked.key.thread, "messages", deleted_at, counts);
-            body["deleted"] = messages.into();
+            let body = public::receipt_of_messages(&asked.key.thread, messages, deleted_at, counts);
             json_answer(incoming, &body)
         }
         MessagesDeleted::NotFound => Err(Error::thread_not_found()),

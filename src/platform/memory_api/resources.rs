@@ -51,9 +51,8 @@ pub async fn delete(incoming: &Incoming, resource: String) -> Result<web_sys::Re
     let erasure = erasure::resource(&incoming.env, project, &resource)
         .await
         .map_err(|error| unreachable(incoming, &error))?;
-    let mut body = public::receipt(&resource, "resource", erasure.requested_at, erasure.counts.document());
-    body["receipt"]["complete"] = erasure.finished_at.is_some().into();
-    json_answer(incoming, &body)
+    let (complete, counts) = (erasure.finished_at.is_some(), erasure.counts.document());
+    json_answer(incoming, &public::receipt_of_resource(&resource, complete, erasure.requested_at, counts))
 }
 
 /// The caller's project. Errors: 400 for an id that cannot be a resource's.
