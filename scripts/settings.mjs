@@ -58,6 +58,10 @@ const PASSED_ON = [
   "ADMIN_TOKEN",
   "MASTER_KEYS",
   "LIMITS",
+  "WEB_SEARCH",
+  "WEB_SEARCH_PRICE_USD",
+  ...["TAVILY", "BRAVE", "EXA"].flatMap((name) => [`${name}_API_KEY`, `${name}_BASE_URL`]),
+  "SEARXNG_BASE_URL",
 ];
 /** For start.mjs itself, not for the Worker. */
 const OURS = ["PORT", "SANDBOX_PORT", "GATEWAY_KEY"];

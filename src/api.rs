@@ -8,6 +8,7 @@ use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::grant::Part;
 use crate::limits::Scope;
+use crate::memory;
 use crate::operation::Operation;
 
 /// What a request asks for.
@@ -39,33 +40,10 @@ pub enum Endpoint {
         /// The model's id, decoded; its own slashes need not be encoded.
         id: String,
     },
-    /// `GET /v1/memory/threads/{id}/messages`.
-    ThreadMessages {
-        /// The thread's id, decoded.
-        thread: String,
-    },
-    /// `GET /v1/memory/threads/{id}/observations`.
-    Observations {
-        /// The thread's id, decoded.
-        thread: String,
-    },
-    /// `GET /v1/memory/threads/{id}/observations/record`.
-    ObservationRecord {
-        /// The thread's id, decoded.
-        thread: String,
-    },
-    /// `PATCH /v1/memory/threads/{id}/observations/config`.
-    ObservationConfig {
-        /// The thread's id, decoded.
-        thread: String,
-    },
-    /// `GET /v1/memory/search`.
-    Search,
-    /// `DELETE /v1/memory/threads/{id}`.
-    DeleteThread {
-        /// The thread's id, decoded.
-        thread: String,
-    },
+    /// What is below `/v1/memory`.
+    Memory(memory::api::Resource),
+    /// `POST /mcp`: the Model Context Protocol.
+    Mcp,
     /// What is below `/v1/gateway`.
     Management(Resource),
 }
@@ -85,12 +63,7 @@ impl Endpoint {
             | Endpoint::DeleteResponse { .. }
             | Endpoint::ResponseInputItems { .. } => Part::Responses,
             Endpoint::Models | Endpoint::Model { .. } => Part::Models,
-            Endpoint::ThreadMessages { .. }
-            | Endpoint::Observations { .. }
-            | Endpoint::ObservationRecord { .. }
-            | Endpoint::ObservationConfig { .. }
-            | Endpoint::Search
-            | Endpoint::DeleteThread { .. } => Part::Memory,
+            Endpoint::Memory(_) | Endpoint::Mcp => Part::Memory,
         })
     }
 
@@ -123,22 +96,11 @@ pub fn endpoint(method: &str, path: &str) -> Result<Endpoint, Error> {
         ["v1", "embeddings"] => (Endpoint::Inference(Operation::Embeddings), WRITE),
         ["v1", "models"] => (Endpoint::Models, READ),
         ["v1", "models", id @ ..] => (Endpoint::Model { id: percent_decoded(&id.join("/")) }, READ),
-        ["v1", "memory", "threads", thread, "messages"] => {
-            (Endpoint::ThreadMessages { thread: percent_decoded(thread) }, READ)
-        }
-        ["v1", "memory", "threads", thread, "observations"] => {
-            (Endpoint::Observations { thread: percent_decoded(thread) }, READ)
-        }
-        ["v1", "memory", "threads", thread, "observations", "record"] => {
-            (Endpoint::ObservationRecord { thread: percent_decoded(thread) }, READ)
-        }
-        ["v1", "memory", "threads", thread, "observations", "config"] => {
-            (Endpoint::ObservationConfig { thread: percent_decoded(thread) }, PATCH)
-        }
-        ["v1", "memory", "search"] => (Endpoint::Search, READ),
-        ["v1", "memory", "threads", thread] => {
-            (Endpoint::DeleteThread { thread: percent_decoded(thread) }, DELETE)
-        }
+        ["v1", "memory", rest @ ..] => match memory::api::resource(rest) {
+            Some((resource, methods)) => (Endpoint::Memory(resource), methods),
+            None => return Err(no_such_path(path)),
+        },
+        ["mcp"] => (Endpoint::Mcp, WRITE),
         ["v1", "gateway", rest @ ..] => match admin::resource(rest) {
             Some((resource, methods)) => (Endpoint::Management(resource), methods),
             None => return Err(no_such_path(path)),
@@ -171,8 +133,6 @@ pub fn dialect_of(path: &str) -> Option<Dialect> {
 const READ: &[&str] = &["GET", "HEAD"];
 const READ_AND_DELETE: &[&str] = &["GET", "HEAD", "DELETE"];
 const WRITE: &[&str] = &["POST"];
-const PATCH: &[&str] = &["PATCH"];
-const DELETE: &[&str] = &["DELETE"];
 
 /// The text behind percent-encoding; a text that is not valid as such stays as it is.
 pub fn percent_decoded(text: &str) -> String {
@@ -203,11 +163,13 @@ pub fn query_parameter(query: &str, name: &str) -> Option<String> {
         .map(|(_, value)| percent_decoded(&value.replace('+', " ")))
 }
 
-/// What to look for in a thread.
+/// What to look for, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchQuery {
-    /// The thread's id.
-    pub thread: String,
+    /// The thread's id; `None` for all threads of the resource.
+    pub thread: Option<String>,
+    /// The resource's id; `None` for a thread of any resource.
+    pub resource: Option<String>,
     /// The question: any words.
     pub query: String,
     /// How many results at most.
@@ -218,7 +180,8 @@ impl SearchQuery {
     /// The longest question, in bytes.
     const MAX_BYTES: usize = 2_000;
 
-    /// Reads `q`, `threadId` and `limit` (default 10, clamped to 100) from a query. Errors: 400 that names the parameter.
+    /// Reads `q`, `threadId`, `resourceId` and `limit` (default 10, clamped to 100) from a query. Errors: 400 that names the
+    /// parameter.
     pub fn read(query: &str) -> Result<Self, Error> {
         let given = |name: &str| query_parameter(query, name).filter(|value| !value.trim().is_empty());
         let Some(question) = given("q").filter(|question| question.len() <= Self::MAX_BYTES) else {
@@ -227,12 +190,13 @@ impl SearchQuery {
                 format!("Say in `q` what to look for, in at most {} bytes.", Self::MAX_BYTES),
             ));
         };
-        let Some(thread) = given("threadId") else {
+        let (thread, resource) = (given("threadId"), given("resourceId"));
+        if thread.is_none() && resource.is_none() {
             return Err(Error::invalid(
                 "threadId",
-                "Say in `threadId` which thread to search. All threads of a resource cannot be searched at once.",
+                "Say in `threadId` which thread to search, or in `resourceId` whose threads.",
             ));
-        };
+        }
         let limit = match given("limit") {
             None => 10,
             Some(text) => text.parse::<u32>().ok().filter(|limit| *limit > 0).ok_or_else(|| {
@@ -242,7 +206,7 @@ impl SearchQuery {
                 )
             })?,
         };
-        Ok(SearchQuery { thread, query: question, limit: limit.min(100) })
+        Ok(SearchQuery { thread, resource, query: question, limit: limit.min(100) })
     }
 }
 
@@ -338,7 +302,7 @@ mod tests {
         }
         assert_eq!(
             endpoint("GET", "/v1/memory/threads/a%2Fb%20%C3%A9/messages"),
-            Ok(Endpoint::ThreadMessages { thread: "a/b é".into() })
+            Ok(Endpoint::Memory(memory::api::Resource::Messages { thread: "a/b é".into() }))
         );
     }
 
@@ -372,6 +336,7 @@ mod tests {
             ("GET", "/v1/models", Some(Part::Models), Some(Scope::LlmProxy)),
             ("GET", "/v1/models/m", Some(Part::Models), Some(Scope::LlmProxy)),
             ("GET", "/v1/memory/threads/t/messages", Some(Part::Memory), Some(Scope::MemoryRead)),
+            ("POST", "/mcp", Some(Part::Memory), Some(Scope::MemoryWrite)),
             ("HEAD", "/v1/memory/threads/t/messages", Some(Part::Memory), Some(Scope::MemoryRead)),
             ("GET", "/health", None, None),
             ("GET", "/v1/gateway/projects", None, None),
@@ -379,8 +344,8 @@ mod tests {
             let found = endpoint(method, path).unwrap();
             assert_eq!((found.part(), found.scope(method)), (part, scope), "{method} {path}");
         }
-        let thread = Endpoint::ThreadMessages { thread: "t".into() };
-        assert_eq!(thread.scope("POST"), Some(Scope::MemoryWrite));
+        let messages = Endpoint::Memory(memory::api::Resource::Messages { thread: "t".into() });
+        assert_eq!(messages.scope("POST"), Some(Scope::MemoryWrite));
     }
 
     #[test]
@@ -389,6 +354,7 @@ mod tests {
         assert_eq!(endpoint("POST", "/").unwrap_err().status(), 404);
         assert_eq!(endpoint("GET", "/v1/responses/r/nothing").unwrap_err().status(), 404);
         assert_eq!(endpoint("GET", "/v1/gateway/nothing").unwrap_err().status(), 404);
+        assert_eq!(endpoint("GET", "/v1/memory/nothing").unwrap_err().status(), 404);
         assert_eq!(endpoint("PUT", "/v1/gateway/projects").unwrap_err().status(), 405);
         let error = endpoint("POST", "/v1/responses/r").unwrap_err();
         assert_eq!(
@@ -450,17 +416,18 @@ mod tests {
     fn a_search_says_where_and_for_what() {
         let read = |query: &str| {
             SearchQuery::read(query)
-                .map(|read| (read.thread, read.query, read.limit))
+                .map(|read| (read.thread, read.resource, read.query, read.limit))
                 .map_err(|error| error.body()["error"]["param"].as_str().unwrap_or_default().to_owned())
         };
         assert_eq!(
             read("q=tea%20or+coffee&threadId=a%2Fb&limit=500"),
-            Ok(("a/b".into(), "tea or coffee".into(), 100))
+            Ok((Some("a/b".into()), None, "tea or coffee".into(), 100))
         );
-        assert_eq!(read("q=tea&threadId=t").map(|read| read.2), Ok(10));
+        assert_eq!(read("q=tea&threadId=t").map(|read| read.3), Ok(10));
+        assert_eq!(read("q=tea&resourceId=r%20s"), Ok((None, Some("r s".into()), "tea".into(), 10)));
         assert_eq!(read("threadId=t"), Err("q".into()));
         assert_eq!(read("q=%20&threadId=t"), Err("q".into()));
-        assert_eq!(read("q=tea&resourceId=r"), Err("threadId".into()));
+        assert_eq!(read("q=tea"), Err("threadId".into()));
         assert_eq!(read("q=tea&threadId=t&limit=0"), Err("limit".into()));
     }
 }

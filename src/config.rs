@@ -18,6 +18,7 @@ use crate::limits::{LimitChanges, Limits};
 use crate::memory::settings::Settings;
 use crate::providers::rows::{ROWS, Row};
 use crate::providers::{Endpoint, KeyHeader, Provider};
+use crate::tools::web_search::back_end::BackEnd;
 use crate::vault::MasterKeys;
 
 /// After this long, in milliseconds, a turn whose end was never reported is closed as lost: the longest that the platform
@@ -76,6 +77,8 @@ pub struct Config {
     pub admin_token: Option<AdminToken>,
     /// `LIMITS`: how many requests a key may make where its own limits do not say.
     pub limits: Limits,
+    /// `WEB_SEARCH` and its siblings: who searches the web where a model's provider does not.
+    pub web_search: Option<BackEnd>,
 }
 
 /// A collector of spans, as OpenTelemetry's own variables name it:
@@ -189,6 +192,7 @@ impl Config {
                         misconfigured("LIMITS", &format!("is no JSON object of limits: {what}"))
                     })?,
             },
+            web_search: BackEnd::read(&set).map_err(|(name, what)| misconfigured(name, &what))?,
             providers,
         })
     }
@@ -456,6 +460,7 @@ mod tests {
             ("ADMIN_TOKEN", "too-short"),
             ("LIMITS", r#"{"llm_proxy":0}"#),
             ("LIMITS", r#"{"all":1}"#),
+            ("WEB_SEARCH", "altavista"),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert_eq!((error.status(), error.message().contains(name)), (500, true), "{name}={value}");

@@ -36,6 +36,7 @@ pub const READ: &[&str] = &[
     "authorization",
     "content-length",
     "content-type",
+    "mcp-protocol-version",
     "origin",
     "x-api-key",
     "x-memory-gateway-authorization",

@@ -141,7 +141,7 @@ impl Principal {
     /// The name of the object that holds a thread. A digest, because the platform writes names into its own logs and
     /// limits them to 1,024 bytes, and thread ids may hold personal data.
     pub fn thread_object_name(&self, thread: &str) -> String {
-        format!("thread:v1:{}", hex(&digest(&[&self.project, thread])))
+        thread_object_name(&self.project, thread)
     }
 
     /// The name of the object that counts the key's requests.
@@ -163,6 +163,11 @@ pub fn digest(fields: &[&str]) -> [u8; 32] {
         digest.update(field.as_bytes());
     }
     digest.finalize().into()
+}
+
+/// The name of the object that holds a project's thread, where no key is at hand.
+pub fn thread_object_name(project: &str, thread: &str) -> String {
+    format!("thread:v1:{}", hex(&digest(&[project, thread])))
 }
 
 /// The name of the object that holds the profile of a project's resource.

@@ -3,7 +3,18 @@
 //! Invariant: both ends tolerate fields they do not know, because during a rollout they run different versions. A turn
 //! id makes every message safe to send twice.
 
+pub mod deletion;
+mod details;
+mod post;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::deletion::{
+    DELETE, DELETE_MESSAGES, Delete, DeleteMessages, Deleted, LINK_RESPONSE, LinkResponse, Linked,
+    MessagesDeleted,
+};
+pub use self::details::{CREATE, Create, Created, DETAILS, Details, ReadDetails, UPDATE, Update};
+pub use self::post::{POST, Post, Posted, Posting};
 
 use crate::memory::address::Scope;
 use crate::memory::context::Item;
@@ -22,12 +33,17 @@ pub const MESSAGES: &str = "/v1/messages";
 pub const OBSERVATIONS: &str = "/v1/observations";
 /// `POST`: [`Configure`] to [`Observations`].
 pub const CONFIGURE: &str = "/v1/configure";
-/// `POST`: [`Delete`] to [`Deleted`].
-pub const DELETE: &str = "/v1/delete";
 /// `POST`: [`Search`] to [`Found`].
 pub const SEARCH: &str = "/v1/search";
 /// `POST`: [`ReadSources`] to [`Sources`].
 pub const SOURCES: &str = "/v1/sources";
+
+/// `POST`: [`ReadAround`] to [`Sources`].
+pub const AROUND: &str = "/v1/around";
+/// `POST`: [`Remember`] to [`Remembered`].
+pub const REMEMBER: &str = "/v1/remember";
+/// `POST`: [`ForgetNotes`] to [`NotesForgotten`].
+pub const FORGET_NOTES: &str = "/v1/forget-notes";
 
 /// Whose thread is meant. The object answers only to the pair that it was created for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,34 +240,6 @@ pub enum Observations {
     NotFound,
 }
 
-/// Asks for a thread to be deleted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delete {
-    /// Whose thread.
-    pub key: ThreadKey,
-}
-
-/// The answer to [`Delete`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Deleted {
-    /// It is gone.
-    Deleted {
-        /// When, in Unix milliseconds.
-        deleted_at: u64,
-        /// Its owner.
-        resource: String,
-        /// How many messages it had.
-        messages: u64,
-        /// How many notes were made of them.
-        notes: u64,
-        /// How many jobs were waiting or under way.
-        jobs: u64,
-    },
-    /// There is no such thread.
-    NotFound,
-}
-
 /// A message as the object hands it out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PublicMessage {
@@ -335,13 +323,76 @@ pub struct ReadSources {
     pub note: i64,
 }
 
-/// The answer to [`ReadSources`].
+/// Asks for a message with those that stand before and behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadAround {
+    /// Whose thread.
+    pub key: ThreadKey,
+    /// The message's public id.
+    pub id: String,
+    /// How many before it.
+    pub before: u32,
+    /// How many behind it.
+    pub behind: u32,
+}
+
+/// Asks for something to be noted that was said outside of a turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remember {
+    /// Whose thread; the resource must be there. A thread that does not exist is made.
+    pub key: ThreadKey,
+    /// Names what is done: sent twice it is done once.
+    pub turn: String,
+    /// When it was asked for, in Unix milliseconds.
+    pub at: u64,
+    /// What is to be noted, on one line.
+    pub text: String,
+}
+
+/// The answer to [`Remember`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remembered {
+    /// It is in the log of notes.
+    Noted {
+        /// The note's number.
+        note: i64,
+    },
+    /// The thread belongs to another resource; nothing was stored.
+    NotFound,
+    /// The thread was deleted after it was asked for; nothing was stored.
+    Deleted,
+}
+
+/// Asks for notes to be forgotten.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetNotes {
+    /// Whose thread.
+    pub key: ThreadKey,
+    /// Their numbers.
+    pub notes: Vec<i64>,
+}
+
+/// The answer to [`ForgetNotes`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotesForgotten {
+    /// Those of them that were in the log are gone.
+    Forgotten {
+        /// Their numbers and what they said, the details of a note with it.
+        notes: Vec<(i64, String)>,
+    },
+    /// There is no such thread.
+    NotFound,
+}
+
+/// The answer to [`ReadSources`] and [`ReadAround`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sources {
     /// The messages in order, without those that a branch replaced.
     Messages(Vec<PublicMessage>),
-    /// There is no such thread, or no such note in it.
+    /// There is no such thread, or no such note or message in it.
     NotFound,
 }
 

@@ -3,12 +3,22 @@
 //! Invariant: a user's message is stored before the model is asked; `prepare` and `commit` may come any number of times
 //! and in any order, and the thread ends up the same. Each function is one transaction of the caller's.
 
+pub mod deletion;
+mod details;
+mod forget;
+mod post;
 mod recall;
+mod remember;
 mod upkeep;
 
 use std::collections::BTreeMap;
 
-pub use self::recall::{index_words, search, sources};
+pub use self::deletion::{delete, delete_messages, link_response};
+pub use self::details::{create, details, update};
+pub use self::forget::forget_notes;
+pub use self::post::post;
+pub use self::recall::{around, index_words, search, sources};
+pub use self::remember::remember;
 use self::upkeep::plan;
 pub use self::upkeep::{
     INDEX_INTERVAL_MS, Post, close_lost_turns, cycle_event, index_due, index_told, news, news_told,
@@ -29,8 +39,8 @@ use crate::memory::store::{
     MAX_MESSAGES_PER_TURN, Store, StoredMessage, Thread, Turn, TurnStatus, first_seq,
 };
 use crate::protocol::{
-    Commit, Committed, Configure, Delete, Deleted, Injection, Messages, Observations, Prepare, Prepared,
-    PublicMessage, ReadMessages, ReadObservations, ThreadKey,
+    Commit, Committed, Configure, Injection, Messages, Observations, Prepare, Prepared, PublicMessage,
+    ReadMessages, ReadObservations, ThreadKey,
 };
 use crate::time::{Zone, Zones};
 use crate::tokens;
@@ -192,6 +202,8 @@ fn begin_turn<D: Database>(
         project: request.key.project.clone(),
         id: request.key.thread.clone(),
         resource: request.key.resource.clone().unwrap_or_default(),
+        title: None,
+        metadata: None,
         created_at: at,
         updated_at: at,
         indexed_at: None,
@@ -348,23 +360,6 @@ pub fn configure<D: Database>(
     store.save_state(&state)?;
     plan(store, &state, now, around)?;
     observations(store, &ReadObservations { key: request.key.clone() }, now, around)
-}
-
-/// Deletes all that the thread holds; a mark stays, which keeps what began before from coming back.
-pub fn delete<D: Database>(store: &Store<D>, request: &Delete, now: u64) -> Result<Deleted, D::Error> {
-    let Some(thread) = store.thread()?.filter(|thread| owns(thread, &request.key)) else {
-        return Ok(Deleted::NotFound);
-    };
-    let counts = store.counts()?;
-    store.empty()?;
-    store.bury(now)?;
-    Ok(Deleted::Deleted {
-        deleted_at: now,
-        resource: thread.resource,
-        messages: counts.messages,
-        notes: counts.notes,
-        jobs: counts.jobs,
-    })
 }
 
 fn owns(thread: &Thread, key: &ThreadKey) -> bool {

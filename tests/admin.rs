@@ -65,6 +65,7 @@ impl Gateway {
             include_str!("../migrations/0001_init.sql"),
             include_str!("../migrations/0002_ledger.sql"),
             include_str!("../migrations/0003_projects.sql"),
+            include_str!("../migrations/0005_erasure.sql"),
         ] {
             Database::run(&database, script).unwrap();
         }
@@ -141,12 +142,15 @@ fn a_project_is_made_listed_changed_and_deleted() {
         gateway.look_up(&key).map(|principal| principal.settings.document()),
         Some(changed["settings"].clone())
     );
-    assert_eq!(gateway.ask("DELETE", "projects/shop", Value::Null).0, 200);
+    let (status, deleted) = gateway.ask("DELETE", "projects/shop", Value::Null);
+    assert_eq!((status, deleted["erasure"]["state"].as_str()), (200, Some("running")));
+    // Asked again, it says how far the erasure has come.
+    assert_eq!(gateway.ask("DELETE", "projects/shop", Value::Null), (200, deleted));
     assert_eq!(gateway.look_up(&key), None, "its keys went with it");
     gateway.database.query("UPDATE api_keys SET revoked_at = NULL", &[]).unwrap();
     assert_eq!(gateway.look_up(&key), None, "one that is added past the API is nobody's either");
     for (method, path) in
-        [("GET", "projects/shop"), ("DELETE", "projects/shop"), ("GET", "projects/shop/keys")]
+        [("GET", "projects/shop"), ("PATCH", "projects/shop"), ("GET", "projects/shop/keys")]
     {
         assert_eq!(gateway.ask(method, path, Value::Null).0, 404, "{method} {path}");
     }

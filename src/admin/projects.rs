@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::fields::{Fields, text};
 use super::{Answer, Request, Store, bounds, new_id};
 use crate::budget::Budget;
+use crate::erasure::Erasure;
 use crate::error::Error;
 use crate::ledger::write::Statement;
 use crate::memory::database::{Row, Value};
@@ -93,8 +94,13 @@ pub async fn change(store: &impl Store, request: Request<'_>, project: &str) -> 
     }
 }
 
-/// `DELETE /projects/{id}`: its keys and bindings go with it, and what it remembers can no longer be reached.
+/// `DELETE /projects/{id}`: its keys and bindings go with it; what it remembers can no longer be reached, and is erased in the
+/// background. Asked again, the answer says how far that has come.
 pub async fn delete(store: &impl Store, request: Request<'_>, project: &str) -> Result<Answer, Error> {
+    let erasure = Erasure::of_project(project, request.now);
+    if let Some(known) = store.rows(erasure.standing()).await?.first() {
+        return Ok(deleted(&Erasure::found(known)));
+    }
     row(store, project).await?;
     let own = |sql: &str| Statement::new(sql, vec![project.into(), request.now.into()]);
     store
@@ -102,9 +108,19 @@ pub async fn delete(store: &impl Store, request: Request<'_>, project: &str) -> 
             own("UPDATE projects SET deleted_at = ?2 WHERE id = ?1"),
             own("UPDATE api_keys SET revoked_at = ?2 WHERE project_id = ?1 AND revoked_at IS NULL"),
             Statement::new("DELETE FROM bindings WHERE project_id = ?1", vec![project.into()]),
+            erasure.begin(),
         ])
         .await?;
-    Ok(Answer::ok(json!({ "ok": true, "id": project, "deleted_at": iso(request.now) })))
+    Ok(deleted(&erasure))
+}
+
+fn deleted(erasure: &Erasure) -> Answer {
+    Answer::ok(json!({
+        "ok": true,
+        "id": erasure.project,
+        "deleted_at": iso(erasure.requested_at),
+        "erasure": erasure.document(),
+    }))
 }
 
 /// The row of a project. Errors: 404.

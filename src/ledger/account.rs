@@ -42,6 +42,8 @@ pub struct Account {
     /// The prompt's tokens as estimated; `None` while nothing was sent.
     sent: Option<u64>,
     heard: Option<Heard>,
+    /// What the gateway's own tools cost, in nano-dollars; `None` where nobody knows.
+    tools: Option<u64>,
 }
 
 /// What was heard of an answer.
@@ -85,7 +87,7 @@ impl Account {
             memory_tokens: 0,
             trace_id: opening.trace_id,
         };
-        Account { row, sent: None, heard: None }
+        Account { row, sent: None, heard: None, tools: Some(0) }
     }
 
     /// The row's name.
@@ -116,6 +118,11 @@ impl Account {
     /// How many tokens memory put before the model.
     pub fn remembers(&mut self, tokens: u64) {
         self.row.memory_tokens = tokens;
+    }
+
+    /// A tool of the gateway's was used, at this cost in nano-dollars; `None` where nobody knows.
+    pub fn spends(&mut self, cost: Option<u64>) {
+        self.tools = plus(self.tools, cost);
     }
 
     /// The request goes to the provider now, with this body. Gives the open row, which stands for the request should
@@ -237,9 +244,15 @@ impl Account {
     fn settle(mut self, status: u16, now: u64, prices: &Prices) -> Row {
         self.row.status = Some(status);
         self.row.latency_ms = Some(now.saturating_sub(self.row.started_at));
-        self.row.cost = prices.cost(&self.row.provider, &self.row.model, &self.row.usage);
+        let asked = prices.cost(&self.row.provider, &self.row.model, &self.row.usage);
+        self.row.cost = plus(asked, self.tools);
         self.row
     }
+}
+
+/// A sum of which a part may be unknown.
+fn plus(cost: Option<u64>, more: Option<u64>) -> Option<u64> {
+    cost.zip(more).map(|(cost, more)| cost.saturating_add(more))
 }
 
 fn provider_refused(status: u16) -> String {
@@ -385,6 +398,19 @@ mod tests {
         account.hear(&answer("", Some(COUNTED), Ending::Failed));
         let row = account.refused(&crate::refusal::failed_inside("openai", "x"), 1_001, &Prices::default());
         assert_eq!((row.outcome, row.usage, row.estimated), (Outcome::Failed, COUNTED, true));
+    }
+
+    #[test]
+    fn what_tools_cost_comes_on_top_and_makes_the_sum_unknown_where_nobody_knows_it() {
+        let row = |costs: &[Option<u64>]| {
+            let mut account = sent();
+            costs.iter().for_each(|cost| account.spends(*cost));
+            account.hear(&answer("", Some(COUNTED), Ending::Complete));
+            account.ended(200, Stopped::Ended, 1_001, &Prices::default())
+        };
+        let alone = row(&[]).cost.unwrap();
+        assert_eq!(row(&[Some(8_000_000), Some(5)]).cost, Some(alone + 8_000_005));
+        assert_eq!(row(&[None, Some(5)]).cost, None);
     }
 
     #[test]

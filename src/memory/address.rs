@@ -118,7 +118,8 @@ fn time_zone(headers: Headers<'_>) -> Result<Option<String>, Error> {
     Ok(Some(name.to_owned()))
 }
 
-fn id(headers: Headers<'_>, name: &str, synonym: &str) -> Result<Option<String>, Error> {
+/// Reads an id from a header, or from the synonym for it. Errors: 400 that names the header.
+pub fn id(headers: Headers<'_>, name: &str, synonym: &str) -> Result<Option<String>, Error> {
     let (name, value) = match (headers.get(name), headers.get(synonym)) {
         (Some(value), _) => (name, value),
         (None, Some(value)) => (synonym, value),

@@ -4,10 +4,14 @@
 
 use serde_json::{Value, json};
 
+use super::database::Row;
 use super::record::Record;
+use super::search::results::{Located, Results};
 use super::settings::Overrides;
+use super::store::Thread;
 use crate::error::Error;
-use crate::protocol::{Hit, HitKind, PublicMessage};
+use crate::protocol::{Deleted, HitKind, PublicMessage};
+use crate::resource::protocol::Profile;
 use crate::time::iso;
 use crate::turn::{Media, Part, PartKind, Source};
 
@@ -18,6 +22,25 @@ const MAX_TOKENS: u64 = 10_000_000;
 pub fn messages(thread: &str, messages: Vec<PublicMessage>, total: u64) -> Value {
     let messages: Vec<Value> = messages.iter().map(|message| public(thread, message)).collect();
     json!({ "messages": messages, "total": total })
+}
+
+/// `{thread}`.
+pub fn thread(thread: &Thread) -> Value {
+    json!({ "thread": thread_fields(thread) })
+}
+
+/// What is told of a thread.
+pub fn thread_fields(thread: &Thread) -> Value {
+    let metadata = thread.metadata.as_deref().and_then(|json| serde_json::from_str::<Value>(json).ok());
+    json!({
+        "id": thread.id,
+        "projectId": thread.project,
+        "resourceId": thread.resource,
+        "title": thread.title,
+        "metadata": metadata,
+        "createdAt": iso(thread.created_at),
+        "updatedAt": iso(thread.updated_at),
+    })
 }
 
 /// The log's lines, without the block that they stand in; `None` without a note.
@@ -76,11 +99,12 @@ pub fn record(record: &Record) -> Value {
     } })
 }
 
-/// `{results, complete}`: what a search found, best first.
-pub fn search(thread: &str, hits: &[Hit], complete: bool) -> Value {
-    let results: Vec<Value> = hits
+/// `{results, complete, threads}`: what a search found, best first.
+pub fn search(results: &Results) -> Value {
+    let hits: Vec<Value> = results
+        .hits
         .iter()
-        .map(|hit| {
+        .map(|Located { thread, hit }| {
             json!({
                 "type": match hit.kind {
                     HitKind::Message => "message",
@@ -97,7 +121,11 @@ pub fn search(thread: &str, hits: &[Hit], complete: bool) -> Value {
             })
         })
         .collect();
-    json!({ "results": results, "complete": complete })
+    json!({
+        "results": hits,
+        "complete": results.complete,
+        "threads": { "searched": results.searched, "total": results.threads },
+    })
 }
 
 /// `{config}`.
@@ -137,15 +165,69 @@ pub fn read_config(body: &[u8]) -> Result<Overrides, Error> {
     Ok(Overrides { observe_tokens, swap_tokens, ..Overrides::default() })
 }
 
-/// `{ok, receipt}` of a deleted thread.
-pub fn receipt(thread: &str, deleted_at: u64, counts: Value) -> Value {
+/// `{ok, receipt}` of what was deleted: a thread, some of its messages, a resource.
+pub fn receipt(id: &str, scope: &str, deleted_at: u64, counts: Value) -> Value {
     json!({
         "ok": true,
-        "receipt": { "id": thread, "scope": "thread", "counts": counts, "deletedAt": iso(deleted_at) },
+        "receipt": { "id": id, "scope": scope, "counts": counts, "deletedAt": iso(deleted_at) },
     })
 }
 
-fn public(thread: &str, stored: &PublicMessage) -> Value {
+/// `{ok, receipt}` of a deleted thread; `None` where there was none.
+pub fn receipt_of_thread(thread: &str, deleted: &Deleted) -> Option<Value> {
+    let Deleted::Deleted { deleted_at, messages, notes, jobs, responses, .. } = deleted else { return None };
+    let counts = json!({ "messages": messages, "notes": notes, "jobs": jobs, "responses": responses });
+    Some(receipt(thread, "thread", *deleted_at, counts))
+}
+
+/// The most messages that one request deletes.
+const MAX_DELETED: usize = 1_000;
+
+/// Reads `{messageIds}`. Errors: 400 that names the field.
+pub fn read_message_ids(body: &[u8]) -> Result<Vec<String>, Error> {
+    let body: Value = serde_json::from_slice(body)
+        .map_err(|error| Error::bad_request(format!("The body is not valid JSON: {error}.")))?;
+    let ids = body.get("messageIds").and_then(Value::as_array);
+    let ids =
+        ids.and_then(|ids| ids.iter().map(|id| id.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>());
+    ids.filter(|ids| (1..=MAX_DELETED).contains(&ids.len())).ok_or_else(|| {
+        Error::invalid(
+            "messageIds",
+            format!("Name in `messageIds` the messages to delete: an array of 1 to {MAX_DELETED} ids."),
+        )
+    })
+}
+
+/// `{resources, total}`: rows of id, first and last use, number of threads.
+pub fn resources(rows: &[Row], total: u64) -> Value {
+    json!({ "resources": rows.iter().map(resource_row).collect::<Vec<_>>(), "total": total })
+}
+
+/// `{resource, threads, total}`: a row as of [`resources`], and rows of threads: id, first and last use.
+pub fn resource(row: &Row, threads: &[Row]) -> Value {
+    let threads: Vec<Value> = threads
+        .iter()
+        .map(|row| json!({ "id": row.text(0), "createdAt": iso(row.unsigned(1)), "updatedAt": iso(row.unsigned(2)) }))
+        .collect();
+    json!({ "resource": resource_row(row), "threads": threads, "total": row.unsigned(3) })
+}
+
+/// `{resourceId, profile}`: the profile as models are told it; null when nothing is known.
+pub fn profile(resource: &str, profile: &Profile) -> Value {
+    json!({ "resourceId": resource, "profile": profile.text })
+}
+
+fn resource_row(row: &Row) -> Value {
+    json!({
+        "id": row.text(0),
+        "createdAt": iso(row.unsigned(1)),
+        "updatedAt": iso(row.unsigned(2)),
+        "threads": row.unsigned(3),
+    })
+}
+
+/// What is told of a message.
+pub fn public(thread: &str, stored: &PublicMessage) -> Value {
     json!({
         "id": stored.id,
         "threadId": thread,
@@ -214,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_hit_says_what_it_is_where_it_stands_and_when_it_was_said() {
-        let hit = Hit {
+        let hit = crate::protocol::Hit {
             kind: HitKind::Note,
             id: "7".into(),
             seqs: vec![1],
@@ -225,13 +307,15 @@ mod tests {
             score: 1.5,
             is_beside: false,
         };
+        let mut results = Results::among(2);
+        results.add("t", vec![hit], true);
         assert_eq!(
-            search("t", &[hit], true),
+            search(&results.best(10)),
             json!({ "results": [{
                 "type": "note", "id": "7", "threadId": "t", "role": "user", "priority": "H",
                 "createdAt": "2027-01-01T00:00:00.123Z", "snippet": "The user's name is Alex.", "score": 1.5,
                 "isBeside": false,
-            }], "complete": true })
+            }], "complete": false, "threads": { "searched": 1, "total": 2 } })
         );
     }
 }

@@ -75,7 +75,8 @@ pub fn reconcile<D: Database>(
     };
     let Some(end) = meeting.stored.last() else { return Ok(append(Some(last.chain_hash))) };
     let end = last_of_round(store, turn, end, texts)?;
-    let reaches_end = end.seq == last.seq;
+    // What was put into the thread beside its turns, a client that keeps the history itself does not have.
+    let reaches_end = end.seq == last.seq || store.last_asked(turn)? == Some(end.seq);
 
     // A request without a single answer looks the same from a client that sends only what is new.
     let repeats = if holds_answers {
@@ -185,7 +186,7 @@ fn run_from_start<D: Database>(
 ) -> Result<Option<Vec<StoredInput>>, D::Error> {
     if texts {
         // The chain counts tool messages, too.
-        let wanted = u32::try_from(inputs.len()).unwrap_or(u32::MAX);
+        let wanted = u32::try_from(inputs.len()).unwrap_or(u32::MAX).saturating_add(store.count_posted()?);
         let stored = store.of_user_after(turn, i64::MIN, wanted)?;
         let run: Vec<StoredInput> = equal_run(inputs, stored).collect();
         return Ok((!run.is_empty()).then_some(run));
@@ -218,6 +219,7 @@ fn runs_from_anchor<D: Database>(
         let mut runs = Vec::new();
         for anchor in store.inputs_by_content(turn, content, MAX_ANCHORS)? {
             let wanted = u32::try_from(inputs.len() - first - 1).unwrap_or(u32::MAX);
+            let wanted = wanted.saturating_add(store.count_posted()?);
             let followers = if texts {
                 store.of_user_after(turn, anchor.seq, wanted)?
             } else {
@@ -234,13 +236,14 @@ fn runs_from_anchor<D: Database>(
     Ok(Vec::new())
 }
 
-/// The stored inputs, as far as the incoming ones are the same.
+/// The stored inputs, as far as the incoming ones are the same. One that was put into the thread beside its turns may be
+/// missing among them.
 fn equal_run(inputs: &[(usize, String)], stored: Vec<StoredInput>) -> impl Iterator<Item = StoredInput> {
-    inputs
-        .iter()
-        .zip(stored)
-        .take_while(|((_, content), stored)| *content == stored.content_hash)
-        .map(|(_, stored)| stored)
+    let mut stored = stored.into_iter();
+    inputs.iter().map_while(move |(_, content)| {
+        let next = stored.find(|next| next.content_hash == *content || !next.is_posted)?;
+        (next.content_hash == *content).then_some(next)
+    })
 }
 
 /// The last input that the answer to `input` rests on: itself, or, for a client that keeps only texts, the last of the

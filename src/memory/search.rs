@@ -8,6 +8,7 @@
 //! Invariant: texts and questions are cut by the same rule, and only words that it made, in quotes, come into an expression:
 //! nothing that is asked can be an operator of the index.
 
+pub mod results;
 mod snippet;
 mod words;
 

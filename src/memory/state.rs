@@ -61,6 +61,8 @@ pub struct State {
     pub reflections: u64,
     /// Note tokens at which a reflector could not make the log shorter; it is not asked again before they have grown.
     pub incompressible_at: u64,
+    /// When messages were last deleted, in Unix milliseconds; what was asked before may hold them.
+    pub erased_at: Option<u64>,
     /// Notes and lines that were not taken.
     pub junk: Junk,
 }

@@ -4,6 +4,7 @@
 //! messages are asked on behalf of a turn, and answered as the conversation stood when that turn arrived: its own
 //! messages, later ones and superseded ones are not seen, but those that the turn itself superseded are.
 
+mod erasure;
 mod messages;
 mod notes;
 mod search;
@@ -12,13 +13,15 @@ mod segments;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::erasure::LinkedResponse;
 pub use self::messages::{Extent, StoredInput, StoredMessage};
 pub use self::notes::{NewNote, NoteStatus, Rendered};
 pub use self::search::FoundMessage;
 pub use self::segments::{Kind, Segment, SegmentState};
-use super::database::{Database, Row};
+use super::database::{Database, Row, Value};
 use super::schema::{exists, migrate};
 use super::state::State;
+use crate::protocol::ThreadKey;
 use crate::turn::{Answer, Ending, Stop, Usage};
 
 /// The tables, a script for each version; only ever append.
@@ -108,6 +111,30 @@ const SCHEMA: &[&str] = &[
         DELETE FROM words WHERE rowid = -OLD.id;
     END;
 ",
+    "
+    ALTER TABLE thread ADD COLUMN title TEXT;
+    ALTER TABLE thread ADD COLUMN metadata TEXT; -- JSON
+    CREATE INDEX messages_by_id ON messages (id);
+    -- When the thread's owner put a note right; from then on no model changes it.
+    ALTER TABLE notes ADD COLUMN corrected_at INTEGER;
+    -- The log as it was before each rewrite: how it stood, and its text in pieces.
+    CREATE TABLE generations (
+        generation INTEGER PRIMARY KEY, created_at INTEGER NOT NULL, body TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE generation_log (
+        generation INTEGER NOT NULL, part INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (generation, part)
+    ) STRICT, WITHOUT ROWID;
+",
+    "
+    -- Stored responses that were made in the thread: they go when it goes.
+    CREATE TABLE linked_responses (
+        id TEXT PRIMARY KEY, chain TEXT NOT NULL, created_at INTEGER NOT NULL,
+        leaving INTEGER NOT NULL DEFAULT 0 -- 1 once it is to be deleted
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX leaving_responses ON linked_responses (id) WHERE leaving = 1;
+    -- A deletion of the thread of which not everybody was told yet, in JSON.
+    CREATE TABLE departure (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL) STRICT;
+",
 ];
 
 /// Messages of one turn share the upper bits of their `seq`.
@@ -127,7 +154,7 @@ pub fn turn_of(seq: i64) -> i64 {
 }
 
 /// The thread's one row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Thread {
     /// The project that it belongs to.
     pub project: String,
@@ -135,6 +162,12 @@ pub struct Thread {
     pub id: String,
     /// Its owner.
     pub resource: String,
+    /// What its owner calls it.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// What its owner keeps with it: JSON.
+    #[serde(default)]
+    pub metadata: Option<String>,
     /// When it was first used, in Unix milliseconds.
     pub created_at: u64,
     /// When it was last used.
@@ -143,6 +176,14 @@ pub struct Thread {
     pub indexed_at: Option<u64>,
     /// When to tell the index again, after it could not be told.
     pub index_retry_at: Option<u64>,
+}
+
+impl Thread {
+    /// Whose it is.
+    pub fn key(&self) -> ThreadKey {
+        let Thread { project, id, resource, .. } = self;
+        ThreadKey { project: project.clone(), thread: id.clone(), resource: Some(resource.clone()) }
+    }
 }
 
 /// How far a turn has come.
@@ -232,7 +273,8 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Store<D>(D);
 
-const THREAD: &str = "project, id, resource, created_at, updated_at, indexed_at, index_retry_at";
+const THREAD: &str =
+    "project, id, resource, created_at, updated_at, indexed_at, index_retry_at, title, metadata";
 const TURN: &str =
     "seq, id, status, started_at, finished_at, messages, superseded_by, provider, model, usage, stop";
 
@@ -273,6 +315,8 @@ impl<D: Database> Store<D> {
             updated_at: row.unsigned(4),
             indexed_at: row.optional(5).map(|value| value.unsigned()),
             index_retry_at: row.optional(6).map(|value| value.unsigned()),
+            title: row.optional(7).map(Value::text),
+            metadata: row.optional(8).map(Value::text),
         }))
     }
 
@@ -281,7 +325,7 @@ impl<D: Database> Store<D> {
         self.0
             .query(
                 &format!(
-                    "INSERT OR REPLACE INTO thread (one, {THREAD}) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+                    "INSERT OR REPLACE INTO thread (one, {THREAD}) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
                 ),
                 &[
                     thread.project.as_str().into(),
@@ -291,6 +335,8 @@ impl<D: Database> Store<D> {
                     thread.updated_at.into(),
                     thread.indexed_at.into(),
                     thread.index_retry_at.into(),
+                    thread.title.clone().into(),
+                    thread.metadata.clone().into(),
                 ],
             )
             .map(drop)
@@ -341,7 +387,7 @@ impl<D: Database> Store<D> {
         self.0.run(
             "DELETE FROM message_rest; DELETE FROM messages; DELETE FROM notes; DELETE FROM render;
              DELETE FROM segments; DELETE FROM gaps; DELETE FROM outbox; DELETE FROM state; DELETE FROM turns;
-             DELETE FROM thread; UPDATE search_progress SET message = 0, note = 0, is_behind = 0;",
+             DELETE FROM generation_log; DELETE FROM generations; DELETE FROM thread; UPDATE search_progress SET message = 0, note = 0, is_behind = 0;",
         )
     }
 

@@ -9,7 +9,7 @@ use worker::Env;
 use super::border::{now, random_bytes, respond};
 use super::gateway_worker::Incoming;
 use super::inference::read_body;
-use super::{d1_keys, d1_ledger, log};
+use super::{d1_keys, d1_ledger, erasure, log};
 use crate::admin::token::AdminToken;
 use crate::admin::{Request, Resource, Store, Usage, serve};
 use crate::error::{Error, Kind};
@@ -35,6 +35,11 @@ pub async fn answer(incoming: &Incoming, resource: &Resource) -> Result<web_sys:
     };
     let store = D1 { env: &incoming.env, request_id: &incoming.request_id };
     let mut answer = serve(&store, &incoming.config, resource, request).await?;
+    if let (Resource::Project { project }, "DELETE") = (resource, method.as_str()) {
+        erasure::project(&incoming.env, project).await;
+        // As far as it has come by now.
+        answer = serve(&store, &incoming.config, resource, request).await?;
+    }
     if let Resource::Usage { project, of } = resource {
         answer.body = store.usage(incoming.query(), project, of).await?;
     }

@@ -26,7 +26,7 @@ use crate::memory::context::Item;
 use crate::memory::store::TurnStatus;
 use crate::plan::{Plan, ask_for_usage};
 use crate::prompt::{self, Target};
-use crate::protocol::{Injection, Prepare, Prepared, ThreadKey};
+use crate::protocol::{Injection, Prepare, Prepared};
 use crate::providers::Provider;
 use crate::providers::quirk::Quirk;
 use crate::reply::MemoryStatus;
@@ -112,6 +112,9 @@ async fn start(
     let mut remembered = None;
     if let (Some(address), Some(conversation)) = (address, &conversation) {
         remembered = Some(remember(inference, address, &plan, &body, &route, conversation).await?);
+        if let Some(state) = &mut state {
+            state.belongs_to(inference.thread(&address.thread), inference.thread_key(address));
+        }
     }
     let told = remembered
         .as_mut()
@@ -299,11 +302,7 @@ async fn remember(
     }
     let thread = inference.thread(&address.thread);
     let beginning = Prepare {
-        key: ThreadKey {
-            project: inference.principal.project.clone(),
-            thread: address.thread.clone(),
-            resource: Some(address.resource.clone()),
-        },
+        key: inference.thread_key(address),
         turn: random_id("turn_"),
         started_at: now(),
         store: address.mode != Mode::Read,

@@ -11,7 +11,7 @@ use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
 use super::border::{now, random_id, request_lines, respond};
 use super::caller::{self, Caller};
-use super::{admin_api, inference, ledger, log, memory_api, models_api, responses_api};
+use super::{admin_api, erasure, inference, ledger, log, mcp_api, memory_api, models_api, responses_api};
 use crate::access::access_line;
 use crate::api::{Endpoint, dialect_of, endpoint};
 use crate::config::Config;
@@ -127,10 +127,12 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
     }
 }
 
-/// Keeps the ledger up where no request does: a gateway that nobody uses still closes what was lost in it.
+/// Keeps the ledger up where no request does, and carries on erasing: a gateway that nobody uses still closes what was lost in
+/// it, and forgets what it is to forget.
 #[event(scheduled)]
 async fn scheduled(_: ScheduledEvent, env: Env, _: ScheduleContext) {
     ledger::keep_up(&env).await;
+    erasure::keep_up(&env).await;
 }
 
 /// Serves a request. `answer_lines` are those that an error's answer begins with; `metered` is set once the request has a
@@ -172,12 +174,8 @@ async fn serve(
         Endpoint::Response { id } => responses_api::one(&incoming, &id).await,
         Endpoint::DeleteResponse { id } => responses_api::delete(&incoming, &id).await,
         Endpoint::ResponseInputItems { id } => responses_api::input_items(&incoming, id).await,
-        Endpoint::ThreadMessages { thread } => memory_api::thread_messages(&incoming, thread).await,
-        Endpoint::Observations { thread } => memory_api::observations(&incoming, thread).await,
-        Endpoint::ObservationRecord { thread } => memory_api::record(&incoming, thread).await,
-        Endpoint::ObservationConfig { thread } => memory_api::configure(&incoming, thread).await,
-        Endpoint::Search => memory_api::search(&incoming).await,
-        Endpoint::DeleteThread { thread } => memory_api::delete_thread(&incoming, thread).await,
+        Endpoint::Memory(resource) => memory_api::answer(&incoming, resource).await,
+        Endpoint::Mcp => mcp_api::answer(&incoming).await,
         Endpoint::Management(resource) => admin_api::answer(&incoming, &resource).await,
     }
 }

@@ -29,6 +29,7 @@ use crate::keys::Principal;
 use crate::memory::address::{self, Address};
 use crate::operation::{Operation, estimated_tokens};
 use crate::plan::{Plan, ask_for_usage};
+use crate::protocol::ThreadKey;
 use crate::reply::MemoryStatus;
 use crate::responses;
 use crate::route::{Route, check_models, route};
@@ -127,6 +128,15 @@ impl Inference {
             client.fault = self.incoming.headers().get("x-fault").map(str::to_owned);
         }
         client
+    }
+
+    /// The conversation that a request belongs to, as its object knows it.
+    pub fn thread_key(&self, address: &Address) -> ThreadKey {
+        ThreadKey {
+            project: self.principal.project.clone(),
+            thread: address.thread.clone(),
+            resource: Some(address.resource.clone()),
+        }
     }
 
     /// Where the request goes. Errors: 400, and 403 for a model that the key may not ask.

@@ -3,22 +3,50 @@
 //! Invariant: a thread is found through the caller's project alone; another project's is not there, and neither is one of
 //! another resource than the caller names.
 
-use serde_json::{Value, json};
+mod deletion;
+mod messages;
+mod observations;
+mod resources;
+mod search;
+mod threads;
 
-use super::gateway_worker::{Incoming, json_answer};
+use serde_json::{Value, json};
+use wasm_bindgen::JsValue;
+
+use super::border::respond;
+use super::gateway_worker::Incoming;
 use super::inference::read_body;
-use super::resource_client::ResourceClient;
+use super::log;
 use super::thread_client::ThreadClient;
-use super::{d1_index, log};
-use crate::api::{Page, SearchQuery, query_parameter};
+use crate::api::query_parameter;
 use crate::error::{Error, Kind};
+use crate::headers::is_json;
 use crate::memory::address::check_id;
-use crate::memory::public;
-use crate::memory::record::Record;
-use crate::protocol::{
-    Configure, Delete, Deleted, Found, Messages, Observations, ReadMessages, ReadObservations, Search,
-    ThreadKey,
-};
+use crate::memory::api::Resource;
+use crate::protocol::ThreadKey;
+
+/// Serves a memory request: one of the methods that the resource takes.
+pub async fn answer(incoming: &Incoming, resource: Resource) -> Result<web_sys::Response, Error> {
+    let method = incoming.request.method();
+    match (resource, method.as_str()) {
+        (Resource::Threads, "POST") => threads::create(incoming).await,
+        (Resource::Threads, _) => threads::list(incoming).await,
+        (Resource::Thread { thread }, "PATCH") => threads::update(incoming, thread).await,
+        (Resource::Thread { thread }, "DELETE") => deletion::delete_thread(incoming, thread).await,
+        (Resource::Thread { thread }, _) => threads::one(incoming, thread).await,
+        (Resource::Messages { thread }, "POST") => messages::post(incoming, thread).await,
+        (Resource::Messages { thread }, "DELETE") => deletion::delete_messages(incoming, thread).await,
+        (Resource::Messages { thread }, _) => messages::page(incoming, thread).await,
+        (Resource::Observations { thread }, _) => observations::log(incoming, thread).await,
+        (Resource::ObservationRecord { thread }, _) => observations::record(incoming, thread).await,
+        (Resource::ObservationConfig { thread }, _) => observations::configure(incoming, thread).await,
+        (Resource::Resources, _) => resources::list(incoming).await,
+        (Resource::Resource { resource }, "DELETE") => resources::delete(incoming, resource).await,
+        (Resource::Resource { resource }, _) => resources::one(incoming, resource).await,
+        (Resource::Profile { resource }, _) => resources::profile(incoming, resource).await,
+        (Resource::Search, _) => search::search(incoming).await,
+    }
+}
 
 /// A thread that a caller asks for.
 struct Asked {
@@ -28,9 +56,14 @@ struct Asked {
 
 /// Who asks, and for which thread. Errors: 400 for an id that cannot be one.
 fn asked(incoming: &Incoming, thread: String) -> Result<Asked, Error> {
+    let resource = query_parameter(incoming.query(), "resourceId").filter(|id| !id.is_empty());
+    asked_of(incoming, thread, resource)
+}
+
+/// The same, for an owner that the query does not name.
+fn asked_of(incoming: &Incoming, thread: String, resource: Option<String>) -> Result<Asked, Error> {
     let principal = &incoming.caller()?.principal;
     check_id("threadId", &thread)?;
-    let resource = query_parameter(incoming.query(), "resourceId").filter(|id| !id.is_empty());
     if let Some(resource) = &resource {
         check_id("resourceId", resource)?;
     }
@@ -39,91 +72,23 @@ fn asked(incoming: &Incoming, thread: String) -> Result<Asked, Error> {
     Ok(Asked { object, key })
 }
 
-/// `GET /v1/memory/threads/{id}/messages`.
-pub async fn thread_messages(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
-    let Asked { object, key } = asked(incoming, thread)?;
-    let page = Page::read(incoming.query())?;
-    let asked = ReadMessages { key, limit: page.limit, offset: page.offset, descending: page.descending };
-    match object.messages(&asked).await {
-        Ok(Messages::Page { messages, total }) => {
-            let body = public::messages(&asked.key.thread, messages, total);
-            json_answer(incoming, &body)
-        }
-        Ok(Messages::NotFound) => Err(Error::thread_not_found()),
-        Err(error) => Err(unreachable(incoming, &error)),
+/// The body of a request. Errors: 413, 415.
+async fn body(incoming: &Incoming) -> Result<Vec<u8>, Error> {
+    let headers = incoming.headers();
+    if !is_json(headers) {
+        return Err(Error::new(
+            Kind::UnsupportedMediaType,
+            "The body must be JSON: send `content-type: application/json`.",
+        ));
     }
+    Ok(read_body(&incoming.request, headers, incoming.config.max_body_bytes).await?.to_vec())
 }
 
-/// `GET /v1/memory/threads/{id}/observations`.
-pub async fn observations(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
-    read(incoming, thread, public::observations).await
-}
-
-/// `GET /v1/memory/threads/{id}/observations/record`.
-pub async fn record(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
-    read(incoming, thread, public::record).await
-}
-
-async fn read(
-    incoming: &Incoming,
-    thread: String,
-    body: fn(&Record) -> Value,
-) -> Result<web_sys::Response, Error> {
-    let Asked { object, key } = asked(incoming, thread)?;
-    let observations = object.observations(&ReadObservations { key }).await;
-    told(incoming, observations, body)
-}
-
-/// `PATCH /v1/memory/threads/{id}/observations/config`.
-pub async fn configure(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
-    let Asked { object, key } = asked(incoming, thread)?;
-    let body = read_body(&incoming.request, incoming.headers(), incoming.config.max_body_bytes).await?;
-    let overrides = public::read_config(&body.to_vec())?;
-    let observations = object.configure(&Configure { key, overrides }).await;
-    told(incoming, observations, public::config)
-}
-
-fn told(
-    incoming: &Incoming,
-    observations: worker::Result<Observations>,
-    body: fn(&Record) -> Value,
-) -> Result<web_sys::Response, Error> {
-    match observations {
-        Ok(Observations::Record(record)) => json_answer(incoming, &body(&record)),
-        Ok(Observations::NotFound) => Err(Error::thread_not_found()),
-        Err(error) => Err(unreachable(incoming, &error)),
-    }
-}
-
-/// `GET /v1/memory/search`.
-pub async fn search(incoming: &Incoming) -> Result<web_sys::Response, Error> {
-    let SearchQuery { thread, query, limit } = SearchQuery::read(incoming.query())?;
-    let Asked { object, key } = asked(incoming, thread)?;
-    let asked = Search { key, query, limit };
-    match object.search(&asked).await {
-        Ok(Found::Hits { hits, complete }) => {
-            json_answer(incoming, &public::search(&asked.key.thread, &hits, complete))
-        }
-        Ok(Found::NotFound) => Err(Error::thread_not_found()),
-        Err(error) => Err(unreachable(incoming, &error)),
-    }
-}
-
-/// `DELETE /v1/memory/threads/{id}`: the thread's object, what its resource knows from it, and its place in the index.
-pub async fn delete_thread(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
-    let Asked { object, key } = asked(incoming, thread)?;
-    let deleted =
-        object.delete(&Delete { key: key.clone() }).await.map_err(|error| unreachable(incoming, &error))?;
-    let Deleted::Deleted { deleted_at, resource, messages, notes, jobs } = deleted else {
-        return Err(Error::thread_not_found());
-    };
-    let profile = ResourceClient::new(incoming.env.clone(), &key.project, &resource);
-    profile.forget(&key.thread, None, deleted_at).await.map_err(|error| unreachable(incoming, &error))?;
-    d1_index::remove(&incoming.env, &key.project, &key.thread)
-        .await
-        .map_err(|error| unreachable(incoming, &error))?;
-    let counts = json!({ "messages": messages, "notes": notes, "jobs": jobs });
-    json_answer(incoming, &public::receipt(&key.thread, deleted_at, counts))
+/// A 201 with a JSON body.
+fn made(incoming: &Incoming, body: &Value) -> Result<web_sys::Response, Error> {
+    let mut lines = incoming.answer_lines.clone();
+    lines.add("content-type", "application/json");
+    respond(201, lines.as_str(), &JsValue::from_str(&body.to_string())).map_err(|_| Error::internal())
 }
 
 fn unreachable(incoming: &Incoming, error: &worker::Error) -> Error {

@@ -11,7 +11,7 @@ use super::border::within;
 use crate::keys::resource_object_name;
 use crate::memory::profile::Fact;
 use crate::resource::protocol::{
-    Done, FORGET, Forget, PROFILE, PROMOTE, Profile, Promote, ReadProfile, ResourceKey,
+    DELETE, Delete, Done, FORGET, Forget, PROFILE, PROMOTE, Profile, Promote, ReadProfile, ResourceKey,
 };
 
 /// A resource's object, seen from outside.
@@ -44,6 +44,11 @@ impl ResourceClient {
     pub async fn forget(&self, thread: &str, notes: Option<Vec<i64>>, at: u64) -> worker::Result<Done> {
         let ask = Forget { key: self.key.clone(), thread: thread.to_owned(), notes, at };
         self.send(FORGET, &ask).await
+    }
+
+    /// Forgets all that was said until `at`, in Unix milliseconds.
+    pub async fn delete(&self, at: u64) -> worker::Result<Done> {
+        self.send(DELETE, &Delete { key: self.key.clone(), at }).await
     }
 
     /// Asks the object, once more if it fails.

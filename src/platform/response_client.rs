@@ -15,8 +15,8 @@ use super::gateway_worker::Incoming;
 use crate::keys::Principal;
 use crate::responses::id::ChainId;
 use crate::responses::protocol::{
-    Asked, DELETE, Delete, Found, HISTORY, History, ITEMS, Items, KEEP, Keep, Kept, POINT, Past, Place,
-    Point, READ, ReadHistory, ReadItems, ReadResponse,
+    Asked, DELETE, Delete, ERASE, Found, HISTORY, History, ITEMS, Items, KEEP, Keep, Kept, POINT, Past,
+    Place, Point, READ, ReadHistory, ReadItems, ReadResponse,
 };
 
 /// Waits between attempts to keep a response, in milliseconds. The sum stays well below the 30 s that the platform leaves
@@ -107,6 +107,22 @@ impl ResponseClient {
     pub async fn delete(&self, id: &str) -> worker::Result<bool> {
         let ask = Delete { id: id.to_owned(), at: now() };
         Ok(self.find::<_, ()>(DELETE, id, &ask).await?.is_some())
+    }
+
+    /// The chain that takes a response which belongs to `chain`, or to none.
+    pub fn chain_of(&self, chain: Option<&ChainId>, id: &str) -> ChainId {
+        chain.cloned().unwrap_or_else(|| ChainId::home(&self.principal.project, id))
+    }
+
+    /// Deletes a response of a chain, even before it came there.
+    pub async fn erase(&self, chain: &ChainId, id: &str, at: u64) -> worker::Result<()> {
+        let ask = Delete { id: id.to_owned(), at };
+        let home = ChainId::home(&self.principal.project, id);
+        self.call::<_, Kept>(ERASE, chain, &ask).await?;
+        if home != *chain {
+            self.call::<_, Kept>(ERASE, &home, &ask).await?;
+        }
+        Ok(())
     }
 
     /// Asks the home of an id, and where that says so, the chain that it points to.

@@ -10,7 +10,7 @@ use super::object_storage::{ObjectStorage, answer};
 use super::sql_database::SqlDatabase;
 use crate::config::RESPONSES_TTL_MS;
 use crate::responses::chain;
-use crate::responses::protocol::{DELETE, Found, HISTORY, ITEMS, KEEP, POINT, READ};
+use crate::responses::protocol::{DELETE, ERASE, Found, HISTORY, ITEMS, KEEP, POINT, READ};
 use crate::responses::store::Store;
 
 /// One chain of one project.
@@ -31,7 +31,7 @@ impl DurableObject for ResponseObject {
         super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
         let path = request.path();
         let body = request.bytes().await?;
-        let writes = matches!(path.as_str(), KEEP | POINT);
+        let writes = matches!(path.as_str(), KEEP | POINT | ERASE);
         if !writes && !self.storage.exists()? {
             return answer(&Found::<()>::Nowhere);
         }
@@ -42,8 +42,12 @@ impl DurableObject for ResponseObject {
             READ => self.storage.run(&body, chain::read),
             ITEMS => self.storage.run(&body, chain::input_items),
             DELETE => self.storage.run(&body, chain::delete),
+            ERASE => self.storage.run(&body, chain::erase),
             _ => return Response::error("unknown message", 404),
         }?;
+        if matches!(path.as_str(), DELETE | ERASE) {
+            self.empty_without_texts().await?;
+        }
         if writes || path == DELETE {
             self.keep_alarm().await?;
         }
@@ -64,6 +68,14 @@ impl DurableObject for ResponseObject {
 }
 
 impl ResponseObject {
+    /// Empties the storage as a whole when no text is left, so that no bytes of the deleted ones are. Should the object die in
+    /// between, whoever asked gets no answer and asks again.
+    async fn empty_without_texts(&self) -> worker::Result<()> {
+        let Some(remains) = self.storage.store()?.remains()? else { return Ok(()) };
+        self.storage.delete_all().await?;
+        self.storage.transaction(|store| store.restore(&remains))
+    }
+
     async fn keep_alarm(&self) -> worker::Result<()> {
         let due = chain::next_alarm(&*self.storage.store()?, now(), self.ttl_ms)?;
         self.storage.ring_by(due).await

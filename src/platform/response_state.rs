@@ -3,7 +3,7 @@
 //! Invariant: a request goes on from what this project kept, or from what the caller's own account at the provider has;
 //! never from what only the deployment's account has, which all projects share.
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -11,9 +11,11 @@ use super::border::now;
 use super::inference::Inference;
 use super::log;
 use super::response_client::ResponseClient;
+use super::thread_client::ThreadClient;
 use crate::body::Body;
 use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
+use crate::protocol::{LinkResponse, Linked, ThreadKey};
 use crate::providers::quirk::Quirk;
 use crate::responses::id::{ChainId, response_of_item};
 use crate::responses::items::{of_input, references, resolved};
@@ -35,6 +37,8 @@ pub struct ResponseState {
     maker: Option<String>,
     created_at: u64,
     request_id: String,
+    /// The thread that the response is made in: when that goes, it goes.
+    thread: Option<(ThreadClient, ThreadKey)>,
 }
 
 impl ResponseState {
@@ -92,6 +96,7 @@ impl ResponseState {
             maker,
             created_at: now(),
             request_id: inference.incoming.request_id.clone(),
+            thread: None,
         })
     }
 
@@ -103,6 +108,11 @@ impl ResponseState {
     /// The answer's own part of ids, for an answer that we write.
     pub fn frame_id(&self) -> String {
         self.id.strip_prefix("resp_").unwrap_or(&self.id).to_owned()
+    }
+
+    /// The response is made in a thread.
+    pub fn belongs_to(&mut self, thread: ThreadClient, key: ThreadKey) {
+        self.thread = Some((thread, key));
     }
 
     /// True when the response is to be kept.
@@ -131,7 +141,23 @@ impl ResponseState {
             response,
             maker: self.maker,
         };
-        let failure = match self.client.keep(self.chain.as_ref(), &keep).await {
+        let chain = self.client.chain_of(self.chain.as_ref(), &keep.id);
+        let linked = async {
+            let Some((thread, key)) = self.thread else { return Linked::Linked };
+            let (id, chain) = (keep.id.clone(), chain.as_str().to_owned());
+            thread.link_response(&LinkResponse { key, id, chain, created_at: keep.created_at }).await
+        };
+        let (kept, linked) = join(self.client.keep(self.chain.as_ref(), &keep), linked).await;
+        // Whoever deleted the thread, or messages of it, wants nothing of it back.
+        if linked == Linked::Deleted
+            && let Err(error) = self.client.erase(&chain, &keep.id, now()).await
+        {
+            log::event(
+                "response_not_erased",
+                serde_json::json!({ "response": keep.id, "error": error.to_string() }),
+            );
+        }
+        let failure = match kept {
             Ok(Kept::Kept | Kept::Deleted) => return,
             Ok(Kept::NotFound) => "the object belongs to another chain".to_owned(),
             Err(error) => error.to_string(),

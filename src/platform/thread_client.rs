@@ -10,10 +10,13 @@ use worker::{Env, Method, Request, RequestInit};
 
 use super::border::within;
 use super::log;
-use crate::keys::Principal;
+use crate::keys::{Principal, thread_object_name};
 use crate::protocol::{
-    COMMIT, CONFIGURE, Commit, Committed, Configure, DELETE, Delete, Deleted, Found, MESSAGES, Messages,
-    OBSERVATIONS, Observations, PREPARE, Prepare, Prepared, ReadMessages, ReadObservations, SEARCH, Search,
+    AROUND, COMMIT, CONFIGURE, Commit, Committed, Configure, DELETE, DELETE_MESSAGES, Delete, DeleteMessages,
+    Deleted, FORGET_NOTES, ForgetNotes, Found, LINK_RESPONSE, LinkResponse, Linked, MESSAGES, Messages,
+    MessagesDeleted, NotesForgotten, OBSERVATIONS, Observations, PREPARE, Prepare, Prepared, REMEMBER,
+    ReadAround, ReadMessages, ReadObservations, ReadSources, Remember, Remembered, SEARCH, SOURCES, Search,
+    Sources,
 };
 
 /// Waits between attempts to report a turn's end, in milliseconds. The sum stays well below the 30 s that the platform
@@ -33,6 +36,11 @@ impl ThreadClient {
     /// The object of a principal's thread.
     pub fn new(env: Env, principal: &Principal, thread: &str) -> Self {
         ThreadClient { env, object: principal.thread_object_name(thread), fault: None }
+    }
+
+    /// The object of a project's thread, where nobody's key is at hand.
+    pub fn of_project(env: Env, project: &str, thread: &str) -> Self {
+        ThreadClient { env, object: thread_object_name(project, thread), fault: None }
     }
 
     /// Begins a turn. `None` when the object did not answer within `deadline_ms`, or failed twice.
@@ -95,12 +103,57 @@ impl ThreadClient {
         self.call(SEARCH, request).await
     }
 
+    /// Reads the messages that a note rests on.
+    pub async fn sources(&self, request: &ReadSources) -> worker::Result<Sources> {
+        self.call(SOURCES, request).await
+    }
+
+    /// Reads a message and those around it.
+    pub async fn around(&self, request: &ReadAround) -> worker::Result<Sources> {
+        self.call(AROUND, request).await
+    }
+
+    /// Notes something that was said outside of a turn.
+    pub async fn remember(&self, request: &Remember) -> worker::Result<Remembered> {
+        match self.call(REMEMBER, request).await {
+            Ok(remembered) => Ok(remembered),
+            Err(_) => self.call(REMEMBER, request).await,
+        }
+    }
+
+    /// Forgets notes.
+    pub async fn forget_notes(&self, request: &ForgetNotes) -> worker::Result<NotesForgotten> {
+        self.call(FORGET_NOTES, request).await
+    }
+
     /// Deletes all that the thread holds.
     pub async fn delete(&self, request: &Delete) -> worker::Result<Deleted> {
         self.call(DELETE, request).await
     }
 
-    async fn call<Q: Serialize, A: DeserializeOwned>(&self, path: &str, request: &Q) -> worker::Result<A> {
+    /// Deletes messages, and all that was made of them.
+    pub async fn delete_messages(&self, request: &DeleteMessages) -> worker::Result<MessagesDeleted> {
+        self.call(DELETE_MESSAGES, request).await
+    }
+
+    /// Tells that a response is made in the thread; tries for as long as the platform allows.
+    pub async fn link_response(&self, request: &LinkResponse) -> Linked {
+        for wait in COMMIT_RETRY_MS {
+            if let Ok(linked) = self.call(LINK_RESPONSE, request).await {
+                return linked;
+            }
+            within(wait, std::future::pending::<()>()).await;
+        }
+        log::event("response_unlinked", json!({ "response": request.id }));
+        Linked::NotFound
+    }
+
+    /// Sends a message once.
+    pub async fn call<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &Q,
+    ) -> worker::Result<A> {
         let mut init = RequestInit::new();
         init.with_method(Method::Post).with_body(Some(JsValue::from_str(&serde_json::to_string(request)?)));
         let message = Request::new_with_init(&format!("https://thread{path}"), &init)?;

@@ -5,23 +5,32 @@
 
 use std::rc::Rc;
 
+use futures::future::join_all;
 use serde_json::json;
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use super::border::{now, random_bytes, random_id, zones};
 use super::object_storage::{ObjectStorage, answer};
 use super::resource_client::ResourceClient;
+use super::response_client::ResponseClient;
 use super::sql_database::SqlDatabase;
-use super::{d1_index, gateway_worker, log, model_call};
+use super::{d1_index, erasure, gateway_worker, log, model_call};
 use crate::config::{Config, PENDING_TURN_TTL_MS};
+use crate::keys::Principal;
 use crate::memory::news::News;
 use crate::memory::settings::Settings;
 use crate::memory::store::Store;
 use crate::protocol::{
-    COMMIT, CONFIGURE, DELETE, Deleted, Found, MESSAGES, Messages, OBSERVATIONS, Observations, PREPARE,
-    SEARCH, SOURCES, Sources,
+    AROUND, COMMIT, CONFIGURE, CREATE, DELETE, DELETE_MESSAGES, DETAILS, Delete, Deleted, Details,
+    FORGET_NOTES, Found, LINK_RESPONSE, MESSAGES, Messages, MessagesDeleted, NotesForgotten, OBSERVATIONS,
+    Observations, POST, PREPARE, Posting, REMEMBER, SEARCH, SOURCES, Sources, UPDATE,
 };
+use crate::responses::id::ChainId;
+use crate::thread::deletion::{self, Departure};
 use crate::thread::{self, Surroundings};
+
+/// How many stored responses are deleted at a time.
+const RESPONSES_AT_A_TIME: u32 = 16;
 
 /// One thread of one project.
 #[durable_object]
@@ -43,7 +52,10 @@ impl DurableObject for ThreadObject {
         super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
         let path = request.path();
         let body = request.bytes().await?;
-        let changes = matches!(path.as_str(), PREPARE | COMMIT | CONFIGURE);
+        let changes = matches!(
+            path.as_str(),
+            PREPARE | COMMIT | CONFIGURE | REMEMBER | FORGET_NOTES | CREATE | UPDATE | POST
+        );
         let answered = match path.as_str() {
             PREPARE => self.storage.run(&body, |store, asked| thread::prepare(store, asked, self.around())),
             COMMIT => self.storage.run(&body, |store, asked| thread::commit(store, asked, self.around())),
@@ -57,15 +69,35 @@ impl DurableObject for ThreadObject {
             CONFIGURE => {
                 self.storage.run(&body, |store, asked| thread::configure(store, asked, now(), self.around()))
             }
+            CREATE => self.storage.run(&body, |store, asked| thread::create(store, asked, now())),
+            DETAILS | UPDATE if !self.storage.exists()? => answer(&Details::NotFound),
+            DETAILS => self.storage.run(&body, thread::details),
+            UPDATE => self.storage.run(&body, |store, asked| thread::update(store, asked, now())),
+            POST if !self.storage.exists()? => answer(&Posting::NotFound),
+            POST => self.storage.run(&body, |store, asked| thread::post(store, asked, now(), self.around())),
             SEARCH if !self.storage.exists()? => answer(&Found::NotFound),
             SEARCH => self.storage.run(&body, thread::search),
             SOURCES if !self.storage.exists()? => answer(&Sources::NotFound),
             SOURCES => self.storage.run(&body, thread::sources),
+            AROUND if !self.storage.exists()? => answer(&Sources::NotFound),
+            AROUND => self.storage.run(&body, thread::around),
+            REMEMBER => self.storage.run(&body, |store, asked| thread::remember(store, asked, self.around())),
+            FORGET_NOTES if !self.storage.exists()? => answer(&NotesForgotten::NotFound),
+            FORGET_NOTES => self
+                .storage
+                .run(&body, |store, asked| thread::forget_notes(store, asked, now(), self.around())),
+            DELETE_MESSAGES if !self.storage.exists()? => answer(&MessagesDeleted::NotFound),
+            DELETE_MESSAGES => self.delete_messages(&body).await,
+            LINK_RESPONSE => self.storage.run(&body, thread::link_response),
             DELETE if !self.storage.exists()? => answer(&Deleted::NotFound),
             DELETE => self.delete(&body).await,
             _ => return Response::error("unknown message", 404),
         }?;
-        if changes {
+        if matches!(path.as_str(), CREATE | UPDATE) {
+            // Whoever made or named a thread looks for it in the list at once.
+            self.tell_index(true).await?;
+        }
+        if changes && self.storage.exists()? {
             self.keep_alarm().await?;
         }
         Ok(answered)
@@ -82,7 +114,8 @@ impl DurableObject for ThreadObject {
         for turn in lost {
             log::event("turn_closed_as_lost", json!({ "turn": turn }));
         }
-        self.tell_index().await?;
+        self.end_deletions().await?;
+        self.tell_index(false).await?;
         self.storage.transaction(thread::index_words)?;
         self.tell_resource().await?;
         self.do_a_job().await?;
@@ -102,12 +135,24 @@ impl ThreadObject {
     }
 
     /// Tells the index across threads, where it is to hear of this one.
-    async fn tell_index(&self) -> worker::Result<()> {
+    async fn tell_index(&self, at_once: bool) -> worker::Result<()> {
+        if !self.storage.exists()? {
+            return Ok(());
+        }
         let Some(known) = self.storage.store()?.thread()? else { return Ok(()) };
-        if thread::index_due(&known).is_none_or(|due| due > now()) {
+        if thread::index_due(&known).is_none_or(|due| due > now() && !at_once) {
             return Ok(());
         }
         let told = d1_index::record(&self.env, &known).await;
+        if self.storage.store()?.thread()?.is_none_or(|thread| thread.created_at != known.created_at) {
+            // It was deleted meanwhile, and perhaps the index was told of that first.
+            return erasure::forget_thread(&self.env, &known.project, &known.id, known.created_at).await;
+        }
+        if told.is_ok() && erasure::reaches(&self.env, &known).await.unwrap_or(false) {
+            // Whoever was forgotten was forgotten before the index had heard of this thread.
+            self.erase(&Delete::at_any_age(known.key())).await?;
+            return Ok(());
+        }
         if let Err(error) = &told {
             log::event("index_failed", json!({ "error": error.to_string() }));
         }
@@ -150,16 +195,77 @@ impl ThreadObject {
         Ok(())
     }
 
-    /// Deletes the thread: the whole database goes, and a mark stays that keeps late messages from bringing it back.
     async fn delete(&self, body: &[u8]) -> worker::Result<Response> {
+        answer(&self.erase(&serde_json::from_slice(body)?).await?)
+    }
+
+    /// Deletes the thread, here and everywhere else.
+    async fn erase(&self, asked: &Delete) -> worker::Result<Deleted> {
+        let deleted = self.storage.transaction(|store| thread::delete(store, asked, now()))?;
+        if let Deleted::Deleted { .. } = &deleted {
+            let ended = self.end_deletion().await;
+            self.keep_alarm().await?;
+            ended?;
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_messages(&self, body: &[u8]) -> worker::Result<Response> {
         let asked = serde_json::from_slice(body)?;
-        let deleted = self.storage.transaction(|store| thread::delete(store, &asked, now()))?;
-        if let Deleted::Deleted { deleted_at, .. } = &deleted {
+        let deleted =
+            self.storage.transaction(|store| thread::delete_messages(store, &asked, now(), self.around()))?;
+        let ended = async {
+            self.erase_responses(now()).await?;
+            self.tell_resource().await
+        };
+        let ended = ended.await;
+        self.keep_alarm().await?;
+        ended?;
+        answer(&deleted)
+    }
+
+    /// Carries on what was begun to be deleted.
+    async fn end_deletions(&self) -> worker::Result<()> {
+        if let Err(error) = self.end_deletion().await {
+            log::event("deletion_unfinished", json!({ "error": error.to_string() }));
+            self.storage.transaction(|store| deletion::postpone(store, now()))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what others keep of a deleted thread; then the whole database goes, and a mark stays that keeps late messages
+    /// from bringing it back.
+    async fn end_deletion(&self) -> worker::Result<()> {
+        let leaving = deletion::departure(&*self.storage.store()?)?;
+        self.erase_responses(leaving.as_ref().map_or_else(now, |leaving| leaving.deleted_at)).await?;
+        let Some(Departure { project, thread, resource, deleted_at, .. }) = leaving else { return Ok(()) };
+        ResourceClient::new(self.env.clone(), &project, &resource).forget(&thread, None, deleted_at).await?;
+        erasure::forget_thread(&self.env, &project, &thread, deleted_at).await?;
+        if self.storage.transaction(deletion::departed)? {
             // Deleting rows leaves their bytes in the file until they are written over.
             self.storage.delete_all().await?;
-            self.storage.transaction(|store| store.bury(*deleted_at))?;
+            self.storage.transaction(|store| store.bury(deleted_at))?;
         }
-        answer(&deleted)
+        Ok(())
+    }
+
+    /// Deletes the stored responses that are to go.
+    async fn erase_responses(&self, at: u64) -> worker::Result<()> {
+        loop {
+            let store = self.storage.store()?;
+            let leaving = store.leaving_responses(RESPONSES_AT_A_TIME)?;
+            let Some(project) = deletion::project(&*store)?.filter(|_| !leaving.is_empty()) else {
+                return Ok(());
+            };
+            let client = ResponseClient::new(self.env.clone(), &Principal::new(project, ""));
+            let erased = leaving.iter().map(|linked| {
+                let (client, chain) = (&client, ChainId::stored(linked.chain.clone()));
+                async move { client.erase(&chain, &linked.id, at).await }
+            });
+            join_all(erased).await.into_iter().collect::<worker::Result<Vec<()>>>()?;
+            let ids: Vec<String> = leaving.into_iter().map(|linked| linked.id).collect();
+            self.storage.transaction(|store| store.unlink_responses(&ids))?;
+        }
     }
 
     async fn keep_alarm(&self) -> worker::Result<()> {

@@ -134,6 +134,23 @@ pub fn delete<D: Database>(store: &Store<D>, asked: &Asked<Delete>) -> Result<Fo
     })
 }
 
+/// Deletes a response wherever this chain knows of it; one that is still to come will not be kept.
+pub fn erase<D: Database>(store: &Store<D>, asked: &Asked<Delete>) -> Result<Kept, D::Error> {
+    let Delete { id, at } = &asked.ask;
+    if !claim(store, &asked.place)? {
+        return Ok(Kept::NotFound);
+    }
+    let known = store.with_id(id)?;
+    for known in known.iter().filter(|known| known.deleted_at.is_none()) {
+        store.erase(known.seq, *at)?;
+    }
+    if known.is_empty() {
+        store.add_erased(id, *at)?;
+    }
+    store.remove_pointer(id)?;
+    Ok(Kept::Deleted)
+}
+
 /// Removes what is older than `ttl` milliseconds, except what a younger response goes on from. True when nothing is left.
 pub fn expire<D: Database>(store: &Store<D>, now: u64, ttl: u64) -> Result<bool, D::Error> {
     let mut needed = HashSet::new();

@@ -20,6 +20,8 @@ pub const READ: &str = "/v1/read";
 pub const ITEMS: &str = "/v1/items";
 /// `POST`: [`Delete`] to [`Found`] of nothing: that it was deleted.
 pub const DELETE: &str = "/v1/delete";
+/// `POST`: [`Delete`] to [`Kept`]: deletes a response even before it came, which is then not kept.
+pub const ERASE: &str = "/v1/erase";
 
 /// Which chain is meant. The object answers only to the pair that it was first used with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -68,6 +68,14 @@ pub struct Texts {
     pub maker: Option<String>,
 }
 
+/// The rows of a chain without a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remains {
+    place: Vec<Row>,
+    responses: Vec<Row>,
+    pointers: Vec<Row>,
+}
+
 /// Storage of one chain.
 #[derive(Debug)]
 pub struct Store<D>(D);
@@ -208,6 +216,55 @@ impl<D: Database> Store<D> {
                 &[seq.into(), at.into()],
             )
             .map(drop)
+    }
+
+    /// Adds the row of a response that was deleted before it came.
+    pub fn add_erased(&self, id: &str, at: u64) -> Result<(), D::Error> {
+        self.0
+            .query(
+                "INSERT INTO responses (id, in_conversation, created_at, deleted_at) VALUES (?1, 0, ?2, ?2)",
+                &[id.into(), at.into()],
+            )
+            .map(drop)
+    }
+
+    /// Deletes the pointer of an id.
+    pub fn remove_pointer(&self, id: &str) -> Result<(), D::Error> {
+        self.0.query("DELETE FROM pointers WHERE id = ?1", &[id.into()]).map(drop)
+    }
+
+    /// What is left of a chain whose responses are all deleted, for storage that is emptied as a whole; `None` while a text is
+    /// kept.
+    pub fn remains(&self) -> Result<Option<Remains>, D::Error> {
+        if !self.0.query("SELECT 1 FROM bodies LIMIT 1", &[])?.is_empty() {
+            return Ok(None);
+        }
+        let rows = |sql: &str| self.0.query(sql, &[]);
+        Ok(Some(Remains {
+            place: rows("SELECT project, chain FROM place")?,
+            responses: rows(
+                "SELECT seq, id, parent, in_conversation, created_at, deleted_at FROM responses",
+            )?,
+            pointers: rows("SELECT id, chain, created_at FROM pointers")?,
+        }))
+    }
+
+    /// Writes into empty storage what is left.
+    pub fn restore(&self, remains: &Remains) -> Result<(), D::Error> {
+        for (sql, rows) in [
+            ("INSERT INTO place (one, project, chain) VALUES (1, ?1, ?2)", &remains.place),
+            (
+                "INSERT INTO responses (seq, id, parent, in_conversation, created_at, deleted_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                &remains.responses,
+            ),
+            ("INSERT INTO pointers (id, chain, created_at) VALUES (?1, ?2, ?3)", &remains.pointers),
+        ] {
+            for row in rows {
+                self.0.query(sql, &row.0)?;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes a response, its row too.

@@ -10,7 +10,7 @@ use crate::memory::database::Database;
 use crate::memory::note::Note;
 use crate::memory::search::{CANDIDATES, Place, Question, Ranked, rank, snippet, text_of};
 use crate::memory::store::{FoundMessage, Store};
-use crate::protocol::{Found, Hit, HitKind, PublicMessage, ReadSources, Search, Sources};
+use crate::protocol::{Found, Hit, HitKind, PublicMessage, ReadAround, ReadSources, Search, Sources};
 
 /// How many steps a search takes the index further by itself, so that it stays well below a second.
 const INDEX_STEPS_PER_SEARCH: usize = 4;
@@ -87,14 +87,29 @@ pub fn sources<D: Database>(store: &Store<D>, request: &ReadSources) -> Result<S
         return Ok(Sources::NotFound);
     }
     let Some(note) = store.notes_at(&[request.note])?.pop() else { return Ok(Sources::NotFound) };
-    let messages = store.messages_at(&note.sources)?;
+    Ok(Sources::Messages(public(store.messages_at(&note.sources)?)))
+}
+
+/// A message with those that stand before and behind it.
+pub fn around<D: Database>(store: &Store<D>, request: &ReadAround) -> Result<Sources, D::Error> {
+    if store.thread()?.is_none_or(|thread| !owns(&thread, &request.key)) {
+        return Ok(Sources::NotFound);
+    }
+    let seqs = store.seqs_around(&request.id, request.before, request.behind)?;
+    if seqs.is_empty() {
+        return Ok(Sources::NotFound);
+    }
+    Ok(Sources::Messages(public(store.messages_at(&seqs)?)))
+}
+
+fn public(messages: Vec<FoundMessage>) -> Vec<PublicMessage> {
     let public = messages.into_iter().map(|found| PublicMessage {
         id: found.id,
         created_at: found.created_at,
         incomplete: found.incomplete,
         message: found.message,
     });
-    Ok(Sources::Messages(public.collect()))
+    public.collect()
 }
 
 /// Takes the index of words a step further, for the alarm; [`next_alarm`](super::next_alarm) rings again at once while more is left.

@@ -190,5 +190,6 @@ pub fn next_alarm<D: Database>(
     let job = Desk { store, settings: &settings, now, zone: &utc }.due(&state)?;
     let news = if store.outbox(1)?.is_empty() { None } else { Some(state.news_retry_at) };
     let words = store.index_is_behind()?.then_some(now);
-    Ok([index, sweep, job, news, words].into_iter().flatten().min().map(|due| due.max(now)))
+    let deletion = super::deletion::due(store, now)?;
+    Ok([index, sweep, job, news, words, deletion].into_iter().flatten().min().map(|due| due.max(now)))
 }

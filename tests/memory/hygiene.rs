@@ -102,7 +102,7 @@ fn text_that_imitates_our_blocks_is_no_block_in_the_next_prompt() {
 
 fn delete(world: &World) -> Deleted {
     let key = ThreadKey { project: "p".into(), thread: "t".into(), resource: None };
-    thread::delete(&world.thread.store, &Delete { key }, world.thread.now).unwrap()
+    thread::delete(&world.thread.store, &Delete::at_any_age(key), world.thread.now).unwrap()
 }
 
 fn rows(world: &World) -> i64 {
@@ -146,6 +146,9 @@ fn what_was_deleted_does_not_come_back_by_a_job_or_a_turn_that_began_before() {
     let around = around(&world.thread.settings);
     assert_eq!(thread::prepare(&world.thread.store, &open, around).unwrap(), Prepared::Deleted);
     assert_eq!(rows(&world), 0);
+    // As long as others have not been told, asking again gives the same receipt.
+    let Deleted::Deleted { messages: 17, .. } = delete(&world) else { panic!("no receipt") };
+    assert!(thread::deletion::departed(&world.thread.store).unwrap());
     assert_eq!(delete(&world), Deleted::NotFound);
     // Whoever begins anew begins with nothing.
     world.thread.now += 1;
@@ -162,7 +165,7 @@ fn another_resource_can_neither_see_nor_delete_a_thread() {
     world.turn(&[user("hello")], assistant("hello"));
     let key = ThreadKey { project: "p".into(), thread: "t".into(), resource: Some("other".into()) };
     assert_eq!(
-        thread::delete(&world.thread.store, &Delete { key }, world.thread.now).unwrap(),
+        thread::delete(&world.thread.store, &Delete::at_any_age(key), world.thread.now).unwrap(),
         Deleted::NotFound
     );
     assert!(rows(&world) > 0);

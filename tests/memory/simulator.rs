@@ -9,11 +9,13 @@ use memory_gateway::memory::cycle::{Heard, Job, Verdict};
 use memory_gateway::memory::database::Database;
 use memory_gateway::memory::settings::Settings;
 use memory_gateway::memory::store::{Kind, NoteStatus, TurnStatus};
-use memory_gateway::protocol::{Committed, Delete, Messages, Prepare, ReadMessages, ThreadKey};
+use memory_gateway::protocol::{
+    Committed, Delete, DeleteMessages, Messages, MessagesDeleted, Prepare, ReadMessages, ThreadKey,
+};
 use memory_gateway::thread;
 use memory_gateway::turn::{Message, Role, Stop};
 
-use crate::support::{assistant, calls, result, user};
+use crate::support::{around, assistant, calls, result, user};
 use crate::world::{Shown, World, answered, observe, small};
 
 struct Chance(u64);
@@ -38,6 +40,8 @@ struct Run {
     /// A call that waits for its result.
     waiting: Option<String>,
     covered: BTreeSet<i64>,
+    /// What deleted messages said.
+    erased: BTreeSet<String>,
     last: Option<(u64, Shown)>,
 }
 
@@ -71,6 +75,7 @@ impl Run {
             running: Vec::new(),
             waiting: None,
             covered: BTreeSet::new(),
+            erased: BTreeSet::new(),
             last: None,
         }
     }
@@ -78,6 +83,9 @@ impl Run {
     fn step(&mut self) {
         if self.chance.roll(80) == 0 {
             self.delete();
+        }
+        if self.chance.roll(12) == 0 {
+            self.delete_messages();
         }
         match self.chance.roll(20) {
             0..=6 => self.speak(),
@@ -130,13 +138,8 @@ impl Run {
             1 => {
                 // Lost first, and heard of after all.
                 let thread = &self.world.thread;
-                thread::close_lost_turns(
-                    &thread.store,
-                    thread.now + 1_000,
-                    1,
-                    crate::support::around(&thread.settings),
-                )
-                .unwrap();
+                thread::close_lost_turns(&thread.store, thread.now + 1_000, 1, around(&thread.settings))
+                    .unwrap();
                 self.world.thread.end(&request, TurnStatus::Complete, Some(answer));
             }
             _ => {
@@ -201,8 +204,10 @@ impl Run {
     /// The thread is deleted, whatever is under way; what comes of that later must change nothing.
     fn delete(&mut self) {
         let key = ThreadKey { project: "p".into(), thread: "t".into(), resource: None };
-        thread::delete(&self.world.thread.store, &Delete { key }, self.world.thread.now).unwrap();
+        thread::delete(&self.world.thread.store, &Delete::at_any_age(key), self.world.thread.now).unwrap();
         self.world.thread.now += 1;
+        let store = &self.world.thread.store;
+        assert!(thread::deletion::departed(store).unwrap());
         self.covered.clear();
         self.last = None;
         self.waiting = None;
@@ -216,6 +221,55 @@ impl Run {
         }
         assert_eq!(self.rows().len(), 0, "seed {}: something is left", self.seed);
         assert_eq!(self.world.notes(NoteStatus::Active), [], "seed {}: something is left", self.seed);
+    }
+
+    /// Some messages are deleted, whatever is under way; nothing of them may be anywhere, now or later.
+    fn delete_messages(&mut self) {
+        let key = ThreadKey { project: "p".into(), thread: "t".into(), resource: None };
+        let all = ReadMessages { key: key.clone(), limit: 1_000_000, offset: 0, descending: false };
+        let Messages::Page { messages, .. } = thread::messages(&self.world.thread.store, &all).unwrap()
+        else {
+            return;
+        };
+        let some: Vec<_> = messages.into_iter().filter(|_| self.chance.roll(6) == 0).collect();
+        let ids = some.iter().map(|stored| stored.id.clone()).collect();
+        let thread = &self.world.thread;
+        let asked = DeleteMessages { key, ids };
+        let deleted =
+            thread::delete_messages(&thread.store, &asked, thread.now, around(&thread.settings)).unwrap();
+        let MessagesDeleted::Deleted { messages, .. } = deleted else {
+            panic!("seed {}: {deleted:?}", self.seed);
+        };
+        assert_eq!(messages, some.len() as u64, "seed {}", self.seed);
+        // What was said a second time, and not deleted there, still stands.
+        let left: BTreeSet<String> = self.stored().iter().map(Message::text).collect();
+        let texts = some.iter().map(|stored| stored.message.text());
+        self.erased.extend(texts.filter(|text| text.contains("statement ") && !left.contains(text)));
+        if messages > 0 {
+            self.covered.clear();
+            self.last = None;
+        }
+    }
+
+    /// Nothing that a deleted message said is in any row.
+    fn check_erased(&self) {
+        let store = &self.world.thread.store;
+        for (what, sql) in [
+            ("message", "SELECT body FROM messages UNION ALL SELECT body FROM message_rest"),
+            ("note", "SELECT text || coalesce(key, '') FROM notes"),
+            ("log", "SELECT bytes FROM render"),
+            ("segment", "SELECT coalesce(script, '') || coalesce(error, '') FROM segments"),
+            ("piece of news", "SELECT body FROM outbox"),
+            ("state", "SELECT body FROM state"),
+            ("generation", "SELECT text FROM generation_log UNION ALL SELECT body FROM generations"),
+        ] {
+            for row in store.database().query(sql, &[]).unwrap() {
+                let row = row.text(0);
+                for text in &self.erased {
+                    assert!(!row.contains(text.as_str()), "seed {}: a {what} has {text}: {row}", self.seed);
+                }
+            }
+        }
     }
 
     /// A client with the history goes back to an earlier question and asks another.
@@ -266,6 +320,14 @@ impl Run {
 
     /// The prompt goes on from the one before, as long as the log is the same and no answer came late.
     fn see(&mut self, shown: Shown) {
+        let texts = shown.stable.iter().chain(&shown.volatile).chain(&shown.messages);
+        for text in texts {
+            assert!(
+                !self.erased.iter().any(|erased| text.contains(erased)),
+                "seed {}: shown {text}",
+                self.seed
+            );
+        }
         let version = self.world.thread.store.state().unwrap().log_version;
         if let Some((known, last)) = &self.last
             && *known == version
@@ -298,6 +360,7 @@ impl Run {
     }
 
     fn check(&mut self) {
+        self.check_erased();
         let seed = self.seed;
         let segments = self.segments();
         let rows = self.rows();

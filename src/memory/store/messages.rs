@@ -50,11 +50,17 @@ pub struct StoredInput {
     pub content_hash: String,
     /// SHA-256 of all inputs up to and with this one.
     pub chain_hash: String,
+    /// It was put into the thread over the memory API.
+    pub is_posted: bool,
 }
 
 const MESSAGE: &str =
     "seq, id, content_hash, chain_hash, incomplete, created_at, tokens, superseded_by, body, covered";
-const INPUT: &str = "seq, content_hash, chain_hash";
+/// Messages that were said in the conversation: those that were stored by hand for a note's sake claim segment 0.
+const SAID: &str = "segment IS NOT 0";
+const INPUT: &str = "seq, content_hash, chain_hash, EXISTS (
+    SELECT 1 FROM turns WHERE turns.seq = messages.seq >> 20 AND turns.id GLOB 'post_*'
+)";
 /// What turn `?1` sees of the messages; `?2` is the place of its first own one.
 const SEEN: &str = "seq < ?2 AND (superseded_by IS NULL OR superseded_by >= ?1)";
 
@@ -115,9 +121,9 @@ impl<D: Database> Store<D> {
         let rows = self.0.query(
             &format!(
                 "SELECT * FROM (
-                     SELECT {PLACE} FROM messages WHERE covered = 1 AND {SEEN} AND seq < ?3 ORDER BY seq DESC LIMIT ?4
+                     SELECT {PLACE} FROM messages WHERE covered = 1 AND {SAID} AND {SEEN} AND seq < ?3 ORDER BY seq DESC LIMIT ?4
                  )
-                 UNION ALL SELECT {PLACE} FROM messages WHERE covered = 1 AND {SEEN} AND seq >= ?3
+                 UNION ALL SELECT {PLACE} FROM messages WHERE covered = 1 AND {SAID} AND {SEEN} AND seq >= ?3
                  ORDER BY 1"
             ),
             &[turn.into(), first_seq(turn).into(), seq.into(), i64::from(before).into()],
@@ -142,6 +148,35 @@ impl<D: Database> Store<D> {
             &[turn.into(), first_seq(turn).into(), serde_json::Value::from(call_id).to_string().into()],
         )?;
         Ok(self.read_messages(rows)?.pop())
+    }
+
+    /// The message with this public id, whatever became of it.
+    pub fn by_id(&self, id: &str) -> Result<Option<StoredMessage>, D::Error> {
+        let rows = self.0.query(
+            &format!("SELECT {MESSAGE} FROM messages WHERE id = ?1 ORDER BY seq LIMIT 1"),
+            &[id.into()],
+        )?;
+        Ok(self.read_messages(rows)?.pop())
+    }
+
+    /// The newest input that `turn` sees of those that came with a turn, and not over the memory API.
+    pub fn last_asked(&self, turn: i64) -> Result<Option<i64>, D::Error> {
+        let rows = self.0.query(
+            &format!(
+                "SELECT seq FROM messages WHERE {SEEN} AND chain_hash IS NOT NULL
+                 AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.seq = messages.seq >> 20 AND turns.id GLOB 'post_*')
+                 ORDER BY seq DESC LIMIT 1"
+            ),
+            &[turn.into(), first_seq(turn).into()],
+        )?;
+        Ok(rows.first().map(|row| row.integer(0)))
+    }
+
+    /// How many inputs came over the memory API.
+    pub fn count_posted(&self) -> Result<u32, D::Error> {
+        let rows =
+            self.0.query("SELECT coalesce(sum(messages), 0) FROM turns WHERE id GLOB 'post_*'", &[])?;
+        Ok(rows.first().map_or(0, |row| u32::try_from(row.unsigned(0)).unwrap_or(u32::MAX)))
     }
 
     /// Messages that no branch replaced, as a page, and how many there are in all.
@@ -260,8 +295,10 @@ impl<D: Database> Store<D> {
     /// Marks the messages behind `seq` that `turn` sees, and the turns still answering there, as replaced by `turn`.
     pub fn supersede_after(&self, turn: i64, seq: i64) -> Result<(), D::Error> {
         self.0.query(
-            "UPDATE messages SET superseded_by = ?1, segment = coalesce(segment, -1)
-             WHERE seq < ?2 AND seq > ?3 AND superseded_by IS NULL",
+            &format!(
+                "UPDATE messages SET superseded_by = ?1, segment = coalesce(segment, -1)
+                 WHERE seq < ?2 AND seq > ?3 AND superseded_by IS NULL AND {SAID}"
+            ),
             &[turn.into(), first_seq(turn).into(), seq.into()],
         )?;
         // The turn of `seq` itself may still be answering; if it has answered, the mark changes nothing.
@@ -270,6 +307,15 @@ impl<D: Database> Store<D> {
             &[turn.into(), turn_of(seq).into()],
         )?;
         Ok(())
+    }
+
+    /// Those of these places at which a message was stored by hand.
+    pub fn by_hand(&self, seqs: &[i64]) -> Result<Vec<i64>, D::Error> {
+        let rows = self.0.query(
+            "SELECT seq FROM messages WHERE segment = 0 AND seq IN (SELECT value FROM json_each(?1))",
+            &[to_json(&seqs).into()],
+        )?;
+        Ok(rows.iter().map(|row| row.integer(0)).collect())
     }
 
     /// How much of the conversation goes into prompts as it was said.
@@ -442,5 +488,10 @@ fn read_stored(row: &Row, message: Message) -> StoredMessage {
 }
 
 fn read_input(row: &Row) -> StoredInput {
-    StoredInput { seq: row.integer(0), content_hash: row.text(1), chain_hash: row.text(2) }
+    StoredInput {
+        seq: row.integer(0),
+        content_hash: row.text(1),
+        chain_hash: row.text(2),
+        is_posted: row.integer(3) != 0,
+    }
 }

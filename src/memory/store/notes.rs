@@ -1,7 +1,7 @@
 //! Notes and the frozen log that is made of them.
 //!
-//! Invariant: a note is never changed or removed, only marked: what it said, and which notes it gave way to, can always be
-//! told. The log in prompts is the frozen texts one after the other.
+//! Invariant: a note is never changed, only marked, and removed only where it is to be forgotten: what it said, and which notes
+//! it gave way to, can always be told. The log in prompts is the frozen texts one after the other.
 
 use chrono::NaiveDate;
 

@@ -163,6 +163,26 @@ impl<D: Database> Store<D> {
             .collect())
     }
 
+    /// The places of a standing message and of those before and behind it, in order; none where it is not there.
+    pub fn seqs_around(&self, id: &str, before: u32, behind: u32) -> Result<Vec<i64>, D::Error> {
+        let found = self.0.query(
+            "SELECT seq FROM messages WHERE id = ?1 AND superseded_by IS NULL ORDER BY seq DESC LIMIT 1",
+            &[id.into()],
+        )?;
+        let Some(seq) = found.first().map(|row| row.integer(0)) else { return Ok(Vec::new()) };
+        let rows = self.0.query(
+            "SELECT seq FROM (
+                 SELECT seq FROM messages WHERE seq < ?1 AND superseded_by IS NULL ORDER BY seq DESC LIMIT ?2
+             )
+             UNION ALL SELECT seq FROM (
+                 SELECT seq FROM messages WHERE seq >= ?1 AND superseded_by IS NULL ORDER BY seq LIMIT ?3
+             )
+             ORDER BY 1",
+            &[seq.into(), i64::from(before).into(), (i64::from(behind) + 1).into()],
+        )?;
+        Ok(rows.iter().map(|row| row.integer(0)).collect())
+    }
+
     /// The messages at these places that no branch replaced, in order.
     pub fn messages_at(&self, seqs: &[i64]) -> Result<Vec<FoundMessage>, D::Error> {
         let rows = self.0.query(
