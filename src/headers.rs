@@ -39,6 +39,7 @@ pub const READ: &[&str] = &[
     "mcp-protocol-version",
     "origin",
     "x-api-key",
+    "x-gateway-tools",
     "x-memory-gateway-authorization",
     "x-memory-mode",
     "x-memory-scope",

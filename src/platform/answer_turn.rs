@@ -15,6 +15,7 @@ use super::report::Report;
 use super::resource_client::ResourceClient;
 use super::response_state::ResponseState;
 use super::thread_client::ThreadClient;
+use super::tool_turn::{self, ToolTurn};
 use super::{log, upstream};
 use crate::body::Body;
 use crate::dialect::{Conversation, Dialect, responses};
@@ -23,15 +24,21 @@ use crate::frame::Frame;
 use crate::headers::Headers;
 use crate::memory::address::{Address, Mode};
 use crate::memory::context::Item;
+use crate::memory::inner;
 use crate::memory::store::TurnStatus;
 use crate::plan::{Plan, ask_for_usage};
+use crate::project::Tool;
 use crate::prompt::{self, Target};
 use crate::protocol::{Injection, Prepare, Prepared};
 use crate::providers::Provider;
 use crate::providers::quirk::Quirk;
 use crate::reply::MemoryStatus;
+use crate::request::{Request, ToolKind};
 use crate::route::Route;
 use crate::tokens;
+use crate::tools::rounds::Rounds;
+use crate::tools::web_search::native::native_web_search;
+use crate::tools::{ask, offer};
 use crate::translate;
 use crate::turn::Origin;
 use crate::way::Way;
@@ -42,7 +49,10 @@ pub type Reply = oneshot::Sender<Result<web_sys::Response, Error>>;
 /// Runs the turn; the client's answer goes through `reply`. Without an address nothing is remembered.
 pub async fn run(inference: Inference, dialect: Dialect, address: Option<Address>, reply: Reply) {
     match start(&inference, dialect, address.as_ref()).await {
-        Ok(delivery) => delivery.run(&inference, reply).await,
+        Ok((delivery, None)) => delivery.run(&inference, reply).await,
+        Ok((delivery, Some(turn))) => {
+            tool_turn::run(delivery, turn, &inference, address.as_ref(), reply).await;
+        }
         Err(Refused { error, report }) => {
             // The client does not wait for the book-keeping of a turn that failed.
             let _ = reply.send(Err(error.clone()));
@@ -84,18 +94,21 @@ struct Written {
     way: Way,
     /// The client's fields that were left out.
     ignored: Vec<String>,
+    /// The rounds in which the model may call the gateway's tools, where it may.
+    rounds: Option<Rounds>,
 }
 
 async fn start(
     inference: &Inference,
     dialect: Dialect,
     address: Option<&Address>,
-) -> Result<Delivery, Refused> {
+) -> Result<(Delivery, Option<ToolTurn>), Refused> {
+    let wanted = inference.tools(address.is_some())?;
     let mut route = inference.route(&Body::parse(&inference.bytes)?)?;
     inference.routed(&route);
     inference.meter.admit(&route, inference.operation, &inference.bytes).await?;
     let mut state = match dialect {
-        Dialect::Responses => Some(ResponseState::read(inference, &route).await?),
+        Dialect::Responses => Some(ResponseState::read(inference, &route, !wanted.is_empty()).await?),
         Dialect::Chat | Dialect::Messages | Dialect::Google => None,
     };
     let expanded = state.as_mut().and_then(ResponseState::take_expanded);
@@ -104,11 +117,12 @@ async fn start(
     let plan = Plan::of(dialect, route.dialect, &body, bytes)?;
     let origin = Origin { dialect, provider: route.provider.name.clone() };
 
-    let conversation = if address.is_some() || plan.translates() || plan.has_wrapped_seals {
-        Some(dialect.read_conversation(&body, &origin)?)
-    } else {
-        None
-    };
+    let conversation =
+        if address.is_some() || plan.translates() || plan.has_wrapped_seals || !wanted.is_empty() {
+            Some(dialect.read_conversation(&body, &origin)?)
+        } else {
+            None
+        };
     let mut remembered = None;
     if let (Some(address), Some(conversation)) = (address, &conversation) {
         remembered = Some(remember(inference, address, &plan, &body, &route, conversation).await?);
@@ -122,10 +136,12 @@ async fn start(
     let prompt = conversation.map(|conversation| {
         let (items, injection) =
             told.unwrap_or_else(|| (kept(prompt::count_messages(&conversation)), Injection::default()));
+        let sent = if address.is_some() { prompt::messages(&conversation) } else { Vec::new() };
+        let (items, _) = inner::settled(items, &sent, !wanted.is_empty());
         Prompt { conversation, items, injection }
     });
-    let written = write(inference, &route, &plan, &body, prompt, state.as_ref());
-    let Written { bytes: sent, way, ignored } = match written {
+    let written = write(inference, &route, &plan, &body, prompt, state.as_ref(), &wanted);
+    let Written { bytes: sent, way, ignored, rounds } = match written {
         Ok(written) => counted(inference, &route, written),
         Err(error) => return Err(refused(error, remembered)),
     };
@@ -160,9 +176,10 @@ async fn start(
     }
     let memory_ms = remembered.as_ref().map_or(0, |remembered| remembered.took_ms);
     lines.add_timing(inference.auth_ms, memory_ms, now() - sent_at);
-    lines.add_upstream(Headers::from_lines(&upstream.lines), plan.translates());
+    lines.add_upstream(Headers::from_lines(&upstream.lines), way.frame.is_some());
     let report = remembered.map(|remembered| remembered.report);
-    Ok(Delivery { upstream, way, lines, report, state })
+    let turn = rounds.map(|rounds| ToolTurn { rounds, model: route.model.clone(), body: sent });
+    Ok((Delivery { upstream, way, lines, report, state }, turn))
 }
 
 fn refused(error: Error, remembered: Option<Remembered>) -> Refused {
@@ -204,6 +221,7 @@ fn write(
     body: &Body<'_>,
     prompt: Option<Prompt<'_>>,
     state: Option<&ResponseState>,
+    wanted: &[Tool],
 ) -> Result<Written, Error> {
     let target = Origin { dialect: plan.upstream, provider: route.provider.name.clone() };
     let provider = route.provider;
@@ -217,7 +235,18 @@ fn write(
         hides_usage: false,
     };
     let for_model = Target { provider: &provider.name, model: &route.model };
+    let frame = |request: &Request, model: String, target: Origin, custom_tools: Vec<String>| Frame {
+        id: state.map_or_else(|| random_id("") + &random_id(""), ResponseState::frame_id),
+        model,
+        created_at: now(),
+        input_estimate: tokens::of_request(request, target.dialect).max(1),
+        stream_usage: request.stream_usage,
+        echo: if plan.client == Dialect::Responses { responses::echo(body) } else { Default::default() },
+        custom_tools,
+        origin: target,
+    };
     if !plan.translates() {
+        let mut asked = None;
         let mut edits = inference.model_edit(body, route);
         let bytes = match prompt {
             None => body.edited(edits),
@@ -234,11 +263,23 @@ fn write(
                     edits.push(edit);
                     way.hides_usage = true;
                 }
-                prompt::with_cache_hints(plan.upstream, body.edited(edits), &injection, for_model)
+                let bytes =
+                    prompt::with_cache_hints(plan.upstream, body.edited(edits), &injection, for_model);
+                if !wanted.is_empty() {
+                    let entries = prompt::entries(plan.client, conversation, items);
+                    asked = Some(plan.client.read_request(body, entries)?);
+                }
+                bytes
             }
         };
-        let (bytes, ignored) = adapted(provider, plan.upstream, body, bytes)?;
-        return Ok(Written { bytes, way, ignored });
+        let (mut bytes, ignored) = adapted(provider, plan.upstream, body, bytes)?;
+        let mut rounds = None;
+        if let Some(request) = asked {
+            (bytes, rounds) = equipped(wanted, &request, &target, &route.model, bytes)?;
+            way.hides_usage = false;
+            way.frame = Some(frame(&request, request.model.clone(), target, Vec::new()));
+        }
+        return Ok(Written { bytes, way, ignored, rounds });
     }
     let Some(Prompt { conversation, items, injection }) = prompt else { return Err(Error::internal()) };
     let entries = prompt::entries(plan.client, conversation, items);
@@ -246,7 +287,6 @@ fn write(
     prompt::inject(&mut request, &injection);
     let model = std::mem::replace(&mut request.model, route.model.clone());
     request.stream = streams_upstream;
-    let stream_usage = request.stream_usage;
     let dialects = provider.endpoints.iter().map(|endpoint| endpoint.dialect);
     let (target, translate::Translated { body: value, mut ignored, custom_tools }) =
         translate::request_in_any(&request, plan.client, dialects, &target.provider)?;
@@ -254,18 +294,37 @@ fn write(
     let Value::Object(mut fields) = value else { return Err(Error::internal()) };
     ignored.extend(provider.adapt(target.dialect, &mut fields).into_iter().map(str::to_owned));
     let text = Value::Object(fields).to_string();
-    way.frame = Some(Frame {
-        id: state.map_or_else(|| random_id("") + &random_id(""), ResponseState::frame_id),
-        model,
-        created_at: now(),
-        input_estimate: tokens::of_request(&request, target.dialect).max(1),
-        stream_usage,
-        echo: if plan.client == Dialect::Responses { responses::echo(body) } else { Default::default() },
-        custom_tools,
-        origin: target,
-    });
+    way.frame = Some(frame(&request, model, target, custom_tools));
     let bytes = prompt::with_cache_hints(way.target.dialect, text.into_bytes(), &injection, for_model);
-    Ok(Written { bytes, way, ignored })
+    let (bytes, rounds) = equipped(wanted, &request, &way.target, &route.model, bytes)?;
+    Ok(Written { bytes, way, ignored, rounds })
+}
+
+/// The request with the tools that it lets its model call: the provider's own search, where there is one, else ours.
+fn equipped(
+    wanted: &[Tool],
+    request: &Request,
+    target: &Origin,
+    model: &str,
+    mut bytes: Vec<u8>,
+) -> Result<(Vec<u8>, Option<Rounds>), Error> {
+    let mut tools = offer::allowed(wanted.to_vec(), request)?;
+    let has_others = request
+        .tools
+        .iter()
+        .any(|tool| matches!(tool.kind, ToolKind::Function { .. } | ToolKind::Custom { .. }));
+    if tools.contains(&Tool::WebSearch)
+        && let Some(search) = native_web_search(&target.provider, target.dialect, model)
+        && !(search.is_alone && (has_others || tools.len() > 1))
+    {
+        bytes = ask::with_own_search(&bytes, search)?;
+        tools.retain(|tool| *tool != Tool::WebSearch);
+    }
+    if tools.is_empty() {
+        return Ok((bytes, None));
+    }
+    let bytes = ask::with_tools(target, model, &bytes, &tools)?;
+    Ok((bytes, Some(Rounds::new(tools, has_others, now()))))
 }
 
 /// A request in the client's own form, made fit for a provider that wants some of it otherwise; and the names of the

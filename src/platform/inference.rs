@@ -29,10 +29,12 @@ use crate::keys::Principal;
 use crate::memory::address::{self, Address};
 use crate::operation::{Operation, estimated_tokens};
 use crate::plan::{Plan, ask_for_usage};
+use crate::project::Tool;
 use crate::protocol::ThreadKey;
 use crate::reply::MemoryStatus;
 use crate::responses;
 use crate::route::{Route, check_models, route};
+use crate::tools::offer;
 use crate::turn::Origin;
 use crate::way::Way;
 
@@ -214,6 +216,12 @@ impl Inference {
         }
     }
 
+    /// The gateway's tools that the request wants for its model. Errors: 400 that names the header.
+    pub fn tools(&self, has_memory: bool) -> Result<Vec<Tool>, Error> {
+        let header = self.incoming.headers().get(offer::HEADER);
+        offer::wanted(header, self.principal.settings.tools.as_deref(), has_memory)
+    }
+
     /// True when a request without memory cannot simply be passed on: it has to be translated or adapted, or its answer
     /// is to be kept. Errors: 400.
     fn must_be_looked_at(&self, dialect: Dialect) -> Result<bool, Error> {
@@ -227,6 +235,7 @@ impl Inference {
         Ok(stateful
             || plan.translates()
             || plan.has_wrapped_seals
+            || !self.tools(false)?.is_empty()
             || route.provider.must_adapt(dialect, |name| body.has(name)))
     }
 
