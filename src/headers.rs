@@ -42,6 +42,7 @@ pub const READ: &[&str] = &[
     "x-api-key",
     "x-gateway-first-token-timeout-ms",
     "x-gateway-timeout-ms",
+    "x-gateway-tools",
     "x-memory-gateway-authorization",
     "x-memory-mode",
     "x-memory-scope",

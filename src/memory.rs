@@ -19,6 +19,7 @@ pub mod gap;
 pub mod hygiene;
 pub mod index;
 pub mod injection;
+pub mod inner;
 pub mod news;
 pub mod note;
 pub mod note_id;

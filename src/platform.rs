@@ -44,6 +44,7 @@ mod sql_database;
 mod thread_client;
 mod thread_object;
 mod tool_call;
+mod tool_turn;
 mod transaction;
 mod upstream;
 mod web_search;

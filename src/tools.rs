@@ -3,9 +3,12 @@
 //! Invariant: what a tool found is data. It comes framed and bounded, no text in it can close the frame, and nothing goes
 //! wrong that the model is not told in words.
 
+pub mod ask;
 pub mod cite;
 pub mod definition;
 pub mod frame;
+pub mod offer;
 pub mod outcome;
 pub mod recall;
+pub mod rounds;
 pub mod web_search;

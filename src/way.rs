@@ -81,19 +81,56 @@ impl Way {
                 let Some(answer) = answer else {
                     return Whole { outcome: said(failed()), reply: Err(nonsense(provider)) };
                 };
-                let error = match answer.ending {
-                    Ending::Complete => return rewritten(client, frame, streams, answer),
-                    Ending::Truncated | Ending::Unread => cut_short(provider),
-                    Ending::Failed => {
-                        let words = failure
-                            .unwrap_or_else(|| translated(provider, status, received).message().to_owned());
-                        failed_inside(provider, &words)
-                    }
-                };
-                Whole { outcome: said(answer), reply: Err(error) }
+                let words = failure.or_else(|| {
+                    let failed = answer.ending == Ending::Failed;
+                    failed.then(|| translated(provider, status, received).message().to_owned())
+                });
+                written_anew(client, provider, frame, streams, answer, words)
             }
         }
     }
+}
+
+impl Way {
+    /// Reads what a provider answered in one of several rounds; `None` for what is no answer. The text is what it said when
+    /// it failed.
+    pub fn read_round(&self, is_stream: bool, received: &[u8]) -> Option<(Answer, Option<String>)> {
+        match &self.frame {
+            Some(frame) if is_stream => {
+                let mut observer = Observer::framed(frame);
+                observer.push(received);
+                let answer = observer.outcome(true);
+                Some((answer, observer.failure().map(str::to_owned)))
+            }
+            _ => Some((self.target.dialect.read_answer(received, &self.target)?, None)),
+        }
+    }
+
+    /// Writes an answer that was put together out of several rounds. `failure` is what the provider said when it failed.
+    pub fn write_rounds(self, answer: Answer, failure: Option<String>) -> Whole {
+        let Way { client, target, frame, streams, .. } = self;
+        match frame {
+            Some(frame) => written_anew(client, &target.provider, frame, streams, answer, failure),
+            None => Whole { outcome: said(answer), reply: Err(Error::internal()) },
+        }
+    }
+}
+
+/// An answer in the client's dialect, or the error that it is told in its place.
+fn written_anew(
+    client: Dialect,
+    provider: &str,
+    frame: Frame,
+    streams: bool,
+    answer: Answer,
+    failure: Option<String>,
+) -> Whole {
+    let error = match answer.ending {
+        Ending::Complete => return rewritten(client, frame, streams, answer),
+        Ending::Truncated | Ending::Unread => cut_short(provider),
+        Ending::Failed => failed_inside(provider, failure.as_deref().unwrap_or("It did not say why.")),
+    };
+    Whole { outcome: said(answer), reply: Err(error) }
 }
 
 fn failed() -> Answer {

@@ -216,7 +216,11 @@ fn pair_tools(items: Vec<Item>, incoming: &[Message]) -> Vec<Item> {
             continue;
         }
         let calls: Vec<(String, bool)> = of(&item, incoming)
-            .map(|message| message.tool_calls().map(|call| (call.id.clone(), call.custom)).collect())
+            .map(|message| {
+                // A result of the gateway's own tool stands in the message that called it.
+                let calls = message.tool_calls().filter(|call| !answers(message, &call.id));
+                calls.map(|call| (call.id.clone(), call.custom)).collect()
+            })
             .unwrap_or_default();
         let kept = matches!(item, Item::Keep(_));
         out.push(item);
@@ -258,7 +262,7 @@ fn answers(message: &Message, call_id: &str) -> bool {
 }
 
 fn answers_any(message: &Message) -> bool {
-    message.tool_results().next().is_some()
+    message.role == Role::Tool && message.tool_results().next().is_some()
 }
 
 fn unanswered(call_id: String, custom: bool) -> Message {

@@ -8,6 +8,7 @@
 //! retry or by following a failed turn, that it repeats history.
 
 use super::database::Database;
+use super::inner;
 use super::store::{Store, StoredInput, TurnStatus, turn_of};
 use crate::turn::{Message, Role, chain_hash};
 
@@ -275,6 +276,7 @@ fn starts_chain(meeting: &Meeting) -> bool {
 fn is_alike(stored: &Message, copy: &Message) -> bool {
     let squeezed = |message: &Message| message.text().split_whitespace().collect::<Vec<_>>().join(" ");
     let calls = |message: &Message| message.tool_calls().map(|call| call.id.clone()).collect::<Vec<_>>();
+    let stored = &inner::visible(stored.clone());
     let (stored_text, copy_text) = (squeezed(stored), squeezed(copy));
     calls(stored) == calls(copy) && stored_text.starts_with(copy_text.trim_end_matches(['.', '…', ' ']))
 }

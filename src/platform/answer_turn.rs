@@ -17,6 +17,7 @@ use super::report::Report;
 use super::resource_client::ResourceClient;
 use super::response_state::ResponseState;
 use super::thread_client::ThreadClient;
+use super::tool_turn::{self, ToolTurn};
 use crate::body::Body;
 use crate::carriage::Stopped;
 use crate::dialect::{Conversation, Dialect, responses};
@@ -26,15 +27,21 @@ use crate::headers::Headers;
 use crate::idempotency::{self, Claim, Claimed, KeptAnswer};
 use crate::memory::address::{Address, Mode};
 use crate::memory::context::Item;
+use crate::memory::inner;
 use crate::memory::store::TurnStatus;
 use crate::plan::{Plan, ask_for_usage};
+use crate::project::Tool;
 use crate::prompt::{self, Target};
 use crate::protocol::{Injection, Prepare, Prepared};
 use crate::providers::Provider;
 use crate::providers::quirk::Quirk;
 use crate::reply::MemoryStatus;
+use crate::request::{Request, ToolKind};
 use crate::route::Route;
 use crate::tokens;
+use crate::tools::rounds::Rounds;
+use crate::tools::web_search::native::native_web_search;
+use crate::tools::{ask, offer};
 use crate::translate;
 use crate::turn::Origin;
 use crate::way::Way;
@@ -45,7 +52,10 @@ pub type Reply = oneshot::Sender<Result<web_sys::Response, Error>>;
 /// Runs the turn; the client's answer goes through `reply`. Without an address nothing is remembered.
 pub async fn run(inference: Inference, dialect: Dialect, address: Option<Address>, reply: Reply) {
     match start(&inference, dialect, address.as_ref()).await {
-        Ok(delivery) => delivery.run(&inference, reply).await,
+        Ok((delivery, None)) => delivery.run(&inference, reply).await,
+        Ok((delivery, Some(turn))) => {
+            tool_turn::run(delivery, turn, &inference, address.as_ref(), reply).await;
+        }
         Err(Unstarted::Answered(kept)) => {
             let mut lines = inference.incoming.answer_lines.clone();
             lines.add_route(&kept.provider, &kept.model, 0);
@@ -103,20 +113,21 @@ async fn start(
     inference: &Inference,
     dialect: Dialect,
     address: Option<&Address>,
-) -> Result<Delivery, Unstarted> {
+) -> Result<(Delivery, Option<ToolTurn>), Unstarted> {
+    let wanted = inference.tools(address.is_some())?;
     let routes = inference.routes(&Body::parse(&inference.bytes)?)?;
     let Some(primary) = routes.first() else { return Err(Error::internal().into()) };
     let route = primary;
     inference.routed(route);
     inference.meter.admit(route, inference.operation, &inference.bytes).await?;
-    let mut state = response_state(inference, dialect, route).await?;
+    let mut state = response_state(inference, dialect, route, &wanted).await?;
     let expanded = state.as_mut().and_then(ResponseState::take_expanded);
     let bytes = expanded.as_deref().unwrap_or(&inference.bytes);
     let body = Body::parse(bytes)?;
     let plan = Plan::of(dialect, route.dialect, &body, bytes)?;
     let origin = Origin { dialect, provider: route.provider.name.clone() };
 
-    let conversation = if address.is_some() || plan.must_be_read() {
+    let conversation = if address.is_some() || plan.must_be_read() || !wanted.is_empty() {
         Some(dialect.read_conversation(&body, &origin)?)
     } else {
         None
@@ -139,14 +150,18 @@ async fn start(
     let asked = attempts::ask(inference, &routes, async |route| {
         match first.take_if(|_| std::ptr::eq(route, primary)) {
             Some((conversation, told, state)) => {
-                let prompt = conversation.map(|conversation| Prompt::new(conversation, told));
-                let written = write(inference, route, &plan, &body, prompt, state.as_ref())?;
+                let prompt =
+                    conversation.map(|conversation| Prompt::new(conversation, told, !wanted.is_empty()));
+                let written = write(inference, route, &plan, &body, prompt, state.as_ref(), &wanted)?;
                 admitted(inference, route, Written { state, ..written }).await
             }
-            None => write_again(inference, dialect, route, &origin, messages.zip(others_told.clone())).await,
+            None => {
+                write_again(inference, dialect, route, &origin, messages.zip(others_told.clone()), &wanted)
+                    .await
+            }
         }
     });
-    let Asked { upstream, way, model, state, mut lines, asked_at } = match asked.await {
+    let Asked { upstream, way, model, state, rounds, at, sent, mut lines, asked_at } = match asked.await {
         Ok(asked) => asked,
         Err(error) => return Err(refused(error, remembered)),
     };
@@ -157,16 +172,18 @@ async fn start(
     lines.add_timing(inference.auth_ms, memory_ms, now() - asked_at);
     lines.add_upstream(Headers::from_lines(&upstream.lines), way.frame.is_some());
     let report = remembered.map(|remembered| remembered.report.answered_by(&way.target.provider, &model));
-    Ok(Delivery { upstream, way, lines, report, state })
+    let turn = rounds.map(|rounds| ToolTurn { rounds, model, at, body: sent });
+    Ok((Delivery { upstream, way, lines, report, state }, turn))
 }
 
 async fn response_state(
     inference: &Inference,
     dialect: Dialect,
     route: &Route<'_>,
+    wanted: &[Tool],
 ) -> Result<Option<ResponseState>, Error> {
     match dialect {
-        Dialect::Responses => ResponseState::read(inference, route).await.map(Some),
+        Dialect::Responses => ResponseState::read(inference, route, !wanted.is_empty()).await.map(Some),
         Dialect::Chat | Dialect::Messages | Dialect::Google => Ok(None),
     }
 }
@@ -180,21 +197,22 @@ async fn write_again(
     route: &Route<'_>,
     origin: &Origin,
     told: Option<(usize, (Vec<Item>, Injection))>,
+    wanted: &[Tool],
 ) -> Result<Written, Error> {
-    let mut state = response_state(inference, dialect, route).await?;
+    let mut state = response_state(inference, dialect, route, wanted).await?;
     let expanded = state.as_mut().and_then(ResponseState::take_expanded);
     let bytes = expanded.as_deref().unwrap_or(&inference.bytes);
     let body = Body::parse(bytes)?;
     let plan = Plan::of(dialect, route.dialect, &body, bytes)?;
-    let prompt = if told.is_some() || plan.must_be_read() {
+    let prompt = if told.is_some() || plan.must_be_read() || !wanted.is_empty() {
         let conversation = dialect.read_conversation(&body, origin)?;
         let messages = prompt::count_messages(&conversation);
         let told = told.filter(|(fits, _)| *fits == messages).map(|(_, told)| told);
-        Some(Prompt::new(conversation, told))
+        Some(Prompt::new(conversation, told, !wanted.is_empty()))
     } else {
         None
     };
-    let written = write(inference, route, &plan, &body, prompt, state.as_ref())?;
+    let written = write(inference, route, &plan, &body, prompt, state.as_ref(), wanted)?;
     admitted(inference, route, Written { state, ..written }).await
 }
 
@@ -225,10 +243,14 @@ struct Prompt<'a> {
 }
 
 impl<'a> Prompt<'a> {
-    /// A conversation with what memory has to say to it.
-    fn new(conversation: Conversation<'a>, told: Option<(Vec<Item>, Injection)>) -> Self {
-        let (items, injection) =
-            told.unwrap_or_else(|| (kept(prompt::count_messages(&conversation)), Injection::default()));
+    /// A conversation with what memory has to say to it. What was looked up for earlier answers is among it where the
+    /// request `has_tools`.
+    fn new(conversation: Conversation<'a>, told: Option<(Vec<Item>, Injection)>, has_tools: bool) -> Self {
+        let Some((items, injection)) = told else {
+            let items = kept(prompt::count_messages(&conversation));
+            return Prompt { conversation, items, injection: Injection::default() };
+        };
+        let (items, _) = inner::settled(items, &prompt::messages(&conversation), has_tools);
         Prompt { conversation, items, injection }
     }
 }
@@ -256,6 +278,7 @@ fn write(
     body: &Body<'_>,
     prompt: Option<Prompt<'_>>,
     state: Option<&ResponseState>,
+    wanted: &[Tool],
 ) -> Result<Written, Error> {
     let target = Origin { dialect: plan.upstream, provider: route.provider.name.clone() };
     let provider = route.provider;
@@ -269,7 +292,18 @@ fn write(
         hides_usage: false,
     };
     let for_model = Target { provider: &provider.name, model: &route.model };
+    let frame = |request: &Request, model: String, target: Origin, custom_tools: Vec<String>| Frame {
+        id: state.map_or_else(|| random_id("") + &random_id(""), ResponseState::frame_id),
+        model,
+        created_at: now(),
+        input_estimate: tokens::of_request(request, target.dialect).max(1),
+        stream_usage: request.stream_usage,
+        echo: if plan.client == Dialect::Responses { responses::echo(body) } else { Default::default() },
+        custom_tools,
+        origin: target,
+    };
     if !plan.translates() {
+        let mut asked = None;
         let mut edits = inference.model_edit(body, route);
         let bytes = match prompt {
             None => body.edited(edits),
@@ -286,11 +320,23 @@ fn write(
                     edits.push(edit);
                     way.hides_usage = true;
                 }
-                prompt::with_cache_hints(plan.upstream, body.edited(edits), &injection, for_model)
+                let bytes =
+                    prompt::with_cache_hints(plan.upstream, body.edited(edits), &injection, for_model);
+                if !wanted.is_empty() {
+                    let entries = prompt::entries(plan.client, conversation, items);
+                    asked = Some(plan.client.read_request(body, entries)?);
+                }
+                bytes
             }
         };
-        let (bytes, ignored) = adapted(provider, plan.upstream, body, bytes)?;
-        return Ok(Written { bytes, way, ignored, state: None });
+        let (mut bytes, ignored) = adapted(provider, plan.upstream, body, bytes)?;
+        let mut rounds = None;
+        if let Some(request) = asked {
+            (bytes, rounds) = equipped(wanted, &request, &target, &route.model, bytes)?;
+            way.hides_usage = false;
+            way.frame = Some(frame(&request, request.model.clone(), target, Vec::new()));
+        }
+        return Ok(Written { bytes, way, ignored, rounds, state: None });
     }
     let Some(Prompt { conversation, items, injection }) = prompt else { return Err(Error::internal()) };
     let entries = prompt::entries(plan.client, conversation, items);
@@ -298,7 +344,6 @@ fn write(
     prompt::inject(&mut request, &injection);
     let model = std::mem::replace(&mut request.model, route.model.clone());
     request.stream = streams_upstream;
-    let stream_usage = request.stream_usage;
     let dialects = provider.endpoints.iter().map(|endpoint| endpoint.dialect);
     let (target, translate::Translated { body: value, mut ignored, custom_tools }) =
         translate::request_in_any(&request, plan.client, dialects, &target.provider)?;
@@ -306,18 +351,37 @@ fn write(
     let Value::Object(mut fields) = value else { return Err(Error::internal()) };
     ignored.extend(provider.adapt(target.dialect, &mut fields).into_iter().map(str::to_owned));
     let text = Value::Object(fields).to_string();
-    way.frame = Some(Frame {
-        id: state.map_or_else(|| random_id("") + &random_id(""), ResponseState::frame_id),
-        model,
-        created_at: now(),
-        input_estimate: tokens::of_request(&request, target.dialect).max(1),
-        stream_usage,
-        echo: if plan.client == Dialect::Responses { responses::echo(body) } else { Default::default() },
-        custom_tools,
-        origin: target,
-    });
+    way.frame = Some(frame(&request, model, target, custom_tools));
     let bytes = prompt::with_cache_hints(way.target.dialect, text.into_bytes(), &injection, for_model);
-    Ok(Written { bytes, way, ignored, state: None })
+    let (bytes, rounds) = equipped(wanted, &request, &way.target, &route.model, bytes)?;
+    Ok(Written { bytes, way, ignored, rounds, state: None })
+}
+
+/// The request with the tools that it lets its model call: the provider's own search, where there is one, else ours.
+fn equipped(
+    wanted: &[Tool],
+    request: &Request,
+    target: &Origin,
+    model: &str,
+    mut bytes: Vec<u8>,
+) -> Result<(Vec<u8>, Option<Rounds>), Error> {
+    let mut tools = offer::allowed(wanted.to_vec(), request)?;
+    let has_others = request
+        .tools
+        .iter()
+        .any(|tool| matches!(tool.kind, ToolKind::Function { .. } | ToolKind::Custom { .. }));
+    if tools.contains(&Tool::WebSearch)
+        && let Some(search) = native_web_search(&target.provider, target.dialect, model)
+        && !(search.is_alone && (has_others || tools.len() > 1))
+    {
+        bytes = ask::with_own_search(&bytes, search)?;
+        tools.retain(|tool| *tool != Tool::WebSearch);
+    }
+    if tools.is_empty() {
+        return Ok((bytes, None));
+    }
+    let bytes = ask::with_tools(target, model, &bytes, &tools)?;
+    Ok((bytes, Some(Rounds::new(tools, has_others, now()))))
 }
 
 /// A request in the client's own form, made fit for a provider that wants some of it otherwise; and the names of the

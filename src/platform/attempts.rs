@@ -26,6 +26,7 @@ use crate::headers::{Headers, is_event_stream};
 use crate::refusal;
 use crate::reply::Lines;
 use crate::route::Route;
+use crate::tools::rounds::Rounds;
 use crate::way::Way;
 
 thread_local! {
@@ -43,6 +44,8 @@ pub struct Written {
     pub ignored: Vec<String>,
     /// What is to be kept of the answer, for Responses.
     pub state: Option<ResponseState>,
+    /// The rounds in which the model may call the gateway's tools, where it may.
+    pub rounds: Option<Rounds>,
 }
 
 /// An answer that has begun, be it a provider's refusal.
@@ -55,6 +58,12 @@ pub struct Asked {
     pub model: String,
     /// What is to be kept of it, for Responses.
     pub state: Option<ResponseState>,
+    /// The rounds in which the model may call the gateway's tools, where it may.
+    pub rounds: Option<Rounds>,
+    /// Which of the routes it is.
+    pub at: usize,
+    /// The body that was sent.
+    pub sent: Vec<u8>,
     /// The lines of the client's answer: who answered, after how many attempts, what was left out.
     pub lines: Lines,
     /// When it was asked first, in Unix milliseconds.
@@ -143,8 +152,8 @@ pub async fn ask<'a>(
     if !current.ignored.is_empty() {
         lines.add("x-gateway-ignored", &current.ignored.join(", "));
     }
-    let Current { route, way, state, .. } = current;
-    Ok(Asked { upstream, way, model: route.model, state, lines, asked_at })
+    let Current { at, route, way, state, rounds, bytes: sent, .. } = current;
+    Ok(Asked { upstream, way, model: route.model, state, rounds, at, sent, lines, asked_at })
 }
 
 /// The question that is being put.
@@ -156,13 +165,14 @@ struct Current<'a> {
     way: Way,
     ignored: Vec<String>,
     state: Option<ResponseState>,
+    rounds: Option<Rounds>,
 }
 
 impl<'a> Current<'a> {
     fn new(at: usize, route: &Route<'a>, written: Written) -> Self {
-        let Written { bytes, way, ignored, state } = written;
+        let Written { bytes, way, ignored, state, rounds } = written;
         let route = Route { dialect: way.target.dialect, ..route.clone() };
-        Current { at, route, body: Uint8Array::from(bytes.as_slice()), bytes, way, ignored, state }
+        Current { at, route, body: Uint8Array::from(bytes.as_slice()), bytes, way, ignored, state, rounds }
     }
 
     /// Puts it once. A stream has begun with its first byte, a whole answer with its head. Errors: why not, and after how
@@ -188,7 +198,9 @@ impl<'a> Current<'a> {
         let succeeded = (200..300).contains(&begun.status);
         // A stream that nothing has to be taken from flows by the runtime's own hands, which begin with its first byte.
         let is_taken_from = self.way.frame.is_some() || self.way.hides_usage || self.state.is_some();
-        let is_awaited = has_others || inference.deadlines.awaits_first_token || is_taken_from;
+        // Rounds are read as a whole.
+        let is_awaited =
+            self.rounds.is_none() && (has_others || inference.deadlines.awaits_first_token || is_taken_from);
         if succeeded && is_stream && self.way.streams && is_awaited {
             let left = inference.deadlines.attempt_ms(now(), true);
             let left = left.min(allowed.saturating_sub(u32::try_from(now() - sent_at).unwrap_or(0)));

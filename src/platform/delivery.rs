@@ -47,13 +47,16 @@ pub struct Delivery {
 }
 
 /// Who is to be told how the answer ended.
-struct Listeners {
-    report: Option<Report>,
-    state: Option<ResponseState>,
+pub struct Listeners {
+    /// The thread, where one remembers.
+    pub report: Option<Report>,
+    /// What is kept of the response, for Responses.
+    pub state: Option<ResponseState>,
 }
 
 impl Listeners {
-    fn tell(self, outcome: Outcome) -> LocalBoxFuture<'static, ()> {
+    /// Tells them, for as long as it takes.
+    pub fn tell(self, outcome: Outcome) -> LocalBoxFuture<'static, ()> {
         let Listeners { report, state } = self;
         let Outcome { answer, response } = outcome;
         let told = async move {

@@ -31,10 +31,12 @@ use crate::keys::Principal;
 use crate::memory::address::{self, Address};
 use crate::operation::{Operation, estimated_tokens};
 use crate::plan::{Plan, ask_for_usage};
+use crate::project::Tool;
 use crate::protocol::ThreadKey;
 use crate::reply::MemoryStatus;
 use crate::responses;
 use crate::route::{Route, check_models, route};
+use crate::tools::offer;
 use crate::turn::Origin;
 use crate::way::Way;
 
@@ -269,6 +271,12 @@ impl Inference {
         }
     }
 
+    /// The gateway's tools that the request wants for its model. Errors: 400 that names the header.
+    pub fn tools(&self, has_memory: bool) -> Result<Vec<Tool>, Error> {
+        let header = self.incoming.headers().get(offer::HEADER);
+        offer::wanted(header, self.principal.settings.tools.as_deref(), has_memory)
+    }
+
     /// True when a request without memory cannot simply be passed on: it has to be translated or adapted, or its answer
     /// is to be kept. Errors: 400.
     fn must_be_looked_at(&self, dialect: Dialect) -> Result<bool, Error> {
@@ -277,6 +285,9 @@ impl Inference {
             let state = responses::request::read(&body)?;
             state.store || state.from.is_some() || !responses::items::references(&body).is_empty()
         };
+        if !self.tools(false)?.is_empty() {
+            return Ok(true);
+        }
         for route in self.routes(&body)? {
             let plan = Plan::of(dialect, route.dialect, &body, &self.bytes)?;
             if stateful || plan.must_be_read() || route.provider.must_adapt(dialect, |name| body.has(name)) {
@@ -368,7 +379,7 @@ impl Inference {
             streams_upstream: streams,
             hides_usage,
         };
-        Written { bytes, way, ignored: Vec::new(), state: None }
+        Written { bytes, way, ignored: Vec::new(), state: None, rounds: None }
     }
 }
 

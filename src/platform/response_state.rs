@@ -44,11 +44,12 @@ pub struct ResponseState {
 impl ResponseState {
     /// Reads what the request says, and gets what it goes on from. Errors: 400, 404 for a response that is not kept, 503
     /// when nobody can say.
-    pub async fn read(inference: &Inference, route: &Route<'_>) -> Result<Self, Error> {
+    /// `rewritten` says that the answer is written by us, whatever the provider's dialect.
+    pub async fn read(inference: &Inference, route: &Route<'_>, rewritten: bool) -> Result<Self, Error> {
         let body = Body::parse(&inference.bytes)?;
         let state = read(&body)?;
         let client = ResponseClient::of(&inference.incoming, &inference.principal);
-        let translated = route.dialect != Dialect::Responses;
+        let translated = rewritten || route.dialect != Dialect::Responses;
         let mut chain = None;
         let mut expanded = None;
         if let Some(past) = &state.from {

@@ -14,7 +14,6 @@ use crate::tools::recall::Reach;
 
 /// Carries out a call: `arguments` is the JSON text that the model wrote. Never fails: an error is an outcome that the
 /// model can read. `address` is the conversation that the call came up in; `recall` needs one.
-#[allow(dead_code)] // Called by the loop over rounds.
 pub async fn run(
     incoming: &Incoming,
     principal: &Principal,

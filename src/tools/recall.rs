@@ -14,7 +14,7 @@ pub use self::reference::{Reference, Target};
 use super::frame::inert;
 use super::outcome::ToolOutcome;
 use crate::memory::search::results::Results;
-use crate::protocol::{HitKind, PublicMessage};
+use crate::protocol::{Beside, HitKind, PublicMessage};
 use crate::time::iso;
 use crate::tokens;
 use crate::turn::{Part, PartKind};
@@ -145,14 +145,26 @@ pub fn found(asked: &Asked, reach: &Reach, results: &Results) -> ToolOutcome {
                 Err(_) => continue,
             },
         };
-        let reference = Reference { thread, target };
+        let place = hit.seqs.first().copied().unwrap_or_default();
+        let (before, behind): (Vec<_>, Vec<_>) = hit.context.iter().partition(|beside| beside.seq < place);
+        before.into_iter().for_each(|beside| tell_beside(&mut text, &thread, beside));
+        let reference = Reference { thread: thread.clone(), target };
         let _ = writeln!(text, "{reference} · {what} · {}", minute(hit.at));
         quote(&mut text, &hit.snippet);
+        behind.into_iter().for_each(|beside| tell_beside(&mut text, &thread, beside));
     }
     if !results.complete {
         text.push_str("Not everything has been searched; asking again may find more.\n");
     }
     paged(asked, &text)
+}
+
+/// A message beside a hit: what answers a question rarely has its words.
+fn tell_beside(text: &mut String, thread: &Option<String>, beside: &Beside) {
+    let target = Target::Message(beside.id.clone());
+    let reference = Reference { thread: thread.clone(), target };
+    let _ = writeln!(text, "{reference} · {} · {}", beside.speaker, minute(beside.at));
+    quote(text, &beside.snippet);
 }
 
 /// What a model is told of messages that it opened: those of `thread`.
@@ -269,6 +281,7 @@ fn framed(body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::search::Rarity;
     use crate::protocol::Hit;
     use crate::turn::{Message, Role};
 
@@ -297,19 +310,33 @@ mod tests {
             at: AT,
             snippet: snippet.into(),
             score: 1.0,
+            shares: vec![1.0],
+            fit: 1.0,
             is_beside: false,
+            context: Vec::new(),
         }
+    }
+
+    fn beside(id: &str, seq: i64, snippet: &str) -> Beside {
+        let snippet = snippet.into();
+        Beside { id: id.into(), seq, speaker: "assistant".into(), at: AT, snippet, is_beside: true }
     }
 
     #[test]
     fn what_is_found_is_told_with_dates_and_references() {
         let mut results = Results::among(2);
-        results.add("t", vec![hit(HitKind::Message, "msg_1", "I like tea")], true);
-        results.add("other thread", vec![hit(HitKind::Note, "7", "Likes tea.")], true);
+        let tea = Hit {
+            context: vec![beside("msg_0", 0, "What do you like?")],
+            ..hit(HitKind::Message, "msg_1", "I like tea")
+        };
+        results.add("t", vec![tea], true, &Rarity::default());
+        let note = hit(HitKind::Note, "7", "Likes tea.");
+        results.add("other thread", vec![note], true, &Rarity::default());
         let outcome = found(&asked(r#"{"query":"tea"}"#), &reach(true), &results.best(9));
         assert!(
             outcome.text.ends_with(
-                "as `open`.\nmsg_1 · user · 2026-11-26 12:00 UTC\n> I like tea\nnote_7@other%20thread · note on the user's words \
+                "as `open`.\nmsg_0 · assistant · 2026-11-26 12:00 UTC\n> What do you like?\nmsg_1 · user · 2026-11-26 12:00 UTC\n\
+                 > I like tea\nnote_7@other%20thread · note on the user's words \
                  · 2026-11-26 12:00 UTC\n> Likes tea.\n</recalled>"
             ),
             "{}",

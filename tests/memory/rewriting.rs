@@ -30,7 +30,9 @@ fn a_thread_written_anew_says_what_it_said_and_gives_no_number_again() {
     // The index of words is made anew.
     assert!(new.index_is_behind().unwrap());
     while new.index_words().unwrap() {}
-    assert!(!new.matching("\"statement\"", 100).unwrap().is_empty());
+    let terms = ["\"statement\"".to_owned()];
+    let rarity = new.rarity(&terms).unwrap();
+    assert!(!new.matching(&terms, &rarity, 100).unwrap().is_empty());
     world.thread.store = new;
     assert_eq!(world.live(), live);
     let after = world.turn(&[user("and now?")], assistant("more"));
