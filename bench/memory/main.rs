@@ -8,8 +8,8 @@
 //! - `prefix`: the share of all prompts' bytes that begin like the prompt before, which a provider's cache can serve.
 //! - `sent`: prompt tokens of all requests, with memory and with the whole history.
 //! - `evidence`: the share of the turns that answer the dialogue's questions which are, at its end, in the prompt as they
-//!   were said (`raw`), among the sources of a live note (`noted`), among the first ten hits of a search for the question
-//!   (`found`), or any of these (`kept`).
+//!   were said (`raw`), among the sources of a live note (`noted`), among the first ten hits of a search for the question and the
+//!   messages shown around them (`found`), or any of these (`kept`).
 //!
 //! Then a thread grows to 100,000 messages, and the time of a turn is taken on the way; and the statements of a turn that
 //! read a growing table from end to end are listed with SQLite's plan.

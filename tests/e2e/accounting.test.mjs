@@ -22,6 +22,8 @@ before(async () => {
       PROVIDERS: JSON.stringify({
         raw: { base_url: `${upstream.url}/v1`, dialects: ["chat", "responses", "messages"] },
       }),
+      // Its failures are the test's own.
+      CIRCUIT_FAILURES: "1000",
       OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
       OTEL_EXPORTER_OTLP_HEADERS: "authorization=Basic%20collectorsecret",
       PENDING_TURN_TTL_MS: "1000",

@@ -22,6 +22,8 @@ async function start(vars) {
     vars: {
       ...sandboxVars(sandbox),
       PROVIDERS: JSON.stringify({ raw: { base_url: `${upstream.url}/v1` } }),
+      // A question that is put twice is counted twice by who is asked.
+      UPSTREAM_ATTEMPTS: "1",
       PRICES: JSON.stringify({ "raw/m": { input: 0, output: 1_000 } }),
       ...vars,
     },

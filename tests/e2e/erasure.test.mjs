@@ -181,7 +181,12 @@ test("of a deleted thread no byte is left, stored responses included, and its re
     fetch(`${gateway.baseURL}/responses/${id}`, { headers: { authorization: `Bearer ${gateway.key}` } });
   await until(async () => (await kept()).status === 200, "the response is kept");
   const named = () => gateway.d1(`SELECT count(*) AS n FROM ledger WHERE thread_id = '${thread}'`);
-  await until(async () => (await named())[0].n > 0, "the ledger has the requests");
+  // Rows are written in the order in which requests end.
+  const last = answered.headers.get("x-request-id");
+  const settled = () =>
+    gateway.d1(`SELECT 1 FROM ledger WHERE request_id = '${last}' AND outcome <> 'pending'`);
+  await until(async () => (await settled()).length === 1, "the ledger has the requests");
+  assert.ok((await named())[0].n > 0);
 
   const deleted = await forget(at(thread));
   assert.equal(deleted.status, 200);
@@ -260,6 +265,9 @@ test("a deleted project is erased, and the answer says when that is done", async
   for (const thread of threads) await chat(gateway, thread, `I keep ${planted}. ${mark}`, { key: own });
   const indexed = () => gateway.d1(`SELECT count(*) AS n FROM threads WHERE project_id = '${project}'`);
   await until(async () => (await indexed())[0].n === 3, "the index has the threads");
+  const settled = () =>
+    gateway.d1(`SELECT 1 FROM ledger WHERE project_id = '${project}' AND outcome <> 'pending'`);
+  await until(async () => (await settled()).length === 3, "the ledger has the requests");
   const path = `/projects/${project}`;
   const done = await until(async () => {
     const answer = await gateway.manage("DELETE", path);

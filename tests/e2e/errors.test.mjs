@@ -266,7 +266,7 @@ test("a wrong method is a 405 that names the right ones, also in Allow", async (
     ["DELETE", "/v1/responses", "POST"],
     ["PUT", "/v1/chat/completions", "POST"],
     ["POST", "/health", "GET, HEAD"],
-    ["PATCH", "/v1/memory/threads/t/messages", "GET, HEAD"],
+    ["PATCH", "/v1/memory/threads/t/messages", "GET, HEAD, POST, DELETE"],
   ]) {
     const response = await fetch(gateway.url + path, {
       method,

@@ -20,6 +20,8 @@ before(async () => {
       ...sandboxVars(sandbox),
       PROVIDERS: JSON.stringify({ raw: { base_url: `${upstream.url}/v1`, api_key_secret: "RAW_API_KEY" } }),
       RAW_API_KEY: SECRET,
+      // Its failures are the test's own.
+      CIRCUIT_FAILURES: "1000",
     },
   });
   // What stands in front of it in wrangler dev reads headers in its own way.
