@@ -7,6 +7,7 @@ pub mod ask;
 pub mod cite;
 pub mod definition;
 pub mod frame;
+pub mod limits;
 pub mod offer;
 pub mod outcome;
 pub mod recall;

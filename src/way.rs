@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::frame::Frame;
 use crate::observe::Observer;
 use crate::refusal::{cut_short, failed_inside, nonsense, translated};
+use crate::tools::rounds::stream::AnswerStream;
 use crate::translate::{self, StreamTranslator};
 use crate::turn::{Answer, Ending, Origin};
 
@@ -92,18 +93,32 @@ impl Way {
 }
 
 impl Way {
-    /// Reads what a provider answered in one of several rounds; `None` for what is no answer. The text is what it said when
-    /// it failed.
-    pub fn read_round(&self, is_stream: bool, received: &[u8]) -> Option<(Answer, Option<String>)> {
-        match &self.frame {
-            Some(frame) if is_stream => {
-                let mut observer = Observer::framed(frame);
-                observer.push(received);
-                let answer = observer.outcome(true);
-                Some((answer, observer.failure().map(str::to_owned)))
-            }
-            _ => Some((self.target.dialect.read_answer(received, &self.target)?, None)),
+    /// Reads what a provider answered in one of several rounds, counted from 0; `None` for what is no answer. The text is
+    /// what it said when it failed.
+    pub fn read_round(
+        &self,
+        round: u32,
+        is_stream: bool,
+        received: &[u8],
+    ) -> Option<(Answer, Option<String>)> {
+        let frame = self.frame.as_ref()?.for_round(round);
+        if is_stream {
+            let mut observer = Observer::framed(&frame);
+            observer.push(received);
+            let answer = observer.outcome(true);
+            return Some((answer, observer.failure().map(str::to_owned)));
         }
+        let mut answer = self.target.dialect.read_answer(received, &self.target)?;
+        translate::name_calls(&mut answer, &frame);
+        let failure = (answer.ending == Ending::Failed)
+            .then(|| translated(&self.target.provider, 200, received).message().to_owned());
+        Some((answer, failure))
+    }
+
+    /// The stream of an answer of several rounds, for a client that wants one.
+    pub fn stream_rounds(&self) -> Option<AnswerStream> {
+        let frame = self.frame.clone().filter(|_| self.streams)?;
+        Some(AnswerStream::new(self.client, frame))
     }
 
     /// Writes an answer that was put together out of several rounds. `failure` is what the provider said when it failed.
