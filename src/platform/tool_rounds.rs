@@ -96,12 +96,12 @@ impl Asking<'_> {
                     };
                 }
                 Next::Run(calls, deadline_ms) => {
-                    let work = async {
-                        let most = turn.rounds.most_calls();
-                        let outcomes = self.carry_out(calls, deadline_ms, most).await;
-                        let (said, results) = turn.rounds.close(answer, outcomes, now());
-                        self.ask_again(turn, said, results).await
+                    let work = self.carry_out(calls, deadline_ms, turn.rounds.most_calls());
+                    let Some(outcomes) = wait(client.as_deref(), work, gone).await else {
+                        return Ended::Left(answer);
                     };
+                    let (said, results) = turn.rounds.close(answer, outcomes, now());
+                    let work = self.ask_again(turn, said, results);
                     upstream = match wait(client.as_deref(), work, gone).await {
                         Some(Ok(upstream)) => upstream,
                         None => return Ended::Left(unsaid()),
