@@ -12,4 +12,5 @@ pub mod offer;
 pub mod outcome;
 pub mod recall;
 pub mod rounds;
+pub mod steps;
 pub mod web_search;

@@ -3,6 +3,8 @@
 //! Invariant: an answer that broke off or failed is never written as a whole one; what can be known of it is known all the
 //! same.
 
+use serde_json::Value;
+
 use crate::carriage::{Carriage, Outcome};
 use crate::dialect::Dialect;
 use crate::error::Error;
@@ -10,6 +12,7 @@ use crate::frame::Frame;
 use crate::observe::Observer;
 use crate::refusal::{cut_short, failed_inside, nonsense, translated};
 use crate::tools::rounds::stream::AnswerStream;
+use crate::tools::steps::beside;
 use crate::translate::{self, StreamTranslator};
 use crate::turn::{Answer, Ending, Origin};
 
@@ -121,11 +124,22 @@ impl Way {
         Some(AnswerStream::new(self.client, frame))
     }
 
-    /// Writes an answer that was put together out of several rounds. `failure` is what the provider said when it failed.
-    pub fn write_rounds(self, answer: Answer, failure: Option<String>) -> Whole {
-        let Way { client, target, frame, streams, .. } = self;
+    /// Writes an answer that was put together out of several rounds, whole, with its `steps` where the client wants to see
+    /// them. `failure` is what the provider said when it failed.
+    pub fn write_rounds(self, answer: Answer, steps: Option<&[Value]>, failure: Option<String>) -> Whole {
+        let Way { client, target, frame, .. } = self;
         match frame {
-            Some(frame) => written_anew(client, &target.provider, frame, streams, answer, failure),
+            Some(frame) => {
+                let Whole { outcome, reply } =
+                    written_anew(client, &target.provider, frame, false, answer, failure);
+                let reply = match (reply, steps) {
+                    (Ok(Written::Json(text)), Some(_)) => serde_json::from_str(&text)
+                        .map(|value| Written::Json(beside(value, steps).to_string()))
+                        .map_err(|_| Error::internal()),
+                    (reply, _) => reply,
+                };
+                Whole { outcome, reply }
+            }
             None => Whole { outcome: said(answer), reply: Err(Error::internal()) },
         }
     }

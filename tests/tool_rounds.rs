@@ -9,7 +9,7 @@ use memory_gateway::observe::Observer;
 use memory_gateway::project::Tool;
 use memory_gateway::tools::limits::Limits;
 use memory_gateway::tools::outcome::{Citation, ToolOutcome};
-use memory_gateway::tools::rounds::{Next, Rounds, Terms};
+use memory_gateway::tools::rounds::{Finished, Next, Rounds, Terms};
 use memory_gateway::translate::StreamTranslator;
 use memory_gateway::turn::{
     Answer, Ending, Message, Origin, Part, PartKind, Reasoning, Role, Stop, ToolCall, Usage,
@@ -45,7 +45,8 @@ fn way(client: Dialect, origin: &Origin, streams: bool) -> Way {
 
 fn rounds(dialect: Dialect) -> Rounds {
     let tools = vec![Tool::WebSearch, Tool::Recall];
-    Rounds::new(Terms { tools, has_others: true, dialect, limits: Limits::default() }, 0).keeping(true)
+    Rounds::new(Terms { tools, has_others: true, dialect, limits: Limits::default(), shows_steps: false }, 0)
+        .keeping(true)
 }
 
 fn text(words: &str) -> Part {
@@ -182,8 +183,8 @@ fn stream(
             Next::Keep(calls, _) => calls.into_iter().map(|(_, call)| found(call)).collect(),
             Next::Over => Vec::new(),
         };
-        let (kept, shown) = rounds.finish(end.answer, outcomes);
-        sent_on.push_str(&stream.finish(&shown));
+        let Finished { kept, shown, .. } = rounds.finish(end.answer, outcomes);
+        sent_on.push_str(&stream.finish(&shown, None));
         return (sent_on, stream.whole(), kept, shown);
     }
     panic!("the script has no end");
@@ -203,8 +204,10 @@ fn whole(client: Dialect, origin: &Origin, script: &[Vec<Part>]) -> (Value, Answ
             Next::Keep(calls, _) => calls.into_iter().map(|(_, call)| found(call)).collect(),
             Next::Over => Vec::new(),
         };
-        let (kept, shown) = rounds.finish(answer, outcomes);
-        let Written::Json(written) = way.write_rounds(shown, None).reply.unwrap() else { panic!("no JSON") };
+        let Finished { kept, shown, .. } = rounds.finish(answer, outcomes);
+        let Written::Json(written) = way.write_rounds(shown, None, None).reply.unwrap() else {
+            panic!("no JSON")
+        };
         return (serde_json::from_str(&written).unwrap(), kept);
     }
     panic!("the script has no end");
@@ -399,8 +402,8 @@ fn a_round_that_came_whole_is_told_as_one_that_was_streamed() {
                     _ => last = Some(answer),
                 }
             }
-            let (_, shown) = rounds.finish(last.unwrap(), Vec::new());
-            sent_on.push_str(&stream.finish(&shown));
+            let Finished { shown, .. } = rounds.finish(last.unwrap(), Vec::new());
+            sent_on.push_str(&stream.finish(&shown, None));
             let (streamed, ..) = self::stream(client, origin, &script, usize::MAX);
             assert_eq!(
                 put_together(client, &sent_on),
@@ -425,12 +428,12 @@ fn a_round_that_breaks_off_leaves_what_was_said_and_ends_the_stream_as_broken() 
         rounds.close(end.answer, calls.into_iter().map(|(_, call)| found(call)).collect(), 0);
         let second = sent(origin, &[text("So it is said.")]);
         let second = String::from_utf8(second).unwrap();
-        let said = second.find("said.").unwrap();
-        let cut = said + second[said..].find("\n\n").unwrap() + 2;
+        let (before, behind) = second.split_once("said.").unwrap();
+        let cut = before.len() + "said.".len() + behind.find("\n\n").unwrap() + 2;
         sent_on.push_str(&stream.push(&second.as_bytes()[..cut], &rounds));
         let end = stream.end_round(false, &rounds);
         assert_eq!(end.answer.ending, Ending::Truncated);
-        let (kept, _) = rounds.finish(end.answer, Vec::new());
+        let Finished { kept, .. } = rounds.finish(end.answer, Vec::new());
         sent_on.push_str(&stream.fail(&Error::new(Kind::Upstream, "It broke off.")));
         let me = Origin { dialect: client, provider: "gateway".into() };
         let mut observer = Observer::new(me);

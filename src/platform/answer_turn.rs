@@ -42,7 +42,7 @@ use crate::route::Route;
 use crate::tokens;
 use crate::tools::rounds::{Rounds, Terms};
 use crate::tools::web_search::native::native_web_search;
-use crate::tools::{ask, offer};
+use crate::tools::{ask, offer, steps};
 use crate::translate;
 use crate::turn::Origin;
 use crate::way::Way;
@@ -387,7 +387,8 @@ fn equipped(
     }
     let bytes = ask::with_tools(target, model, &bytes, &tools)?;
     let limits = inference.incoming.config.tool_limits;
-    let terms = Terms { tools, has_others, dialect: target.dialect, limits };
+    let shows_steps = steps::are_wanted(inference.incoming.headers().get(steps::HEADER))?;
+    let terms = Terms { tools, has_others, dialect: target.dialect, limits, shows_steps };
     Ok((bytes, Some(Rounds::new(terms, now()))))
 }
 

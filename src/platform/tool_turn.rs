@@ -20,6 +20,7 @@ use crate::memory::inner::has_inner;
 use crate::memory::store::TurnStatus;
 use crate::refusal::failed_inside;
 use crate::reply::Lines;
+use crate::tools::rounds::Finished;
 use crate::turn::{Answer, Ending};
 use crate::way::{Way, Whole};
 
@@ -55,8 +56,8 @@ pub async fn run(
     end_stream(inference, turn, &way, ended, listeners, client).await;
 }
 
-/// What is kept of the rounds, and what the client is shown. The account hears of it.
-fn finished(inference: &Inference, turn: ToolTurn, ended: Ended) -> (Answer, Answer, Closed) {
+/// Ends the rounds. The account hears of it.
+fn finished(inference: &Inference, turn: ToolTurn, ended: Ended) -> (Finished, Closed) {
     let (answer, outcomes, closed) = match ended {
         Ended::Answered(answer, outcomes, words) => (answer, outcomes, Closed::Answered(words)),
         Ended::Failed(error, answer, stopped) => (answer, Vec::new(), Closed::Failed(error, stopped)),
@@ -65,14 +66,15 @@ fn finished(inference: &Inference, turn: ToolTurn, ended: Ended) -> (Answer, Ans
             (Answer { ending: Ending::Truncated, ..answer }, Vec::new(), Closed::Left)
         }
     };
-    let (mut kept, shown) = turn.rounds.finish(answer, outcomes);
+    let mut finished = turn.rounds.finish(answer, outcomes);
+    let Finished { kept, shown, .. } = &mut finished;
     let heard = Answer { usage: shown.usage, ..kept.clone() };
     inference.hear(&Outcome { answer: Some(heard), response: None });
     if kept.message.as_ref().is_some_and(has_inner) {
         // Of several prompts; what is estimated is one.
         kept.usage = None;
     }
-    (kept, shown, closed)
+    (finished, closed)
 }
 
 /// How the rounds ended, but for what was said.
@@ -95,7 +97,7 @@ async fn end_whole(
     reply: Reply,
 ) {
     lines.set_attempts(turn.attempts);
-    let (kept, shown, closed) = finished(inference, turn, ended);
+    let (Finished { kept, shown, steps }, closed) = finished(inference, turn, ended);
     let outcome = |response| Outcome { answer: Some(kept), response };
     let whole = match closed {
         Closed::Left => {
@@ -109,7 +111,7 @@ async fn end_whole(
             Whole { outcome: outcome(None), reply: Err(unanswered(&way.target.provider)) }
         }
         Closed::Answered(words) => {
-            let whole = way.clone().write_rounds(shown, words);
+            let whole = way.clone().write_rounds(shown, steps.as_deref(), words);
             Whole { outcome: outcome(whole.outcome.response), reply: whole.reply }
         }
     };
@@ -125,7 +127,7 @@ async fn end_stream(
     mut client: ClientStream,
 ) {
     let provider = way.target.provider.as_str();
-    let (kept, shown, closed) = finished(inference, turn, ended);
+    let (Finished { kept, shown, steps }, closed) = finished(inference, turn, ended);
     let (stopped, last, response) = match closed {
         Closed::Left => (Stopped::ClientGone, String::new(), None),
         Closed::Failed(error, stopped) => (stopped, client.stream().fail(&error), None),
@@ -138,7 +140,7 @@ async fn end_stream(
             match error {
                 Some(error) => (Stopped::Ended, client.stream().fail(&error), None),
                 None => {
-                    let last = client.stream().finish(&shown);
+                    let last = client.stream().finish(&shown, steps.as_deref());
                     (Stopped::Ended, last, client.stream().whole())
                 }
             }

@@ -6,8 +6,11 @@
 mod shown;
 pub mod stream;
 
+use serde_json::Value;
+
 use super::limits::Limits;
 use super::outcome::{Citation, ToolOutcome};
+use super::steps::step;
 use crate::dialect::Dialect;
 use crate::memory::inner;
 use crate::project::Tool;
@@ -41,6 +44,19 @@ pub struct Terms {
     pub dialect: Dialect,
     /// How much the model may do.
     pub limits: Limits,
+    /// The client wants to see what it did.
+    pub shows_steps: bool,
+}
+
+/// An answer whose rounds are over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finished {
+    /// As it is kept, inner calls and results marked.
+    pub kept: Answer,
+    /// As the client sees it.
+    pub shown: Answer,
+    /// What was done with the tools, where the client wants to see it.
+    pub steps: Option<Vec<Value>>,
 }
 
 /// The rounds of one answer.
@@ -62,6 +78,8 @@ pub struct Rounds {
     /// What of it the client sees.
     shown: Vec<Part>,
     sources: Vec<Citation>,
+    /// What was done, where the client wants to see it.
+    steps: Vec<Value>,
 }
 
 impl Rounds {
@@ -79,6 +97,7 @@ impl Rounds {
             kept: Vec::new(),
             shown: Vec::new(),
             sources: Vec::new(),
+            steps: Vec::new(),
         }
     }
 
@@ -158,9 +177,9 @@ impl Rounds {
         (message, results.into_iter().map(|part| Message::new(Role::Tool, vec![part])).collect())
     }
 
-    /// The end: the answer as it is kept, inner calls marked, and as the client gets it. `outcomes` are of the calls that
+    /// The end. `outcomes` are of the calls that
     /// were carried out beside the client's.
-    pub fn finish(mut self, answer: Answer, outcomes: Vec<(ToolCall, ToolOutcome)>) -> (Answer, Answer) {
+    pub fn finish(mut self, answer: Answer, outcomes: Vec<(ToolCall, ToolOutcome)>) -> Finished {
         self.count(answer.usage);
         let Answer { message, stop, ending, .. } = answer;
         let mut message = message.unwrap_or_else(|| Message {
@@ -196,7 +215,7 @@ impl Rounds {
         let some = |message: Message| (!message.parts.is_empty()).then_some(message);
         let kept = Answer { message: some(message), usage, stop: stop.clone(), ending };
         let shown = Answer { message: some(shown), usage, stop, ending };
-        (kept, shown)
+        Finished { kept, shown, steps: self.terms.shows_steps.then_some(self.steps) }
     }
 
     /// Keeps what was said: calls of the gateway's tools marked, and the thoughts before them.
@@ -229,6 +248,9 @@ impl Rounds {
         let mut results = Vec::with_capacity(count);
         for (at, (call, outcome)) in outcomes.into_iter().enumerate() {
             let mut text = renumbered(&outcome.text, outcome.citations.len(), self.sources.len());
+            if self.terms.shows_steps {
+                self.steps.push(step(&call, &outcome, &text));
+            }
             self.sources.extend(outcome.citations);
             if at + 1 == count {
                 text.push_str(last);
@@ -316,9 +338,18 @@ mod tests {
         rounds.close(answer, outcomes, 0).1
     }
 
-    fn rounds(has_others: bool) -> Rounds {
+    fn begun(has_others: bool) -> Rounds {
         let tools = vec![Tool::WebSearch];
-        Rounds::new(Terms { tools, has_others, dialect: Dialect::Chat, limits: Limits::default() }, 0)
+        Rounds::new(
+            Terms {
+                tools,
+                has_others,
+                dialect: Dialect::Chat,
+                limits: Limits::default(),
+                shows_steps: false,
+            },
+            0,
+        )
     }
 
     fn thought(text: &str, seal: &str) -> Part {
@@ -328,14 +359,15 @@ mod tests {
 
     #[test]
     fn the_client_gets_one_answer_with_the_tokens_of_all_rounds_and_no_inner_call() {
-        let mut rounds = rounds(false);
+        let mut rounds = begun(false);
         let first = said(vec![Part::text("I look."), call("a", "web_search")], Stop::ToolCalls);
         run(&mut rounds, first, found("[1] One", &["https://one.example"]));
         let second = said(vec![call("b", "web_search")], Stop::ToolCalls);
         let results = run(&mut rounds, second, found("[1] Two", &["https://two.example"]));
         let PartKind::ToolResult(result) = &results[0].parts[0].kind else { panic!("no result") };
         assert_eq!(result.content, vec![Part::text("[2] Two")]);
-        let (kept, shown) = rounds.finish(said(vec![Part::text("So it is [2].")], Stop::End), Vec::new());
+        let Finished { kept, shown, .. } =
+            rounds.finish(said(vec![Part::text("So it is [2].")], Stop::End), Vec::new());
         let message = shown.message.unwrap();
         assert_eq!(message.text(), "I look.\n\nSo it is [2].");
         assert_eq!(message.tool_calls().count(), 0);
@@ -346,10 +378,10 @@ mod tests {
 
     #[test]
     fn a_round_with_a_call_of_the_client_s_is_the_client_s_and_shows_that_call_only() {
-        let rounds = rounds(true);
+        let rounds = begun(true);
         let answer = said(vec![call("a", "web_search"), call("b", "mine")], Stop::ToolCalls);
         assert_eq!(rounds.next(&answer, 0), Next::Over);
-        let (kept, shown) = rounds.finish(answer, Vec::new());
+        let Finished { kept, shown, .. } = rounds.finish(answer, Vec::new());
         assert_eq!(shown.message.unwrap().parts, vec![call("b", "mine")]);
         assert_eq!(kept.message.unwrap().parts, vec![call("b", "mine")]);
         assert_eq!(shown.stop, Some(Stop::ToolCalls));
@@ -357,11 +389,11 @@ mod tests {
 
     #[test]
     fn with_memory_what_is_found_beside_the_client_s_calls_is_kept_with_them_and_not_shown() {
-        let rounds = rounds(true).keeping(true);
+        let rounds = begun(true).keeping(true);
         let answer = said(vec![call("a", "web_search"), call("b", "mine")], Stop::End);
         let Next::Keep(calls, _) = rounds.next(&answer, 0) else { panic!("nothing is kept") };
         let outcomes = calls.into_iter().map(|(_, call)| (call, found("[1] One", &[]))).collect();
-        let (kept, shown) = rounds.finish(answer, outcomes);
+        let Finished { kept, shown, .. } = rounds.finish(answer, outcomes);
         assert_eq!(shown.message.unwrap().parts, vec![call("b", "mine")]);
         assert_eq!(shown.stop, Some(Stop::ToolCalls));
         let kept = kept.message.unwrap();
@@ -375,11 +407,11 @@ mod tests {
 
     #[test]
     fn a_thought_that_led_to_inner_calls_alone_is_shown_without_its_seal_and_kept_with_it() {
-        let mut rounds = rounds(false);
+        let mut rounds = begun(false);
         let inner = vec![thought("", "s0"), thought("Look it up.", "s1"), call("a", "web_search")];
         run(&mut rounds, said(inner, Stop::ToolCalls), found("nothing", &[]));
         let last = vec![thought("Now I know.", "s2"), Part::text("So.")];
-        let (kept, shown) = rounds.finish(said(last, Stop::End), Vec::new());
+        let Finished { kept, shown, .. } = rounds.finish(said(last, Stop::End), Vec::new());
         let seals = |message: &Message| {
             let seal = |part: &Part| match &part.kind {
                 PartKind::Reasoning(reasoning) => reasoning.sealed.clone(),
@@ -394,13 +426,13 @@ mod tests {
 
     #[test]
     fn the_sources_of_a_text_behind_a_gap_move_with_it() {
-        let mut rounds = rounds(false);
+        let mut rounds = begun(false);
         let first = said(vec![Part::text("I look."), call("a", "web_search")], Stop::ToolCalls);
         run(&mut rounds, first, found("[1] One", &["https://one.example"]));
         let mut text = Part::text("So [1].");
         let own = serde_json::json!({"type": "url_citation", "url": "https://own.example", "start_index": 0, "end_index": 2});
         text.extra.insert("annotations".into(), serde_json::json!([own]));
-        let (_, shown) = rounds.finish(said(vec![text], Stop::End), Vec::new());
+        let Finished { shown, .. } = rounds.finish(said(vec![text], Stop::End), Vec::new());
         let part = shown.message.unwrap().parts.remove(1);
         let places: Vec<_> = crate::dialect::citation::citations(&part)
             .into_iter()
@@ -417,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_model_that_never_stops_calling_is_told_to_answer_and_what_it_calls_then_is_left_out() {
-        let mut rounds = rounds(false);
+        let mut rounds = begun(false);
         let again = || said(vec![call("a", "web_search")], Stop::ToolCalls);
         let mut last = Vec::new();
         while rounds.next(&again(), 0) != Next::Over {
@@ -428,7 +460,7 @@ mod tests {
         assert!(rounds.forbids_calls(0));
         let PartKind::ToolResult(result) = &last[0].parts[0].kind else { panic!("no result") };
         assert_eq!(result.content, vec![Part::text(format!("nothing{LAST}"))]);
-        let late = self::tests::rounds(false);
+        let late = begun(false);
         assert_eq!(late.next(&again(), Limits::default().time_ms), Next::Over);
     }
 
@@ -436,7 +468,7 @@ mod tests {
     fn the_model_s_tokens_count_towards_the_cost_as_the_tools_do() {
         let answer = said(vec![call("a", "web_search")], Stop::ToolCalls);
         let half = Limits::default().cost / 2;
-        let mut rounds = rounds(false);
+        let mut rounds = begun(false);
         rounds.spends(Some(half));
         let outcome = ToolOutcome { cost_nano_usd: Some(half), ..found("nothing", &[]) };
         let results = run(&mut rounds, answer.clone(), outcome);
@@ -449,6 +481,6 @@ mod tests {
     fn an_answer_that_broke_off_is_not_gone_on_from() {
         let mut answer = said(vec![call("a", "web_search")], Stop::ToolCalls);
         answer.ending = Ending::Truncated;
-        assert_eq!(rounds(false).next(&answer, 0), Next::Over);
+        assert_eq!(begun(false).next(&answer, 0), Next::Over);
     }
 }

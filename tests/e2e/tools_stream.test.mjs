@@ -172,6 +172,31 @@ for (const [dialect, ask] of Object.entries(CLIENTS))
     );
   });
 
+test("a provider that speaks the client's own dialect is asked round by round, too, and its thoughts come back to it", async () => {
+  const thread = newThread();
+  const headers = { ...memoryHeaders(thread), "x-gateway-tools": "recall" };
+  const client = new Anthropic({ apiKey: gateway.key, baseURL: gateway.url, maxRetries: 0 });
+  const said = [];
+  for (const text of ['Use the recall tool for "tides".', "And now?"]) {
+    said.push(user(text));
+    const body = {
+      ...{ model: "anthropic/claude-sonnet-4-5", max_tokens: 4000, messages: said },
+      thinking: { type: "enabled", budget_tokens: 1024 },
+    };
+    const message = await client.messages.stream(body, { headers }).finalMessage();
+    assert.ok(message.content.every(({ type }) => type !== "tool_use"));
+    assert.equal(message.stop_reason, "end_turn");
+    said.push({ role: "assistant", content: message.content });
+  }
+  const stream = openai(gateway).responses.stream(
+    { model: "openai/gpt-5.4-mini", input: 'Use the recall tool for "tides".' },
+    { headers: { ...memoryHeaders(newThread()), "x-gateway-tools": "recall" } },
+  );
+  const { status, output } = await stream.finalResponse();
+  assert.equal(status, "completed");
+  assert.ok(output.every(({ type }) => type !== "function_call"));
+});
+
 /** A streamed question as bytes. */
 const asBytes = (path, body, headers, base = gateway.baseURL) =>
   send(`${base}${path}`, {
@@ -458,4 +483,46 @@ test("a finished request that comes again gets the same answer without another s
   assert.deepEqual([again.status, await again.text()], [200, said]);
   assert.equal(again.headers.get("idempotency-replayed"), "true");
   assert.deepEqual([searches.has(query), promptsAbout(about).length], [false, 2]);
+});
+
+test("what was looked up is shown to a client that asks for it, beside what was said, and to no other", async () => {
+  const headers = { ...SEARCH, "x-gateway-tools-show": "steps" };
+  const chatBody = (about) => ({ messages: [user(about)] });
+  const bodies = {
+    "/chat/completions": chatBody,
+    "/responses": (about) => ({ input: about }),
+    "/messages": (about) => ({ ...chatBody(about), max_tokens: 9 }),
+  };
+  for (const [path, body] of Object.entries(bodies))
+    for (const stream of [true, false]) {
+      const query = `short ${randomUUID()}`;
+      const about = scripted(...[looks(query, ""), answers("At noon.")].map(asWhole));
+      const answer = await post(gateway, path, { model: MODEL, stream, ...body(about) }, { headers });
+      const text = await answer.text();
+      const events = text.split("\n").filter((line) => line.startsWith("data: {"));
+      const parts = stream
+        ? events.map((line) => JSON.parse(line.slice("data: ".length)))
+        : [JSON.parse(text)];
+      const told = parts.map((part) => (part.response ?? part).gateway_steps).filter(Boolean);
+      assert.equal(told.length, 1, text);
+      const [[{ result, ...step }]] = told;
+      const sources = [{ title: "Tides", url: "https://tides.example/high", date: null }];
+      assert.deepEqual(step, { tool: "web_search", arguments: { query }, is_error: false, sources });
+      assert.match(result, /\[1\] Tides/);
+    }
+  const about = scripted(...[looks("short", ""), answers("At noon.")].map(asWhole));
+  const plain = await post(
+    gateway,
+    "/chat/completions",
+    { model: MODEL, ...chatBody(about) },
+    { headers: SEARCH },
+  );
+  assert.doesNotMatch(await plain.text(), /gateway_steps/);
+  const refused = await post(
+    gateway,
+    "/chat/completions",
+    { model: MODEL, ...chatBody("x") },
+    { headers: { ...headers, "x-gateway-tools-show": "all" } },
+  );
+  assert.equal((await refused.json()).error.param, "x-gateway-tools-show");
 });

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::frame::Frame;
 use crate::gather::Step;
 use crate::observe::Observer;
+use crate::tools::steps::in_last_event;
 use crate::turn::Answer;
 
 /// One answer on its way to the client.
@@ -83,11 +84,11 @@ impl AnswerStream {
         RoundEnd { answer, failure, last }
     }
 
-    /// The end of the answer, which the client is `shown`.
-    pub fn finish(&mut self, shown: &Answer) -> String {
+    /// The end of the answer, which the client is `shown`; with the steps where it wants to see them.
+    pub fn finish(&mut self, shown: &Answer, steps: Option<&[Value]>) -> String {
         let mut last = String::new();
         self.writer.write(&Step::End { stop: shown.stop.clone(), usage: shown.usage }, &mut last);
-        last
+        in_last_event(self.client, &last, steps)
     }
 
     /// The response object that the client was given, for Responses. Only once the end is written.
