@@ -1,5 +1,6 @@
 //! What a model did with the gateway's own tools on the way to an answer: its calls, their results, and the thoughts that
-//! led to them. The client saw none of it; it is kept inside the assistant's one message, marked.
+//! led to them. Of all this the client saw at most the words of thoughts; it is kept inside the assistant's one message,
+//! marked. Calls that the model made beside the client's own are kept in the same way, with their results.
 //!
 //! Invariant: a stored answer is one message, whatever was looked up for it, so that it lines up with the client's copy.
 //! The mark never goes to a provider; before one reads the message again it is unfolded into calls and results, or what
@@ -19,7 +20,7 @@ pub fn mark(part: &mut Part) {
     part.extra.insert(MARK.to_owned(), Value::Bool(true));
 }
 
-/// True for a part that the client never saw.
+/// True for a part that is not the client's.
 pub fn is_inner(part: &Part) -> bool {
     part.extra.get(MARK) == Some(&Value::Bool(true))
 }
