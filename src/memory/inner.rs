@@ -173,6 +173,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_found_beside_the_client_s_calls_stands_with_its_results() {
+        let stored = answer(vec![Part::text("Both."), marked(call("a")), call("mine"), marked(result("a"))]);
+        let copy = answer(vec![Part::text("Both."), call("mine")]);
+        let incoming = [copy.clone(), Message::new(Role::Tool, vec![result("mine")])];
+        let items = || vec![Item::Replace(0, stored.clone()), Item::Keep(1)];
+        let (shown, _) = settled(items(), &incoming, true);
+        assert_eq!(
+            shown,
+            vec![
+                Item::Replace(0, answer(vec![Part::text("Both."), call("a"), call("mine")])),
+                Item::Insert(Message::new(Role::Tool, vec![result("a")])),
+                Item::Keep(1),
+            ]
+        );
+        assert_eq!(settled(items(), &incoming, false).0, vec![Item::Keep(0), Item::Keep(1)]);
+    }
+
+    #[test]
     fn an_answer_that_is_nothing_but_marked_is_left_out_where_it_is_hidden() {
         let stored = answer(vec![marked(call("a")), marked(result("a"))]);
         assert_eq!(settled(vec![Item::Insert(stored)], &[], false).0, Vec::new());
