@@ -23,7 +23,12 @@ const failing = (flags, times) => ({ "x-fault": `throw-${flags}=${times}/${rando
 
 /** The failed calls that the log tells of since it had this length, as `message: failure, again or not`. */
 const failuresSince = (length) =>
-  [...gateway.logs().slice(length).matchAll(/\{"event":"object_failed".*\}/g)].map(([line]) => {
+  [
+    ...gateway
+      .logs()
+      .slice(length)
+      .matchAll(/\{"event":"object_failed".*\}/g),
+  ].map(([line]) => {
     const { message, failure, again_in_ms: pause } = JSON.parse(line);
     return [message, failure, pause !== null];
   });
