@@ -113,8 +113,8 @@ mod tests {
     #[test]
     fn who_waits_is_put_off_once_and_only_by_what_passes() {
         assert_eq!(pauses(Passing, Need::Answer).len(), 1);
-        assert_eq!(pauses(Overloaded, Need::Answer), []);
-        assert_eq!(pauses(Lasting, Need::Answer), []);
+        assert!(pauses(Overloaded, Need::Answer).is_empty());
+        assert!(pauses(Lasting, Need::Answer).is_empty());
     }
 
     #[test]
