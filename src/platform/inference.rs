@@ -240,15 +240,18 @@ impl Inference {
         Ok(address)
     }
 
-    /// Takes the list of models to fall back on out of the request: it says what the gateway is to do, not the provider.
+    /// Takes the list of models to fall back on, and the project's own names for models, out of the request: they say what
+    /// the gateway is to do, not the provider.
     fn take_models(&mut self) -> Result<(), Error> {
         let body = Body::parse(&self.bytes)?;
-        if !body.has("models") {
+        let aliases = &self.principal.settings.aliases;
+        let is_alias = || Ok(body.string("model")?.is_some_and(|model| aliases.contains_key(&*model)));
+        if !body.has("models") && (aliases.is_empty() || !is_alias()?) {
             return Ok(());
         }
-        let models = routes::models(&body)?;
+        let models = routes::models(&body, aliases)?;
         let named = match models.first() {
-            Some(first) if !body.has("model") => {
+            Some(first) if body.string("model")?.as_deref() != Some(first.as_str()) => {
                 body.edited(vec![body.set("model", serde_json::Value::from(first.as_str()).to_string())])
             }
             _ => self.bytes.clone(),

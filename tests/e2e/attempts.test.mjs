@@ -356,6 +356,44 @@ test("a stored credential that is refused is passed over, and shown to nobody", 
   assert.ok(!gateway.logs().includes(SECRET));
 });
 
+// ——— Names of the project's own
+
+test("a name of the project's own stands for its models, which are tried in turn; it may be taken back", async () => {
+  const [bad, good] = plan(["one", refuse(500)], ["two", says("messages", "from two")]);
+  const set = (aliases) => gateway.manage("PATCH", "/projects/aliased", { settings: { aliases } });
+  await gateway.manage("POST", "/projects", { id: "aliased" });
+  const { secret } = await gateway.manage("POST", "/projects/aliased/keys", {});
+  const changed = await set({ fast: [bad.id, good.id] });
+  assert.deepEqual([changed.status, changed.project.settings.aliases], [200, { fast: [bad.id, good.id] }]);
+  const headers = { authorization: `Bearer ${secret}` };
+  const answer = await until(async () => {
+    const answer = await ask([{ id: "fast" }], { headers });
+    return answer.status === 200 && answer;
+  }, "the setting is known");
+  assert.deepEqual([words(answer.text), answer.headers["x-gateway-model"]], ["from two", good.model]);
+  assert.ok(asked(bad.model).length > 0);
+  // Another project knows nothing of it.
+  assert.equal((await ask([{ id: "fast" }])).status, 404);
+  for (const aliases of [{ "a/b": [good.id] }, { fast: [] }, { fast: ["good"] }, { fast: "one/m" }]) {
+    const refused = await set(aliases);
+    assert.deepEqual([refused.status, refused.error.param.split(".")[1]], [400, "aliases"]);
+  }
+  assert.deepEqual((await set({ fast: null })).project.settings, {});
+});
+
+test("a key that may not ask a model may not ask it by another name", async () => {
+  const [good] = plan(["one", says("chat", "no")]);
+  await gateway.manage("POST", "/projects", {
+    ...{ id: "aliased-too", settings: { aliases: { fast: [good.id] } } },
+  });
+  const { secret } = await gateway.manage("POST", "/projects/aliased-too/keys", {
+    models: ["two/*", "fast"],
+  });
+  const answer = await ask([{ id: "fast" }], { headers: { authorization: `Bearer ${secret}` } });
+  assert.equal(answer.status, 403, answer.text);
+  assert.equal(asked(good.model).length, 0);
+});
+
 // ——— Nothing left
 
 test("when all failed the client is told what was tried, and no secret", async () => {
