@@ -373,7 +373,7 @@ test("a name of the project's own stands for its models, which are tried in turn
   assert.deepEqual([words(answer.text), answer.headers["x-gateway-model"]], ["from two", good.model]);
   assert.ok(asked(bad.model).length > 0);
   // Another project knows nothing of it.
-  assert.equal((await ask([{ id: "fast" }])).status, 404);
+  assert.equal((await ask([{ id: "fast" }])).status, 400);
   for (const aliases of [{ "a/b": [good.id] }, { fast: [] }, { fast: ["good"] }, { fast: "one/m" }]) {
     const refused = await set(aliases);
     assert.deepEqual([refused.status, refused.error.param.split(".")[1]], [400, "aliases"]);
