@@ -231,7 +231,7 @@ mod tests {
     fn half_an_event_is_waited_for_up_to_a_bound() {
         let whole = "event: error\ndata: {\"error\":{\"code\":500}}\n\n";
         for end in 1..whole.len() - 1 {
-            assert_eq!(of(&whole[..end]), Beginning::Unfinished, "{end}");
+            assert_eq!(Beginning::of_stream(&whole.as_bytes()[..end]), Beginning::Unfinished, "{end}");
         }
         assert_eq!(of(&format!("data: {}", "x".repeat(LONGEST))), Beginning::Answer);
     }
