@@ -6,22 +6,20 @@
 use std::pin::pin;
 
 use futures::future::{Either, join_all, select};
-use js_sys::{ArrayBuffer, Uint8Array};
-use wasm_bindgen::JsCast;
 
 use super::attempts::{self, Asked, Written};
-use super::border::{ClientGone, now, settled, within};
+use super::border::{ClientGone, Unread, now};
 use super::inference::Inference;
 use super::tool_call;
 use super::tool_stream::ClientStream;
-use super::upstream::Begun;
+use super::upstream::{self, Begun};
 use crate::body::Body;
 use crate::carriage::Stopped;
 use crate::error::{Error, Kind};
 use crate::headers::{Headers, is_event_stream};
 use crate::memory::address::Address;
 use crate::project::Tool;
-use crate::refusal::{cut_short, nonsense, too_slow, translated};
+use crate::refusal::{cut_short, nonsense, translated};
 use crate::route::Route;
 use crate::tools::ask;
 use crate::tools::outcome::ToolOutcome;
@@ -139,21 +137,17 @@ impl Asking<'_> {
             };
         }
         let timeout = self.inference.deadlines.rest_ms(now());
-        let read = within(timeout, settled(upstream.answer.array_buffer()));
-        let bytes = match select(pin!(read), pin!(gone.wait())).await {
-            Either::Left((Some(Ok(buffer)), _)) => {
-                Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>()).to_vec()
-            }
-            Either::Left((broken, _)) => {
-                upstream.controller.abort();
-                return Err(match broken {
-                    None => Ended::Failed(too_slow(provider, timeout), unsaid(), Stopped::Silent),
-                    Some(_) => Ended::Failed(cut_short(provider), unsaid(), Stopped::Cut),
-                });
-            }
-            Either::Right(_) => {
-                upstream.controller.abort();
-                return Err(Ended::Left(unsaid()));
+        let most = self.inference.incoming.config.max_answer_bytes;
+        if upstream.whole.is_none() {
+            upstream.wait_for_whole(gone, most, timeout).await;
+        }
+        let bytes = match upstream.whole.take().unwrap_or(Err(Unread::Broken)) {
+            Ok(bytes) => bytes.to_vec(),
+            Err(Unread::Gone) => return Err(Ended::Left(unsaid())),
+            Err(why) => {
+                let stopped = if matches!(why, Unread::Slow) { Stopped::Silent } else { Stopped::Cut };
+                let error = upstream::unread(why, provider, most, timeout);
+                return Err(Ended::Failed(error, unsaid(), stopped));
             }
         };
         if !succeeded {
