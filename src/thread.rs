@@ -90,11 +90,8 @@ pub fn prepare<D: Database>(
     if thread.as_ref().is_some_and(|thread| !owns(thread, &request.key)) {
         return Ok(Prepared::NotFound);
     }
-    let known = store.turn(&request.turn)?;
-    let turn = match &known {
-        Some(turn) => turn.seq,
-        None => store.last_turn()? + 1,
-    };
+    let (known, last) = store.turn_and_last(&request.turn)?;
+    let turn = known.as_ref().map_or(last + 1, |turn| turn.seq);
     let kept = store.state()?;
     let mut state = kept.clone();
     state.hear(request);

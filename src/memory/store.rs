@@ -14,6 +14,9 @@ mod notes;
 mod rows;
 mod search;
 mod segments;
+mod singles;
+mod waiting;
+mod weights;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -26,9 +29,11 @@ pub use self::notes::{NewNote, NoteStatus, Rendered};
 pub use self::rows::Brought;
 pub use self::search::FoundMessage;
 pub use self::segments::{Kind, Segment, SegmentState};
-use super::database::{Database, Row, Value};
+use self::singles::Singles;
+pub use self::waiting::Waiting;
+pub use self::weights::Weights;
+use super::database::{Database, Row};
 use super::schema::{exists, migrate};
-use super::state::State;
 use crate::protocol::ThreadKey;
 use crate::turn::{Answer, Ending, Stop, Usage};
 
@@ -286,10 +291,11 @@ pub struct Counts {
 
 /// Storage of one thread.
 #[derive(Debug)]
-pub struct Store<D>(D);
+pub struct Store<D> {
+    database: D,
+    singles: Singles,
+}
 
-const THREAD: &str =
-    "project, id, resource, created_at, updated_at, indexed_at, index_retry_at, title, metadata";
 const TURN: &str =
     "seq, id, status, started_at, finished_at, messages, superseded_by, provider, model, usage, stop";
 
@@ -297,7 +303,7 @@ impl<D: Database> Store<D> {
     /// Opens the storage and brings its tables up to date.
     pub fn open(database: D) -> Result<Self, D::Error> {
         migrate(&database, SCHEMA)?;
-        Ok(Store(database))
+        Ok(Store { database, singles: Singles::default() })
     }
 
     /// Opens the storage of a thread that may not exist, without bringing it into being: `None` when nothing was ever
@@ -311,81 +317,17 @@ impl<D: Database> Store<D> {
 
     /// The database below.
     pub fn database(&self) -> &D {
-        &self.0
+        &self.database
     }
 
     /// Gives the database back.
     pub fn into_database(self) -> D {
-        self.0
-    }
-
-    /// The thread, once it exists.
-    pub fn thread(&self) -> Result<Option<Thread>, D::Error> {
-        let rows = self.0.query(&format!("SELECT {THREAD} FROM thread"), &[])?;
-        Ok(rows.first().map(|row| Thread {
-            project: row.text(0),
-            id: row.text(1),
-            resource: row.text(2),
-            created_at: row.unsigned(3),
-            updated_at: row.unsigned(4),
-            indexed_at: row.optional(5).map(|value| value.unsigned()),
-            index_retry_at: row.optional(6).map(|value| value.unsigned()),
-            title: row.optional(7).map(Value::text),
-            metadata: row.optional(8).map(Value::text),
-        }))
-    }
-
-    /// Writes the thread's row.
-    pub fn save_thread(&self, thread: &Thread) -> Result<(), D::Error> {
-        self.0
-            .query(
-                &format!(
-                    "INSERT OR REPLACE INTO thread (one, {THREAD}) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
-                ),
-                &[
-                    thread.project.as_str().into(),
-                    thread.id.as_str().into(),
-                    thread.resource.as_str().into(),
-                    thread.created_at.into(),
-                    thread.updated_at.into(),
-                    thread.indexed_at.into(),
-                    thread.index_retry_at.into(),
-                    thread.title.clone().into(),
-                    thread.metadata.clone().into(),
-                ],
-            )
-            .map(drop)
-    }
-
-    /// What memory keeps beside messages and notes.
-    pub fn state(&self) -> Result<State, D::Error> {
-        let rows = self.0.query("SELECT body FROM state", &[])?;
-        Ok(rows.first().and_then(|row| from_json(&row.text(0))).unwrap_or_default())
-    }
-
-    /// Writes it.
-    pub fn save_state(&self, state: &State) -> Result<(), D::Error> {
-        self.0
-            .query("INSERT OR REPLACE INTO state (one, body) VALUES (1, ?1)", &[to_json(state).into()])
-            .map(drop)
-    }
-
-    /// When the thread was deleted, if it ever was; nothing from before that may come back.
-    pub fn tombstone(&self) -> Result<Option<u64>, D::Error> {
-        let rows = self.0.query("SELECT deleted_at FROM tombstone", &[])?;
-        Ok(rows.first().map(|row| row.unsigned(0)))
-    }
-
-    /// Leaves the mark of a deletion.
-    pub fn bury(&self, deleted_at: u64) -> Result<(), D::Error> {
-        self.0
-            .query("INSERT OR REPLACE INTO tombstone (one, deleted_at) VALUES (1, ?1)", &[deleted_at.into()])
-            .map(drop)
+        self.database
     }
 
     /// How much there is of what a deletion takes.
     pub fn counts(&self) -> Result<Counts, D::Error> {
-        let rows = self.0.query(
+        let rows = self.database.query(
             "SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM notes),
                  (SELECT count(*) FROM segments WHERE state IN ('planned', 'running'))",
             &[],
@@ -399,34 +341,49 @@ impl<D: Database> Store<D> {
 
     /// Deletes every row but the mark of a deletion.
     pub fn empty(&self) -> Result<(), D::Error> {
-        self.0.run(
+        self.database.run(
             "DELETE FROM message_rest; DELETE FROM messages; DELETE FROM notes; DELETE FROM render;
              DELETE FROM segments; DELETE FROM gaps; DELETE FROM outbox; DELETE FROM state; DELETE FROM turns;
              DELETE FROM generation_log; DELETE FROM generations; DELETE FROM thread; UPDATE search_progress SET message = 0, note = 0, is_behind = 0;",
-        )
+        )?;
+        self.forget_singles();
+        Ok(())
     }
 
     /// A turn by its id.
     pub fn turn(&self, id: &str) -> Result<Option<Turn>, D::Error> {
-        let rows = self.0.query(&format!("SELECT {TURN} FROM turns WHERE id = ?1"), &[id.into()])?;
+        let rows = self.database.query(&format!("SELECT {TURN} FROM turns WHERE id = ?1"), &[id.into()])?;
         Ok(rows.first().map(read_turn))
     }
 
     /// A turn by its number.
     pub fn turn_at(&self, seq: i64) -> Result<Option<Turn>, D::Error> {
-        let rows = self.0.query(&format!("SELECT {TURN} FROM turns WHERE seq = ?1"), &[seq.into()])?;
+        let rows = self.database.query(&format!("SELECT {TURN} FROM turns WHERE seq = ?1"), &[seq.into()])?;
         Ok(rows.first().map(read_turn))
     }
 
     /// The number of the newest turn, 0 without any.
     pub fn last_turn(&self) -> Result<i64, D::Error> {
-        let rows = self.0.query("SELECT coalesce(max(seq), 0) FROM turns", &[])?;
+        let rows = self.database.query("SELECT coalesce(max(seq), 0) FROM turns", &[])?;
         Ok(rows.first().map_or(0, |row| row.integer(0)))
+    }
+
+    /// A turn by its id, and the number of the newest turn, 0 without any.
+    pub fn turn_and_last(&self, id: &str) -> Result<(Option<Turn>, i64), D::Error> {
+        let rows = self.database.query(
+            &format!(
+                "SELECT {TURN}, last FROM (SELECT coalesce(max(seq), 0) AS last FROM turns)
+                 LEFT JOIN turns ON turns.id = ?1"
+            ),
+            &[id.into()],
+        )?;
+        let Some(row) = rows.first() else { return Ok((None, 0)) };
+        Ok((row.optional(0).map(|_| read_turn(row)), row.integer(11)))
     }
 
     /// Writes a turn's row.
     pub fn save_turn(&self, turn: &Turn) -> Result<(), D::Error> {
-        self.0
+        self.database
             .query(
                 &format!(
                     "INSERT OR REPLACE INTO turns ({TURN}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
@@ -450,7 +407,7 @@ impl<D: Database> Store<D> {
 
     /// Turns that are still pending and arrived at `until` or before.
     pub fn pending_turns(&self, until: u64) -> Result<Vec<Turn>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!("SELECT {TURN} FROM turns WHERE status = 'pending' AND started_at <= ?1 ORDER BY seq"),
             &[until.into()],
         )?;
@@ -460,15 +417,9 @@ impl<D: Database> Store<D> {
     /// The number of the oldest turn that is still pending.
     pub fn first_pending(&self) -> Result<Option<i64>, D::Error> {
         let rows = self
-            .0
+            .database
             .query("SELECT min(seq) FROM turns INDEXED BY pending_turns WHERE status = 'pending'", &[])?;
         Ok(rows.first().and_then(|row| row.optional(0)).map(|value| value.integer()))
-    }
-
-    /// When the oldest pending turn arrived.
-    pub fn oldest_pending(&self) -> Result<Option<u64>, D::Error> {
-        let rows = self.0.query("SELECT min(started_at) FROM turns WHERE status = 'pending'", &[])?;
-        Ok(rows.first().and_then(|row| row.optional(0)).map(|value| value.unsigned()))
     }
 }
 

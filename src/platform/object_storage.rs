@@ -25,10 +25,12 @@ pub trait OpensOver: Sized {
     fn open_over(database: SqlDatabase) -> worker::Result<Self>;
     /// Opens one that exists, without bringing it into being.
     fn open_existing_over(database: SqlDatabase) -> worker::Result<Option<Self>>;
+    /// What it wrote last was undone.
+    fn undone(&self);
 }
 
 macro_rules! opens_over {
-    ($store:ident) => {
+    ($store:ident, $undone:expr) => {
         impl OpensOver for $store<SqlDatabase> {
             fn open_over(database: SqlDatabase) -> worker::Result<Self> {
                 $store::open(database)
@@ -37,13 +39,18 @@ macro_rules! opens_over {
             fn open_existing_over(database: SqlDatabase) -> worker::Result<Option<Self>> {
                 $store::open_existing(database)
             }
+
+            fn undone(&self) {
+                let undone: fn(&Self) = $undone;
+                undone(self);
+            }
         }
     };
 }
 
-opens_over!(ThreadStore);
-opens_over!(ResourceStore);
-opens_over!(ResponseStore);
+opens_over!(ThreadStore, ThreadStore::forget_singles);
+opens_over!(ResourceStore, |_| {});
+opens_over!(ResponseStore, |_| {});
 
 /// The storage of one object.
 pub struct ObjectStorage<S> {
@@ -82,7 +89,11 @@ impl<S: OpensOver> ObjectStorage<S> {
     /// Runs work on the store in one transaction.
     pub fn transaction<T>(&self, work: impl FnOnce(&S) -> worker::Result<T>) -> worker::Result<T> {
         let store = self.store()?;
-        transaction(&self.state, || work(&store))
+        let outcome = transaction(&self.state, || work(&store));
+        if outcome.is_err() {
+            store.undone();
+        }
+        outcome
     }
 
     /// Runs a message in one transaction, and answers it.
@@ -108,6 +119,7 @@ impl<S: OpensOver> ObjectStorage<S> {
             outcome = Some(work(&store, &message)?);
             Err("undone on purpose".into())
         });
+        store.undone();
         match (outcome, undone) {
             (Some(outcome), _) => answer(&outcome),
             (None, Err(error)) => Err(error),

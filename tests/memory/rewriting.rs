@@ -28,7 +28,7 @@ fn a_thread_written_anew_says_what_it_said_and_gives_no_number_again() {
     assert_eq!(new.plan_segment(Kind::Reflect, (0, 0), 1, 0).unwrap(), next_segment);
     new.database().run("DELETE FROM segments WHERE kind = 'reflect'").unwrap();
     // The index of words is made anew.
-    assert!(new.index_is_behind().unwrap());
+    assert!(new.waiting().unwrap().is_index_behind);
     while new.index_words().unwrap() {}
     let terms = ["\"statement\"".to_owned()];
     let rarity = new.rarity(&terms).unwrap();

@@ -216,6 +216,7 @@ impl<D: Database> Store<D> {
     /// Writes them into an empty storage. The index of words is made anew.
     pub fn paste(&self, rows: &Copy) -> Result<(), D::Error> {
         paste(self.database(), rows)?;
+        self.forget_singles();
         self.database().run("UPDATE search_progress SET is_behind = 1")
     }
 
