@@ -6,7 +6,7 @@ mod support;
 use std::cell::Cell;
 
 use memory_gateway::memory::database::{Database, Row, Value};
-use memory_gateway::memory::store::{Store, TurnStatus};
+use memory_gateway::memory::store::{GROWN_BY, Store, TurnStatus};
 use memory_gateway::protocol::{Commit, Prepare};
 use memory_gateway::thread;
 use support::{Sqlite, Thread, around, assistant, user};
@@ -84,10 +84,28 @@ fn commit(request: &Prepare) -> Commit {
     }
 }
 
+#[test]
+fn a_thread_that_stays_short_makes_few_tables_and_has_all_of_them_by_its_sixteenth_turn() {
+    let tables = |turns: u32| {
+        let (store, request, thread) = thread(turns);
+        thread::prepare(&store, &request, around(&thread.settings)).unwrap();
+        let sql = "SELECT count(*) FROM sqlite_master";
+        store.database().query(sql, &[]).unwrap()[0].integer(0)
+    };
+    assert_eq!([tables(0), tables(14)], [12, 12]);
+    assert!(tables(15) > 40);
+}
+
 /// Each statement crosses the border between wasm and the runtime, which costs more than SQLite does.
 #[test]
 fn a_turn_of_a_thread_that_is_awake_takes_few_statements() {
-    let (store, request, thread) = thread(6);
+    assert_eq!(counts(6), [8, 1, 6, 1]);
+    assert_eq!(counts(GROWN_BY.try_into().unwrap()), [11, 1, 6, 1]);
+}
+
+/// The statements of a turn's beginning, of the question for the alarm, of its end, and of that question again.
+fn counts(turns: u32) -> [usize; 4] {
+    let (store, request, thread) = thread(turns);
     let counted = |what: &dyn Fn()| {
         store.database().begin(None);
         what();
@@ -96,18 +114,17 @@ fn a_turn_of_a_thread_that_is_awake_takes_few_statements() {
     let settings = &thread.settings;
     thread::next_alarm(&store, request.started_at, 60_000).unwrap();
     store.tombstone().unwrap();
-    let counts = [
+    [
         counted(&|| drop(thread::prepare(&store, &request, around(settings)).unwrap())),
         counted(&|| assert!(thread::next_alarm(&store, request.started_at, 60_000).unwrap().is_some())),
         counted(&|| drop(thread::commit(&store, &commit(&request), around(settings)).unwrap())),
         counted(&|| assert!(thread::next_alarm(&store, request.started_at, 60_000).unwrap().is_some())),
-    ];
-    assert_eq!(counts, [11, 1, 6, 1]);
+    ]
 }
 
 #[test]
 fn a_turn_whose_transaction_is_undone_at_any_statement_leaves_nothing_behind() {
-    for turns in [0, 6] {
+    for turns in [0, 6, 15] {
         undone_at_any_statement(turns);
     }
 }
@@ -126,7 +143,7 @@ fn undone_at_any_statement(turns: u32) {
         let outcome = work();
         database.sqlite.run(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" }).unwrap();
         if outcome.is_err() {
-            store.forget_singles();
+            store.undone();
         }
         outcome.is_ok()
     };

@@ -48,7 +48,7 @@ macro_rules! opens_over {
     };
 }
 
-opens_over!(ThreadStore, ThreadStore::forget_singles);
+opens_over!(ThreadStore, ThreadStore::undone);
 opens_over!(ResourceStore, |_| {});
 opens_over!(ResponseStore, |_| {});
 

@@ -47,7 +47,7 @@ fn what_is_larger_than_memory_is_not_copied() {
     let half = rewrite::MAX_BYTES / 2;
     let fill =
         "INSERT INTO message_rest (seq, part, body) VALUES (1, ?1, replace(hex(zeroblob(?2)), '0', 'x'))";
-    store.database().query(fill, &[1i64.into(), (half / 2).into()]).unwrap();
+    store.grown().unwrap().query(fill, &[1i64.into(), (half / 2).into()]).unwrap();
     assert!(store.copy().unwrap().is_some());
     store.database().query(fill, &[2i64.into(), (half / 2).into()]).unwrap();
     assert!(store.copy().unwrap().is_none());

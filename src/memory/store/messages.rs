@@ -2,6 +2,7 @@
 //!
 //! Invariant: a message is never changed, only marked: superseded by a branch, claimed by a segment, covered by its notes.
 
+use super::tables::GROWN_BY;
 use super::{Store, first_seq, to_json, turn_of};
 use crate::memory::database::{Database, Row, Value};
 use crate::memory::schema::{may_go_on, pieces};
@@ -69,7 +70,13 @@ impl<D: Database> Store<D> {
     pub fn add_message(&self, stored: &StoredMessage) -> Result<(), D::Error> {
         let body = to_json(&stored.message);
         let mut pieces = pieces(&body);
-        self.database.query(
+        let turn = turn_of(stored.seq);
+        let database = if turn >= GROWN_BY || stored.seq - first_seq(turn) >= GROWN_BY {
+            self.grown()?
+        } else {
+            &self.database
+        };
+        database.query(
             &format!(
                 "INSERT INTO messages ({MESSAGE}, role) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
             ),
@@ -88,7 +95,7 @@ impl<D: Database> Store<D> {
             ],
         )?;
         for (part, piece) in (1i64..).zip(pieces) {
-            self.database.query(
+            self.grown()?.query(
                 "INSERT INTO message_rest (seq, part, body) VALUES (?1, ?2, ?3)",
                 &[stored.seq.into(), part.into(), piece.into()],
             )?;
@@ -152,7 +159,7 @@ impl<D: Database> Store<D> {
 
     /// The message with this public id, whatever became of it.
     pub fn by_id(&self, id: &str) -> Result<Option<StoredMessage>, D::Error> {
-        let rows = self.database.query(
+        let rows = self.grown()?.query(
             &format!("SELECT {MESSAGE} FROM messages WHERE id = ?1 ORDER BY seq LIMIT 1"),
             &[id.into()],
         )?;
@@ -348,7 +355,7 @@ impl<D: Database> Store<D> {
     /// The first messages before `until` that no segment has claimed, in order: at most `rows`, and no more than `bytes` of
     /// them unless a single one is larger. What is behind them is for the next time.
     pub fn unclaimed(&self, until: i64, rows: u32, bytes: u64) -> Result<Vec<StoredMessage>, D::Error> {
-        let sizes = self.database.query(
+        let sizes = self.grown()?.query(
             "SELECT m.seq, octet_length(m.body)
                  + (SELECT coalesce(sum(octet_length(r.body)), 0) FROM message_rest AS r WHERE r.seq = m.seq)
              FROM messages AS m WHERE m.segment IS NULL AND m.seq < ?1 ORDER BY m.seq LIMIT ?2",
@@ -364,7 +371,7 @@ impl<D: Database> Store<D> {
             })
             .last();
         let Some(last) = last.map(|row| row.integer(0)) else { return Ok(Vec::new()) };
-        let rows = self.database.query(
+        let rows = self.grown()?.query(
             &format!("SELECT {MESSAGE} FROM messages WHERE segment IS NULL AND seq <= ?1 ORDER BY seq"),
             &[last.into()],
         )?;
@@ -373,7 +380,7 @@ impl<D: Database> Store<D> {
 
     /// The raw messages that no branch replaced, newest first, as places with tokens and roles.
     pub fn raw_places(&self) -> Result<Vec<(i64, u64, Role)>, D::Error> {
-        let rows = self.database.query(
+        let rows = self.grown()?.query(
             "SELECT seq, tokens, role FROM messages WHERE covered = 0 AND superseded_by IS NULL ORDER BY seq DESC",
             &[],
         )?;
@@ -387,7 +394,7 @@ impl<D: Database> Store<D> {
 
     /// The messages that a segment has claimed, in order.
     pub fn claimed_by(&self, segment: i64) -> Result<Vec<StoredMessage>, D::Error> {
-        let rows = self.database.query(
+        let rows = self.grown()?.query(
             &format!("SELECT {MESSAGE} FROM messages WHERE segment = ?1 ORDER BY seq"),
             &[segment.into()],
         )?;
@@ -411,7 +418,7 @@ impl<D: Database> Store<D> {
 
     fn places(&self, which: &str, values: &[Value]) -> Result<Vec<i64>, D::Error> {
         let rows =
-            self.database.query(&format!("SELECT seq FROM messages WHERE {which} ORDER BY seq"), values)?;
+            self.grown()?.query(&format!("SELECT seq FROM messages WHERE {which} ORDER BY seq"), values)?;
         Ok(rows.iter().map(|row| row.integer(0)).collect())
     }
 
@@ -447,13 +454,16 @@ impl<D: Database> Store<D> {
 
     /// Keeps what stands in front of a message for the time that passed before it.
     pub fn add_gap(&self, seq: i64, text: &str) -> Result<(), D::Error> {
-        self.database
+        self.grown()?
             .query("INSERT OR IGNORE INTO gaps (seq, text) VALUES (?1, ?2)", &[seq.into(), text.into()])
             .map(drop)
     }
 
     /// What stands in front of the messages from `seq` on.
     pub fn gaps_from(&self, seq: i64) -> Result<Vec<(i64, String)>, D::Error> {
+        if !self.has_grown()? {
+            return Ok(Vec::new());
+        }
         let rows =
             self.database.query("SELECT seq, text FROM gaps WHERE seq >= ?1 ORDER BY seq", &[seq.into()])?;
         Ok(rows.iter().map(|row| (row.integer(0), row.text(1))).collect())
@@ -472,7 +482,7 @@ impl<D: Database> Store<D> {
     pub(super) fn read_body(&self, seq: i64, mut body: String) -> Result<Message, D::Error> {
         if may_go_on(&body) {
             for rest in self
-                .database
+                .grown()?
                 .query("SELECT body FROM message_rest WHERE seq = ?1 ORDER BY part", &[seq.into()])?
             {
                 body.push_str(&rest.text(0));

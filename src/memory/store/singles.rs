@@ -1,7 +1,7 @@
 //! The rows of which a thread has one: its own, memory's state, the mark of a deletion.
 //!
 //! Invariant: what is held here is what the tables hold. Nobody but the thread's object writes to them, so a read is needed
-//! once in the object's life; whoever undoes writes, or writes past this module, says [`Store::forget_singles`].
+//! once in the object's life; whoever undoes writes, or writes past this module, says [`Store::undone`].
 
 use std::cell::{Cell, RefCell};
 
@@ -21,8 +21,9 @@ pub(super) struct Singles {
 }
 
 impl<D: Database> Store<D> {
-    /// Reads the single rows anew when they are next asked for.
-    pub fn forget_singles(&self) {
+    /// Looks into the tables again for what it knew of them.
+    pub fn undone(&self) {
+        self.has_grown.set(None);
         let Singles { thread, state, tombstone } = &self.singles;
         thread.replace(None);
         state.replace(None);

@@ -24,28 +24,33 @@ pub struct Waiting {
     pub has_leaving_responses: bool,
 }
 
+/// What waits in a thread that has grown.
+const MORE: &str = "
+    (SELECT coalesce(lease_until, 0) FROM segments WHERE state = 'running' ORDER BY id LIMIT 1),
+    (SELECT min(not_before) FROM segments WHERE state = 'planned'),
+    EXISTS (SELECT 1 FROM outbox),
+    (SELECT is_behind FROM search_progress),
+    (SELECT body FROM departure)";
+
 impl<D: Database> Store<D> {
     /// What waits.
     pub fn waiting(&self) -> Result<Waiting, D::Error> {
-        let rows = self.database().query(
-            "SELECT
-                 (SELECT min(started_at) FROM turns WHERE status = 'pending'),
-                 (SELECT coalesce(lease_until, 0) FROM segments WHERE state = 'running' ORDER BY id LIMIT 1),
-                 (SELECT min(not_before) FROM segments WHERE state = 'planned'),
-                 EXISTS (SELECT 1 FROM outbox),
-                 (SELECT is_behind FROM search_progress),
-                 (SELECT body FROM departure),
-                 EXISTS (SELECT 1 FROM linked_responses WHERE leaving = 1)",
+        let more = if self.has_grown()? { MORE } else { "NULL, NULL, 0, 0, NULL" };
+        let rows = self.database.query(
+            &format!(
+                "SELECT (SELECT min(started_at) FROM turns WHERE status = 'pending'),
+                 EXISTS (SELECT 1 FROM linked_responses WHERE leaving = 1), {more}"
+            ),
             &[],
         )?;
         Ok(rows.first().map_or(Waiting::default(), |row| Waiting {
             oldest_pending: row.optional(0).map(|value| value.unsigned()),
-            running_until: row.optional(1).map(|value| value.unsigned()),
-            planned_for: row.optional(2).map(|value| value.unsigned()),
-            has_news: row.integer(3) != 0,
-            is_index_behind: row.integer(4) != 0,
-            departure: row.optional(5).map(|value| value.text()),
-            has_leaving_responses: row.integer(6) != 0,
+            has_leaving_responses: row.integer(1) != 0,
+            running_until: row.optional(2).map(|value| value.unsigned()),
+            planned_for: row.optional(3).map(|value| value.unsigned()),
+            has_news: row.integer(4) != 0,
+            is_index_behind: row.integer(5) != 0,
+            departure: row.optional(6).map(|value| value.text()),
         }))
     }
 }

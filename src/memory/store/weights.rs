@@ -2,7 +2,7 @@
 //!
 //! Invariant: estimated tokens as they are stored; what corrects them is the state's business.
 
-use super::{NoteStatus, Store};
+use super::Store;
 use crate::memory::database::Database;
 
 /// Estimated tokens.
@@ -19,12 +19,18 @@ pub struct Weights {
 impl<D: Database> Store<D> {
     /// How much there is.
     pub fn weights(&self) -> Result<Weights, D::Error> {
-        let rows = self.database().query(
-            "SELECT
+        let notes = if self.has_grown()? {
+            "(SELECT coalesce(sum(tokens), 0) FROM notes WHERE status = 'active')"
+        } else {
+            "0"
+        };
+        let rows = self.database.query(
+            &format!(
+                "SELECT
                  (SELECT coalesce(sum(tokens), 0) FROM messages WHERE covered = 0 AND superseded_by IS NULL),
-                 (SELECT coalesce(sum(tokens), 0) FROM messages WHERE segment IS NULL),
-                 (SELECT coalesce(sum(tokens), 0) FROM notes WHERE status = ?1)",
-            &[NoteStatus::Active.as_str().into()],
+                 (SELECT coalesce(sum(tokens), 0) FROM messages WHERE segment IS NULL), {notes}"
+            ),
+            &[],
         )?;
         Ok(rows.first().map_or(Weights::default(), |row| Weights {
             raw: row.unsigned(0),
