@@ -35,7 +35,7 @@ pub use self::upkeep::{
 use crate::memory::activation::{Moment, activate};
 use crate::memory::address::Scope;
 use crate::memory::branch;
-use crate::memory::context::{Item, Threads, added_tokens, shown_tokens, weave};
+use crate::memory::context::{Item, Threads, Weight, weave, weight};
 use crate::memory::database::Database;
 use crate::memory::gap;
 use crate::memory::injection::injection;
@@ -147,9 +147,10 @@ pub fn prepare<D: Database>(
     });
     let injection = injection(store, &state, &settings, request.started_at, &zone)?;
     let told: u64 = injection.texts().map(tokens::of_text).sum();
+    let Weight { added, shown } = weight(&items, &request.messages);
     Ok(Prepared::Ready {
-        tokens: added_tokens(&items) + told,
-        prompt_tokens: shown_tokens(&items, &request.messages).map(|shown| shown + told),
+        tokens: added + told,
+        prompt_tokens: shown.map(|shown| shown + told),
         remembered: remembered + injection.stable.len(),
         wants_profile: settings.scope == Scope::Resource && state.profile.is_none(),
         items,
