@@ -3,6 +3,7 @@
 //! Invariant: a request is sent to one route at a time, and to none any more once a byte of an answer was passed on; each
 //! route is sent it a bounded number of times, and none after the deadline.
 
+pub mod beginning;
 pub mod breaker;
 pub mod failure;
 pub mod routes;
@@ -247,8 +248,8 @@ impl Attempts {
             "model": route.model,
             "failure": made.failure.word(),
         });
-        if let (Failure::Status { status, .. }, Value::Object(fields)) = (&made.failure, &mut told) {
-            fields.insert("upstream_status".to_owned(), (*status).into());
+        if let (Some(status), Value::Object(fields)) = (made.failure.status(), &mut told) {
+            fields.insert("upstream_status".to_owned(), status.into());
         }
         Some(told)
     }

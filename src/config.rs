@@ -49,6 +49,10 @@ pub struct Config {
     pub memory_deadline_ms: u32,
     /// `MAX_BODY_BYTES`: the largest request body taken.
     pub max_body_bytes: usize,
+    /// `MAX_ANSWER_BYTES`: the largest answer of a provider that is held in memory as a whole.
+    pub max_answer_bytes: usize,
+    /// `BODY_TIMEOUT_MS`: how long a client may take to send its body, in milliseconds.
+    pub body_timeout_ms: u32,
     /// `UPSTREAM_TIMEOUT_MS`: the longest wait for a provider's status line, and the longest silence inside an
     /// observed answer.
     pub upstream_timeout_ms: u32,
@@ -166,6 +170,8 @@ impl Config {
         Ok(Config {
             memory_deadline_ms: number32("MEMORY_DEADLINE_MS", 250)?,
             max_body_bytes: number("MAX_BODY_BYTES", 20 * 1024 * 1024)? as usize,
+            max_answer_bytes: number("MAX_ANSWER_BYTES", 64 * 1024 * 1024)? as usize,
+            body_timeout_ms: number32("BODY_TIMEOUT_MS", 60_000)?,
             upstream_timeout_ms: number32("UPSTREAM_TIMEOUT_MS", 600_000)?,
             first_token_timeout_ms: number32("FIRST_TOKEN_TIMEOUT_MS", 600_000)?,
             upstream_attempts: number32("UPSTREAM_ATTEMPTS", 2)?.min(MOST_ATTEMPTS),

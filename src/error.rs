@@ -23,6 +23,8 @@ pub enum Kind {
     NotFound,
     /// 405: the path exists, the method does not.
     MethodNotAllowed,
+    /// 408: the client took too long to send the body.
+    SlowBody,
     /// 409: it exists already, or stands against something else.
     Conflict,
     /// 413: the body is over the limit.
@@ -156,6 +158,7 @@ impl Error {
             Kind::Forbidden => 403,
             Kind::NotFound => 404,
             Kind::MethodNotAllowed => 405,
+            Kind::SlowBody => 408,
             Kind::Conflict => 409,
             Kind::TooLarge => 413,
             Kind::UnsupportedMediaType => 415,
@@ -185,7 +188,7 @@ impl Error {
             Kind::Internal => "server_error",
             Kind::Upstream => "upstream_error",
             Kind::Overloaded => "overloaded",
-            Kind::Timeout => "timeout",
+            Kind::Timeout | Kind::SlowBody => "timeout",
             Kind::Refused(status) => match status {
                 401 => "authentication_error",
                 403 => "permission_error",

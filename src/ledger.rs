@@ -12,6 +12,7 @@
 
 pub mod account;
 pub mod estimate;
+pub mod failed_attempt;
 pub mod prices;
 pub mod query;
 pub mod row;

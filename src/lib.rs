@@ -33,6 +33,7 @@ pub mod limits;
 pub mod mcp;
 pub mod memory;
 pub mod models;
+pub mod object_failure;
 pub mod observe;
 pub mod operation;
 pub mod outbox;

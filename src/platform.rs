@@ -27,6 +27,7 @@ mod memory_api;
 mod meter;
 mod model_call;
 mod models_api;
+mod object_call;
 mod object_storage;
 mod overhear;
 mod pump;

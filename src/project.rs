@@ -3,10 +3,13 @@
 //! Invariant: what is stored was checked when it came in; a field that nobody reads is refused by its name, so that a
 //! typing error is never taken for a setting.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::attempts::routes::MOST_MODELS;
 use crate::error::Error;
 use crate::memory::address::Scope;
 use crate::memory::settings::Overrides;
@@ -21,6 +24,9 @@ pub struct Settings {
     /// The gateway's own tools that its requests have; `x-gateway-tools` overrules it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<Tool>>,
+    /// Names of its own for models: each stands for the models that are tried in turn, as `provider/model`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<String, Vec<String>>,
     /// How long its data is kept.
     #[serde(default, skip_serializing_if = "Retention::is_empty")]
     pub retention: Retention,
@@ -86,6 +92,8 @@ pub struct Retention {
 
 /// More raw tokens than any model's window.
 const MAX_TOKENS: u32 = 10_000_000;
+/// How many names of its own a project may have.
+const MOST_ALIASES: usize = 64;
 /// A hundred years, as everywhere.
 const MAX_DAYS: u32 = 36_500;
 
@@ -101,6 +109,7 @@ impl Settings {
         };
         settings.memory.check()?;
         settings.retention.check()?;
+        check_aliases(&settings.aliases)?;
         Ok(settings)
     }
 
@@ -221,6 +230,34 @@ impl Retention {
     }
 }
 
+fn check_aliases(aliases: &BTreeMap<String, Vec<String>>) -> Result<(), Error> {
+    if aliases.len() > MOST_ALIASES {
+        return Err(invalid("settings.aliases", &format!("must not hold more than {MOST_ALIASES} names")));
+    }
+    for (name, models) in aliases {
+        let is_name = (1..=64).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte));
+        if !is_name {
+            return Err(invalid(
+                "settings.aliases",
+                "must have names of up to 64 letters, digits and `_.:-`, without a slash, which is for `provider/model`",
+            ));
+        }
+        let is_model = |id: &String| {
+            id.split_once('/').is_some_and(|(provider, model)| !provider.is_empty() && !model.is_empty())
+        };
+        if !(1..=MOST_MODELS).contains(&models.len()) || !models.iter().all(is_model) {
+            return Err(invalid(
+                &format!("settings.aliases.{name}"),
+                &format!(
+                    "must list 1 to {MOST_MODELS} models as `provider/model`, in the order in which they are tried"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The form of a zone's name; which zones there are is the database's to say.
 fn is_zone(name: &str) -> bool {
     name.len() <= 64
@@ -318,6 +355,7 @@ mod tests {
                 "reflector_model": "openai/gpt-5-mini", "scope": "resource", "timezone": "America/Argentina/Ushuaia",
             },
             "tools": ["web_search", "recall"],
+            "aliases": {"fast": ["openai/gpt-5-mini", "openrouter/a/b"], "v1.2:x_y-z": ["google/gemini-2.5-flash"]},
             "retention": {"threads_days": 90, "logs_days": 30},
         });
         let settings = Settings::read(&document).unwrap();
@@ -349,6 +387,12 @@ mod tests {
             ),
             (json!({"memory": {"timezone": "../etc"}}), "settings.memory.timezone", "IANA"),
             (json!({"tools": ["shell"]}), "settings.tools", "unknown variant `shell`"),
+            (json!({"aliases": {"a/b": ["c/d"]}}), "settings.aliases", "without a slash"),
+            (json!({"aliases": {"": ["c/d"]}}), "settings.aliases", "up to 64 letters"),
+            (json!({"aliases": {"a": "c/d"}}), "settings.aliases", "invalid type"),
+            (json!({"aliases": {"a": []}}), "settings.aliases.a", "1 to 8 models"),
+            (json!({"aliases": {"a": ["c"]}}), "settings.aliases.a", "as `provider/model`"),
+            (json!({"aliases": {"a": ["c/"]}}), "settings.aliases.a", "as `provider/model`"),
             (json!({"retention": {"logs_days": 40_000}}), "settings.retention.logs_days", "from 1 to 36500"),
         ] {
             let error = Settings::read(&document).unwrap_err();

@@ -117,6 +117,19 @@ pub fn unreachable(provider: &str) -> Error {
     .with("provider", provider)
 }
 
+/// 502 for a whole answer of more than `limit` bytes, which nobody can hold.
+pub fn too_large(provider: &str, limit: usize) -> Error {
+    Error::new(
+        Kind::Upstream,
+        format!(
+            "The provider `{provider}` answered with more than {limit} bytes at once, the gateway's limit. Ask for a \
+             shorter answer or for a stream, or have the gateway's operator raise MAX_ANSWER_BYTES."
+        ),
+    )
+    .with_code("upstream_too_large")
+    .with("provider", provider)
+}
+
 /// 504 for a provider that took too long.
 pub fn too_slow(provider: &str, ms: u32) -> Error {
     Error::new(

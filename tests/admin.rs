@@ -67,6 +67,7 @@ impl Gateway {
             include_str!("../migrations/0003_projects.sql"),
             include_str!("../migrations/0007_key_overlap.sql"),
             include_str!("../migrations/0005_erasure.sql"),
+            include_str!("../migrations/0008_failed_attempts.sql"),
         ] {
             Database::run(&database, script).unwrap();
         }

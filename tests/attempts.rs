@@ -1,6 +1,8 @@
 //! Retries, failing over and giving up, by a clock that the tests move.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::collections::BTreeMap;
+
 use std::cell::Cell;
 
 use memory_gateway::attempts::breaker::Breaker;
@@ -287,7 +289,7 @@ fn named(routes: &[Route<'_>]) -> Vec<String> {
 #[test]
 fn the_models_are_those_of_both_fields_each_once() {
     let read = |text: &str| {
-        models(&Body::parse(text.as_bytes()).unwrap())
+        models(&Body::parse(text.as_bytes()).unwrap(), &BTreeMap::new())
             .map_err(|error| error.body()["error"]["param"].as_str().map(str::to_owned))
     };
     assert_eq!(read(r#"{"model":"a/x"}"#).unwrap(), ["a/x"]);
@@ -302,6 +304,22 @@ fn the_models_are_those_of_both_fields_each_once() {
     ] {
         assert_eq!(read(text), Err(Some(param.to_owned())), "{text}");
     }
+}
+
+#[test]
+fn a_projects_own_name_stands_for_the_models_behind_it_wherever_it_is_named() {
+    let aliases: BTreeMap<String, Vec<String>> = serde_json::from_str(
+        r#"{"fast":["a/x","b/y"],"six":["1/m","2/m","3/m","4/m","5/m","6/m"],"a/z":["b/z"]}"#,
+    )
+    .unwrap();
+    let read = |text: &str| models(&Body::parse(text.as_bytes()).unwrap(), &aliases);
+    assert_eq!(read(r#"{"model":"fast"}"#).unwrap(), ["a/x", "b/y"]);
+    assert_eq!(read(r#"{"model":"b/y","models":["fast","c/z"]}"#).unwrap(), ["b/y", "a/x", "c/z"]);
+    assert_eq!(read(r#"{"model":"Fast"}"#).unwrap(), ["Fast"]);
+    // A name behind a name is a model's.
+    assert_eq!(read(r#"{"model":"a/z"}"#).unwrap(), ["b/z"]);
+    let error = read(r#"{"models":["fast","six","c/z"]}"#).unwrap_err();
+    assert_eq!((error.status(), error.body()["error"]["param"].as_str()), (400, Some("models")));
 }
 
 #[test]

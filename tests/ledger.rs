@@ -26,6 +26,7 @@ impl Ledger {
         database.run(include_str!("../migrations/0001_init.sql")).unwrap();
         database.run(include_str!("../migrations/0002_ledger.sql")).unwrap();
         database.run(include_str!("../migrations/0003_projects.sql")).unwrap();
+        database.run(include_str!("../migrations/0008_failed_attempts.sql")).unwrap();
         database
             .run(
                 "INSERT INTO projects (id, name, created_at) VALUES ('p', 'p', 0), ('q', 'q', 0);
@@ -94,6 +95,8 @@ fn row(id: &str, started_at: u64, outcome: Outcome) -> Row {
         latency_ms: (outcome != Outcome::Pending).then_some(20),
         ttft_ms: Some(5),
         attempts: 1,
+        failed_attempts: Vec::new(),
+        failed_tokens: 0,
         error: None,
         thread: Some("t'1".into()),
         resource: Some("r \"1\"".into()),
@@ -117,6 +120,7 @@ fn a_row_comes_back_as_it_was_written() {
     let ledger = Ledger::new();
     let written = Row {
         error: Some("No.".into()),
+        failed_attempts: vec![json!({"provider": "anthropic"})],
         trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".into()),
         ..row("a", WEDNESDAY + 1, Outcome::Failed)
     };
@@ -130,7 +134,8 @@ fn a_row_comes_back_as_it_was_written() {
             "dialect": "chat", "outcome": "failed", "status_code": 200, "prompt_tokens": 100, "completion_tokens": 10,
             "total_tokens": 110, "reasoning_tokens": 4, "cached_tokens": 40, "cache_write_tokens": 3,
             "estimated": false, "cost_usd": number("0.0000015"), "latency_ms": 20,
-            "ttft_ms": 5, "is_stream": true, "attempts": 1, "error": "No.", "thread_id": "t'1",
+            "ttft_ms": 5, "is_stream": true, "attempts": 1, "failed_attempts": [{"provider": "anthropic"}],
+            "error": "No.", "thread_id": "t'1",
             "resource_id": "r \"1\"", "message_ids": ["msg_1"], "memory_tokens": 7,
             "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "timestamp": "2026-11-25T00:00:00.001Z",
         })

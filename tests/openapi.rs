@@ -17,13 +17,14 @@ const ROUTERS: [(&str, &str); 3] =
     [("src/api.rs", ""), ("src/memory/api.rs", "/v1/memory"), ("src/admin.rs", "/v1/gateway")];
 
 /// All that may be wrong; the compiler asks for what is missing.
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 16] = [
     Kind::BadRequest,
     Kind::Unauthenticated,
     Kind::BudgetExceeded,
     Kind::Forbidden,
     Kind::NotFound,
     Kind::MethodNotAllowed,
+    Kind::SlowBody,
     Kind::Conflict,
     Kind::TooLarge,
     Kind::UnsupportedMediaType,

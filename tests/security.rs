@@ -1,13 +1,16 @@
-//! What `SECURITY.md` claims: that each claim names a test, and that the names of objects cannot be confused.
+//! What `SECURITY.md` claims: that each claim names a test; and what of it is shown here: names of objects, depth of JSON.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 use std::fs::read_to_string;
 use std::path::Path;
 
+use memory_gateway::body::Body;
 use memory_gateway::budget::Owner;
+use memory_gateway::dialect::Dialect;
 use memory_gateway::keys::{Principal, digest, resource_object_name};
 use memory_gateway::responses::id::ChainId;
+use memory_gateway::turn::Origin;
 
 /// Ids that a careless way of joining two of them would confuse.
 const IDS: [&str; 16] =
@@ -42,6 +45,21 @@ fn the_digest_of_a_list_is_that_of_no_other_list() {
     assert_ne!(digest(&["a", "b"]), digest(&["ab"]));
     assert_ne!(digest(&["a", "b"]), digest(&["a", "b", ""]));
     assert_ne!(digest(&[]), digest(&[""]));
+}
+
+#[test]
+fn json_is_read_as_deep_as_the_bound_and_refused_behind_it() {
+    let read = |depth: usize| {
+        // The message itself is the first level.
+        let deep = format!("{}1{}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+        let body = format!(r#"{{"model":"a/b","messages":[{{"role":"user","content":"a","x":{deep}}}]}}"#);
+        let origin = Origin { dialect: Dialect::Chat, provider: "a".into() };
+        let body = Body::parse(body.as_bytes()).unwrap();
+        Dialect::Chat.read_conversation(&body, &origin).map(drop).map_err(|error| error.status())
+    };
+    assert_eq!(read(127), Ok(()));
+    assert_eq!(read(128), Err(400));
+    assert_eq!(read(100_000), Err(400));
 }
 
 /// A claim: a list item of the section "What holds", and the tests below it, `path: name`.

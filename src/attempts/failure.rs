@@ -24,6 +24,11 @@ pub enum Failure {
         /// How long to wait before the next request, in milliseconds, where the provider said so.
         retry_after_ms: Option<u64>,
     },
+    /// The provider answered with success, and said in the place of an answer that it failed.
+    Reported {
+        /// The status that its error stands for.
+        status: u16,
+    },
 }
 
 /// What a failure means for what comes next.
@@ -71,14 +76,16 @@ impl Failure {
             Failure::Unreachable | Failure::Broken => Class::Transient,
             Failure::Slow => Class::Slow,
             Failure::Nonsense => Class::Elsewhere,
-            Failure::Status { status, retry_after_ms } => match status {
-                401 | 402 if is_stored => Class::Credential { of_model: false },
-                403 if is_stored => Class::Credential { of_model: true },
-                429 => Class::RateLimited { wait_ms: *retry_after_ms },
-                300..=399 => Class::Elsewhere,
-                408 | 500.. => Class::Transient,
-                _ => Class::Final,
-            },
+            Failure::Status { status, retry_after_ms } => class_of(*status, *retry_after_ms, is_stored),
+            Failure::Reported { status } => class_of(*status, None, is_stored),
+        }
+    }
+
+    /// The status that the provider answered with, or that its report stands for.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Failure::Status { status, .. } | Failure::Reported { status } => Some(*status),
+            Failure::Unreachable | Failure::Slow | Failure::Broken | Failure::Nonsense => None,
         }
     }
 
@@ -90,6 +97,7 @@ impl Failure {
             Failure::Broken => "broken_off",
             Failure::Nonsense => "nonsense",
             Failure::Status { .. } => "refused",
+            Failure::Reported { .. } => "reported",
         }
     }
 
@@ -101,7 +109,19 @@ impl Failure {
             Failure::Broken => "broke off before its answer".to_owned(),
             Failure::Nonsense => "answered with something that is no answer".to_owned(),
             Failure::Status { status, .. } => format!("answered with status {status}"),
+            Failure::Reported { status } => format!("reported an error ({status}) in the place of an answer"),
         }
+    }
+}
+
+fn class_of(status: u16, wait_ms: Option<u64>, is_stored: bool) -> Class {
+    match status {
+        401 | 402 if is_stored => Class::Credential { of_model: false },
+        403 if is_stored => Class::Credential { of_model: true },
+        429 => Class::RateLimited { wait_ms },
+        300..=399 => Class::Elsewhere,
+        408 | 500.. => Class::Transient,
+        _ => Class::Final,
     }
 }
 
@@ -139,6 +159,12 @@ mod tests {
             assert_eq!(class(status, false), Some(Class::Transient), "{status}");
         }
         assert_eq!(class(429, false), Some(Class::RateLimited { wait_ms: None }));
+        for (status, is_stored) in
+            [(400, true), (401, true), (403, false), (429, true), (500, true), (529, false)]
+        {
+            let reported = Failure::Reported { status }.class(is_stored);
+            assert_eq!(Some(reported), class(status, is_stored), "{status}");
+        }
         assert_eq!(Failure::Slow.class(true), Class::Slow);
         assert_eq!(Failure::Nonsense.class(true), Class::Elsewhere);
         for failure in [Failure::Unreachable, Failure::Broken] {

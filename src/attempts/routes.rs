@@ -3,6 +3,8 @@
 //! Invariant: the caller's own credential is never replaced by a stored one, and what is bound to a project never by the
 //! deployment's own: nobody pays for another's request because a provider failed.
 
+use std::collections::BTreeMap;
+
 use crate::bindings::Bindings;
 use crate::body::Body;
 use crate::config::Config;
@@ -15,15 +17,23 @@ use crate::route::{CredentialSource, Route, route};
 pub const MOST_MODELS: usize = 8;
 
 /// The models that a request names, each once: `model`, and those to fall back on in `models`, as OpenRouter has them:
-/// <https://openrouter.ai/docs/guides/routing/model-fallbacks>. Errors: 400.
-pub fn models(body: &Body<'_>) -> Result<Vec<String>, Error> {
-    let mut models: Vec<String> = body.string("model")?.into_iter().map(Into::into).collect();
+/// <https://openrouter.ai/docs/guides/routing/model-fallbacks>. A name among the project's `aliases` stands for those behind
+/// it. Errors: 400.
+pub fn models(body: &Body<'_>, aliases: &BTreeMap<String, Vec<String>>) -> Result<Vec<String>, Error> {
+    let mut models: Vec<String> = Vec::new();
+    let mut add = |named: String| {
+        let meant = aliases.get(&named).cloned().unwrap_or_else(|| vec![named]);
+        for model in meant {
+            if !models.contains(&model) {
+                models.push(model);
+            }
+        }
+    };
+    body.string("model")?.into_iter().map(Into::into).for_each(&mut add);
     for entry in body.array("models")?.unwrap_or_default() {
         let model: String = serde_json::from_str(entry.get())
             .map_err(|_| Error::invalid("models", "The field `models` must be a list of model ids."))?;
-        if !models.contains(&model) {
-            models.push(model);
-        }
+        add(model);
     }
     if models.is_empty() {
         return Err(Error::invalid("model", "The field `model` is missing. Write it as `provider/model`."));
@@ -31,7 +41,10 @@ pub fn models(body: &Body<'_>) -> Result<Vec<String>, Error> {
     if models.len() > MOST_MODELS {
         return Err(Error::invalid(
             "models",
-            format!("The request names {} models; {MOST_MODELS} is the most. Name fewer.", models.len()),
+            format!(
+                "The request names {} models, those behind aliases included; {MOST_MODELS} is the most. Name fewer.",
+                models.len()
+            ),
         ));
     }
     Ok(models)

@@ -5,6 +5,7 @@
 //! or was refused there, used nothing.
 
 use super::estimate;
+use super::failed_attempt::FailedAttempt;
 use super::prices::Prices;
 use super::row::{Outcome, Row};
 use crate::carriage::Stopped;
@@ -44,6 +45,7 @@ pub struct Account {
     heard: Option<Heard>,
     /// What the gateway's own tools cost, in nano-dollars; `None` where nobody knows.
     tools: Option<u64>,
+    failed: Vec<FailedAttempt>,
 }
 
 /// What was heard of an answer.
@@ -87,6 +89,8 @@ impl Account {
             latency_ms: None,
             ttft_ms: None,
             attempts: 0,
+            failed_attempts: Vec::new(),
+            failed_tokens: 0,
             error: None,
             thread: None,
             resource: None,
@@ -94,7 +98,7 @@ impl Account {
             memory_tokens: 0,
             trace_id: opening.trace_id,
         };
-        Account { row, sent: None, heard: None, tools: Some(0) }
+        Account { row, sent: None, heard: None, tools: Some(0), failed: Vec::new() }
     }
 
     /// The row's name.
@@ -136,6 +140,11 @@ impl Account {
     pub fn send(&mut self, body: Vec<u8>) {
         self.sent = Some(body);
         self.row.attempts += 1;
+    }
+
+    /// An attempt failed, and its answer, if there was one, goes to nobody.
+    pub fn attempt_failed(&mut self, failed: FailedAttempt) {
+        self.failed.push(FailedAttempt { model: redact::text(&failed.model).into_owned(), ..failed });
     }
 
     /// The open row, which stands for the request should nobody live to settle it.
@@ -251,19 +260,20 @@ impl Account {
     }
 
     /// The row of a request whose answer went to the client unseen; it counts nothing.
-    pub fn passed(mut self, status: u16, now: u64) -> Row {
+    pub fn passed(mut self, status: u16, now: u64, prices: &Prices) -> Row {
         self.row.outcome = if (200..300).contains(&status) { Outcome::Complete } else { Outcome::Failed };
-        self.row.status = Some(status);
-        self.row.latency_ms = Some(now.saturating_sub(self.row.started_at));
-        self.row.cost = None;
-        self.row
+        // What it used, nobody knows.
+        Row { cost: None, ..self.settle(status, now, prices) }
     }
 
     fn settle(mut self, status: u16, now: u64, prices: &Prices) -> Row {
         self.row.status = Some(status);
         self.row.latency_ms = Some(now.saturating_sub(self.row.started_at));
         let asked = prices.cost(&self.row.provider, &self.row.model, &self.row.usage);
-        self.row.cost = plus(asked, self.tools);
+        let failed = self.failed.iter().map(|failed| failed.cost(prices)).fold(Some(0), plus);
+        self.row.cost = plus(plus(asked, self.tools), failed);
+        self.row.failed_attempts = self.failed.iter().map(|failed| failed.shown(prices)).collect();
+        self.row.failed_tokens = self.failed.iter().map(FailedAttempt::tokens).sum();
         self.row
     }
 }
@@ -401,6 +411,39 @@ mod tests {
             assert_eq!(used(&row), (Outcome::Refused, error.status(), 0, 0, false, Some(0)));
             assert_eq!((row.error.as_deref(), row.attempts), (Some(error.message()), 0));
         }
+    }
+
+    #[test]
+    fn an_attempt_that_failed_is_listed_and_paid_for() {
+        let (provider, model) = ("openai".to_owned(), "gpt-5.4-mini".to_owned());
+        let failed = FailedAttempt {
+            provider: provider.clone(),
+            model: model.clone(),
+            failure: "reported",
+            status: Some(529),
+            ms: 12,
+            usage: Some(Usage { input: 7, output: 1, ..Usage::default() }),
+        };
+        let mut account = sent();
+        account.attempt_failed(failed.clone());
+        let unreached = FailedAttempt { failure: "unreachable", status: None, usage: None, ..failed.clone() };
+        account.attempt_failed(unreached);
+        account.hear(&answer("Yes.", Some(Usage { cached: 0, ..COUNTED }), Ending::Complete));
+        let row = account.clone().ended(200, Stopped::Ended, 1_250, &Prices::default());
+        assert_eq!((row.usage.input, row.usage.output, row.failed_tokens), (100, 20, 8));
+        assert_eq!(row.cost, cost(107, 21));
+        let shown = |failure, status: Option<u16>, input, output, cost| {
+            serde_json::json!({
+                "provider": provider, "model": model, "failure": failure, "upstream_status": status,
+                "latency_ms": 12, "prompt_tokens": input, "completion_tokens": output,
+                "cost_usd": super::super::prices::dollars(cost),
+            })
+        };
+        let expected = [shown("reported", Some(529), 7, 1, 9_750), shown("unreachable", None, 0, 0, 0)];
+        assert_eq!(row.failed_attempts, expected);
+        // What nobody has a price for makes the whole unknown.
+        account.attempt_failed(FailedAttempt { model: "of-nobody".to_owned(), ..failed });
+        assert_eq!(account.ended(200, Stopped::Ended, 1_250, &Prices::default()).cost, None);
     }
 
     #[test]

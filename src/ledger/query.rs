@@ -313,7 +313,8 @@ pub fn one_log(project: &str, request_id: &str) -> Statement {
 const SELECT_LOG: &str = "SELECT l.started_at, l.kind, l.request_id, l.key_id, k.label, k.prefix, l.source, l.endpoint, \
    l.dialect, l.provider, l.model, l.operation, l.is_stream, l.outcome, l.status_code, l.prompt_tokens, \
    l.completion_tokens, l.reasoning_tokens, l.cached_tokens, l.cache_write_tokens, l.estimated, l.cost_nano_usd, \
-   l.latency_ms, l.ttft_ms, l.attempts, l.error, l.thread_id, l.resource_id, l.message_ids, l.memory_tokens, l.trace_id \
+   l.latency_ms, l.ttft_ms, l.attempts, l.error, l.thread_id, l.resource_id, l.message_ids, l.memory_tokens, l.trace_id, \
+   l.failed_attempts \
    FROM ledger l LEFT JOIN api_keys k ON k.id = l.key_id";
 
 /// One row of the answer.
@@ -322,6 +323,8 @@ pub fn log(row: &Row) -> Json {
     let number = |at| row.optional(at).map(|_| row.unsigned(at));
     let message_ids: Vec<String> =
         text(28).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let failed_attempts: Json =
+        text(31).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_else(|| json!([]));
     let mut log = json!({
         "request_id": row.text(2),
         "api_key_id": row.text(3),
@@ -346,6 +349,7 @@ pub fn log(row: &Row) -> Json {
         "ttft_ms": number(23),
         "is_stream": row.integer(12) != 0,
         "attempts": row.unsigned(24),
+        "failed_attempts": failed_attempts,
         "error": text(25),
         "thread_id": text(26),
         "resource_id": text(27),

@@ -78,7 +78,7 @@ pub struct Row {
     pub usage: Usage,
     /// The provider did not give all of the counts.
     pub estimated: bool,
-    /// The cost in nano-dollars; `None` where the price is unknown.
+    /// The cost in nano-dollars, that of attempts that failed included; `None` where the price is unknown.
     pub cost: Option<u64>,
     /// Until the end, in milliseconds.
     pub latency_ms: Option<u64>,
@@ -86,6 +86,10 @@ pub struct Row {
     pub ttft_ms: Option<u64>,
     /// How often a provider was asked.
     pub attempts: u32,
+    /// The attempts before the last one, as they are shown.
+    pub failed_attempts: Vec<Value>,
+    /// Tokens that providers counted for them: a part of no other count here, but of what budgets are told.
+    pub failed_tokens: u64,
     /// What went wrong, without words of the conversation.
     pub error: Option<String>,
     /// The thread.
@@ -102,7 +106,7 @@ pub struct Row {
 }
 
 /// The table's columns, in the order of [`Row::cells`].
-pub const COLUMNS: [&str; 31] = [
+pub const COLUMNS: [&str; 32] = [
     "project_id",
     "started_at",
     "id",
@@ -134,6 +138,7 @@ pub const COLUMNS: [&str; 31] = [
     "message_ids",
     "memory_tokens",
     "trace_id",
+    "failed_attempts",
 ];
 
 /// The columns that name a row.
@@ -165,6 +170,8 @@ impl Row {
             latency_ms: Some(cost.latency_ms),
             ttft_ms: None,
             attempts: 1,
+            failed_attempts: Vec::new(),
+            failed_tokens: 0,
             error: cost.error,
             thread: Some(cost.thread),
             resource: Some(cost.resource),
@@ -204,6 +211,7 @@ impl Row {
 
     /// The values of [`COLUMNS`].
     pub fn cells(&self) -> [Value; COLUMNS.len()] {
+        let failed = (!self.failed_attempts.is_empty()).then(|| json!(self.failed_attempts).to_string());
         let message_ids = (!self.message_ids.is_empty()).then(|| json!(self.message_ids).to_string());
         [
             json!(self.project),
@@ -237,6 +245,7 @@ impl Row {
             json!(message_ids),
             json!(self.memory_tokens),
             json!(self.trace_id),
+            json!(failed),
         ]
     }
 }

@@ -25,7 +25,9 @@ pub async fn answer(incoming: &Incoming, resource: &Resource) -> Result<web_sys:
     let headers = incoming.headers();
     AdminToken::check(incoming.config.admin_token.as_ref(), headers.get("authorization"))?;
     let method = incoming.request.method();
-    let body = read_body(&incoming.request, headers, MAX_BODY_BYTES).await?.to_vec();
+    let body = read_body(&incoming.request, headers, MAX_BODY_BYTES, incoming.config.body_timeout_ms)
+        .await?
+        .to_vec();
     let request = Request {
         method: &method,
         query: incoming.query(),

@@ -169,7 +169,7 @@ async fn start(
         lines.add_memory(remembered.status, remembered.tokens);
     }
     let memory_ms = remembered.as_ref().map_or(0, |remembered| remembered.took_ms);
-    lines.add_timing(inference.auth_ms, memory_ms, now() - asked_at);
+    lines.add_timing(inference.auth_ms, memory_ms, upstream.began_at - asked_at);
     lines.add_upstream(Headers::from_lines(&upstream.lines), way.frame.is_some());
     let report = remembered.map(|remembered| remembered.report.answered_by(&way.target.provider, &model));
     let turn = rounds.map(|rounds| ToolTurn { rounds, model, at, body: sent });

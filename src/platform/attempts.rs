@@ -17,12 +17,14 @@ use super::inference::Inference;
 use super::log;
 use super::response_state::ResponseState;
 use super::upstream::{self, Begun, Unbegun};
+use crate::attempts::beginning::Reported;
 use crate::attempts::breaker::Breaker;
 use crate::attempts::failure::Failure;
 use crate::attempts::{Attempts, Next};
 use crate::config::Config;
 use crate::error::Error;
 use crate::headers::{Headers, is_event_stream};
+use crate::ledger::failed_attempt::FailedAttempt;
 use crate::refusal;
 use crate::reply::Lines;
 use crate::route::Route;
@@ -87,12 +89,18 @@ pub async fn ask<'a>(
     let mut next = with_breaker(config, |breaker| attempts.begin(breaker, asked_at));
     let mut current: Option<Current<'a>> = None;
     let mut last: Option<Result<Begun, Error>> = None;
+    let mut failed: Option<FailedAttempt> = None;
     loop {
         let (at, pause_ms) = match next {
             Next::Ask { route, pause_ms } => (route, pause_ms),
             Next::Deliver => break,
-            Next::Fail(error) => return Err(error),
+            Next::Fail(error) => {
+                note_failed(inference, failed);
+                return Err(error);
+            }
         };
+        // The last attempt is the row itself.
+        note_failed(inference, failed.take());
         // What is not delivered is let go before anything else is asked.
         if let Some(Ok(begun)) = last.take() {
             begun.controller.abort();
@@ -115,8 +123,14 @@ pub async fn ask<'a>(
             }
         }
         let Some(question) = &current else { return Err(Error::internal()) };
+        let (put_at, mut usage) = (now(), None);
         let failure = match question.put(inference, &mut gone, routes.len() > 1).await {
-            Ok(begun) => match Failure::of_answer(&question.route, begun.status, &begun.lines) {
+            Ok((begun, Some(reported))) => {
+                last = Some(Ok(begun));
+                usage = reported.usage;
+                reported.failure
+            }
+            Ok((begun, None)) => match Failure::of_answer(&question.route, begun.status, &begun.lines) {
                 None => {
                     with_breaker(config, |breaker| attempts.succeeded(at, breaker));
                     last = Some(Ok(begun));
@@ -133,6 +147,14 @@ pub async fn ask<'a>(
                 failure
             }
         };
+        failed = Some(FailedAttempt {
+            provider: question.route.provider.name.clone(),
+            model: question.route.model.clone(),
+            failure: failure.word(),
+            status: failure.status(),
+            ms: now().saturating_sub(put_at),
+            usage,
+        });
         log::event(
             "attempt_failed",
             json!({
@@ -175,14 +197,15 @@ impl<'a> Current<'a> {
         Current { at, route, body: Uint8Array::from(bytes.as_slice()), bytes, way, ignored, state, rounds }
     }
 
-    /// Puts it once. A stream has begun with its first byte, a whole answer with its head. Errors: why not, and after how
-    /// many milliseconds nobody would have waited any longer.
+    /// Puts it once. A stream has begun with its first byte, a whole answer with its head, or with all of it where it is read
+    /// anyway. Gives also the error that the provider reports in the place of an answer. Errors: why it did not begin, and
+    /// after how many milliseconds nobody would have waited any longer.
     async fn put(
         &self,
         inference: &Inference,
         gone: &mut ClientGone,
         has_others: bool,
-    ) -> Result<Begun, (Unbegun, u32)> {
+    ) -> Result<(Begun, Option<Reported>), (Unbegun, u32)> {
         let question = upstream::Question {
             operation: inference.operation,
             headers: inference.incoming.headers(),
@@ -199,14 +222,27 @@ impl<'a> Current<'a> {
         // A stream that nothing has to be taken from flows by the runtime's own hands, which begin with its first byte.
         let is_taken_from = self.way.frame.is_some() || self.way.hides_usage || self.state.is_some();
         // Rounds are read as a whole.
-        let is_awaited =
-            self.rounds.is_none() && (has_others || inference.deadlines.awaits_first_token || is_taken_from);
-        if succeeded && is_stream && self.way.streams && is_awaited {
-            let left = inference.deadlines.attempt_ms(now(), true);
-            let left = left.min(allowed.saturating_sub(u32::try_from(now() - sent_at).unwrap_or(0)));
-            begun.wait_for_first(gone, left).await.map_err(|unbegun| (unbegun, allowed))?;
+        let is_open = succeeded && self.rounds.is_none();
+        let is_awaited = has_others || inference.deadlines.awaits_first_token || is_taken_from;
+        let mut reported = None;
+        if is_open && is_stream && self.way.streams {
+            if is_awaited {
+                let left = inference.deadlines.attempt_ms(now(), true);
+                let left = left.min(allowed.saturating_sub(u32::try_from(now() - sent_at).unwrap_or(0)));
+                reported = begun.wait_for_first(gone, left).await.map_err(|unbegun| (unbegun, allowed))?;
+            }
+        } else if is_open && (has_others || is_taken_from || inference.meter.counts()) {
+            let most = inference.incoming.config.max_answer_bytes;
+            reported = begun.wait_for_whole(gone, most, inference.deadlines.rest_ms(now())).await;
         }
-        Ok(begun)
+        Ok((begun, reported))
+    }
+}
+
+/// Tells the account of an attempt whose answer goes to nobody.
+fn note_failed(inference: &Inference, failed: Option<FailedAttempt>) {
+    if let Some(failed) = failed {
+        inference.meter.note(|account| account.attempt_failed(failed));
     }
 }
 

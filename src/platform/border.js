@@ -64,6 +64,53 @@ export function respond(status, lines, body) {
   return new Response(body, { status, headers: toHeaders(lines) });
 }
 
+/**
+ * Reads the body of a request or an answer to its end. Resolves to its bytes, to "large" as soon as there are more than
+ * `most`, or to "slow" after so many milliseconds; what is not wanted any more is let go.
+ */
+export async function readWhole(message, most, ms) {
+  const { body, headers } = message;
+  if (!body) return new Uint8Array();
+  const length = Number(headers.get("content-length") ?? NaN);
+  // Compressed, it says nothing of what comes out.
+  const isKnown = length >= 0 && !headers.has("content-encoding");
+  if (isKnown && length > most) {
+    body.cancel().catch(() => {});
+    return "large";
+  }
+  let timer;
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, ms, "slow")));
+  const reader = isKnown ? null : body.getReader();
+  const whole = isKnown ? message.arrayBuffer().then((bytes) => new Uint8Array(bytes)) : gather(reader, most);
+  try {
+    const read = await Promise.race([whole, late]);
+    if (typeof read === "string") reader?.cancel().catch(() => {});
+    return read;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function gather(reader, most) {
+  const pieces = [];
+  let length = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    length += value.byteLength;
+    if (length > most) return "large";
+    pieces.push(value);
+  }
+  if (pieces.length === 1) return pieces[0];
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.byteLength;
+  }
+  return bytes;
+}
+
 /** The document of the HTTP surface, as text; entry.js has it. */
 export function openapi() {
   return globalThis.__memoryGatewayOpenapi;

@@ -117,6 +117,8 @@ extern "C" {
     ) -> Promise;
     #[wasm_bindgen(catch)]
     pub fn respond(status: u16, header_lines: &str, body: &JsValue) -> Result<web_sys::Response, JsValue>;
+    #[wasm_bindgen(js_name = readWhole)]
+    fn read_whole(message: &JsValue, most: f64, ms: u32) -> Promise;
     pub fn openapi() -> String;
     #[wasm_bindgen(js_name = bodyOf)]
     pub fn body_of(message: &web_sys::Response) -> JsValue;
@@ -175,6 +177,29 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
         bytes.iter_mut().zip(now().to_le_bytes()).for_each(|(byte, part)| *byte = part);
     }
     bytes
+}
+
+/// Why a body was not read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It has more bytes than allowed.
+    TooLarge,
+    /// It took too long.
+    Slow,
+    /// It broke off.
+    Broken,
+    /// The client left meanwhile.
+    Gone,
+}
+
+/// The body of a request or an answer, of `most` bytes at most and within `ms` milliseconds.
+pub async fn whole_body(message: &JsValue, most: usize, ms: u32) -> Result<Uint8Array, Unread> {
+    let read = settled(Ok(read_whole(message, most as f64, ms))).await.map_err(|_| Unread::Broken)?;
+    match read.as_string().as_deref() {
+        None => Ok(read.unchecked_into()),
+        Some("large") => Err(Unread::TooLarge),
+        Some(_) => Err(Unread::Slow),
+    }
 }
 
 /// Resolves when the client has left. Its listener goes with it.

@@ -3,17 +3,12 @@
 //! Invariant: what was said is reported before the client can know that it is over; an answer that broke off is never
 //! delivered as a whole one.
 
-use std::pin::pin;
-
-use futures::future::{Either, LocalBoxFuture, join, select};
-use js_sys::{ArrayBuffer, Uint8Array};
+use futures::future::{LocalBoxFuture, join};
 use serde_json::json;
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::answer_turn::Reply;
-use super::border::{
-    ClientGone, IdentityTransformStream, Readable, body_of, now, overhear, respond, settled, within,
-};
+use super::border::{ClientGone, IdentityTransformStream, Readable, Unread, body_of, now, overhear, respond};
 use super::inference::Inference;
 use super::overhear::Bystander;
 use super::pump::Pump;
@@ -26,7 +21,7 @@ use crate::headers::{Headers, is_event_stream};
 use crate::memory::store::TurnStatus;
 use crate::observe::Observer;
 use crate::operation::Operation;
-use crate::refusal::{cut_short, failed_inside, too_slow};
+use crate::refusal::{cut_short, failed_inside};
 use crate::reply::Lines;
 use crate::translate::StreamTranslator;
 use crate::turn::Ending;
@@ -88,6 +83,7 @@ impl Delivery {
         let watched = stores || self.way.hides_usage || inference.meter.counts();
         if self.way.frame.is_none()
             && self.upstream.first.is_none()
+            && self.upstream.whole.is_none()
             && (!watched || !succeeded)
             && self.way.streams == self.way.streams_upstream
         {
@@ -199,26 +195,26 @@ impl Delivery {
     }
 
     async fn whole(self, inference: &Inference, gone: &mut ClientGone, reply: Reply) {
-        let Delivery { upstream, way, mut lines, report, state } = self;
+        let Delivery { mut upstream, way, mut lines, report, state } = self;
         let client = way.client;
         let status = upstream.status;
         let timeout = inference.deadlines.rest_ms(now());
         let provider = way.target.provider.clone();
-        let body = within(timeout, settled(upstream.answer.array_buffer()));
-        let bytes = match select(pin!(body), pin!(gone.wait())).await {
-            Either::Left((Some(Ok(buffer)), _)) => Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>()),
-            Either::Left((broken, _)) => {
-                upstream.controller.abort();
-                let error =
-                    if broken.is_none() { too_slow(&provider, timeout) } else { cut_short(&provider) };
-                return refuse(error, report, inference, reply).await;
-            }
-            Either::Right(_) => {
-                upstream.controller.abort();
+        let most = inference.incoming.config.max_answer_bytes;
+        if upstream.whole.is_none() {
+            upstream.wait_for_whole(gone, most, timeout).await;
+        }
+        let bytes = match upstream.whole.unwrap_or(Err(Unread::Broken)) {
+            Ok(bytes) => bytes,
+            Err(Unread::Gone) => {
                 let report = report.map(|report| report.with_status(TurnStatus::Incomplete));
                 let told = Listeners { report, state: None }.tell(Outcome::default());
                 join(told, inference.meter.end(status, Stopped::ClientGone)).await;
                 return;
+            }
+            Err(why) => {
+                let error = upstream::unread(why, &provider, most, timeout);
+                return refuse(error, report, inference, reply).await;
             }
         };
         let is_stream = is_event_stream(Headers::from_lines(&upstream.lines));

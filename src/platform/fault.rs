@@ -2,6 +2,8 @@
 //!
 //! Invariant: compiled only with the feature `fault-injection`, which no deployed build has.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use wasm_bindgen::JsValue;
@@ -34,4 +36,31 @@ pub async fn strike(place: &str, asked: Option<&str>) {
         }
         _ => {}
     }
+}
+
+thread_local! {
+    /// How often each fault was thrown.
+    static THROWN: RefCell<HashMap<String, u32>> = RefCell::default();
+}
+
+/// Throws in an object what the header `x-fault` asks for: an error with flags of the platform. `throw-FLAG,FLAG=N/NAME`
+/// has the first N calls fail that carry this very text, and `throw-=N/NAME` without any flag.
+pub fn throw(asked: Option<&str>) -> worker::Result<()> {
+    let Some((flags, times)) = asked.and_then(|asked| asked.strip_prefix("throw-")?.split_once('=')) else {
+        return Ok(());
+    };
+    let most = times.split('/').next().and_then(|times| times.parse().ok()).unwrap_or(0);
+    let thrown = THROWN.with_borrow_mut(|thrown| {
+        let thrown = thrown.entry(asked.unwrap_or_default().to_owned()).or_default();
+        *thrown += 1;
+        *thrown
+    });
+    if thrown > most {
+        return Ok(());
+    }
+    let error = js_sys::Error::new("fault injection: an error of the platform");
+    for flag in flags.split(',').filter(|flag| !flag.is_empty()) {
+        drop(js_sys::Reflect::set(&error, &flag.into(), &JsValue::TRUE));
+    }
+    Err(error.into())
 }

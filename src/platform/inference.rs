@@ -6,13 +6,12 @@
 use std::cell::Cell;
 
 use futures::channel::oneshot;
-use js_sys::{ArrayBuffer, Uint8Array};
-use wasm_bindgen::JsCast;
+use js_sys::Uint8Array;
 use worker::Context;
 
 use super::answer_turn::Reply;
 use super::attempts::{Asked, Written};
-use super::border::{now, respond, settled};
+use super::border::{Unread, respond, whole_body};
 use super::caller::Caller;
 use super::delivery::Delivery;
 use super::gateway_worker::Incoming;
@@ -107,11 +106,12 @@ pub async fn serve(
     answer.await.unwrap_or_else(|_| Err(Error::internal()))
 }
 
-/// Reads the whole body. Errors: 413 over the limit.
+/// Reads the whole body, of `limit` bytes at most. Errors: 413 over the limit, 408 when it is not there after `timeout_ms`.
 pub async fn read_body(
     request: &web_sys::Request,
     headers: Headers<'_>,
     limit: usize,
+    timeout_ms: u32,
 ) -> Result<Uint8Array, Error> {
     let too_large = || {
         Error::new(
@@ -126,14 +126,17 @@ pub async fn read_body(
     {
         return Err(too_large());
     }
-    let buffer = settled(request.array_buffer())
-        .await
-        .map_err(|_| Error::bad_request("The body could not be read to its end. Send it again."))?;
-    let bytes = Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>());
-    if bytes.length() as usize > limit {
-        return Err(too_large());
-    }
-    Ok(bytes)
+    whole_body(request, limit, timeout_ms).await.map_err(|why| match why {
+        Unread::TooLarge => too_large(),
+        Unread::Slow => Error::new(
+            Kind::SlowBody,
+            format!("The body was not there after {timeout_ms} ms. Send it again, and without pauses."),
+        )
+        .with_code("body_timeout"),
+        Unread::Broken | Unread::Gone => {
+            Error::bad_request("The body could not be read to its end. Send it again.")
+        }
+    })
 }
 
 impl Inference {
@@ -223,7 +226,9 @@ impl Inference {
         if let Some(address) = &address {
             self.meter.note(|account| account.belongs_to(&address.thread, &address.resource));
         }
-        let bytes = read_body(&self.incoming.request, headers, self.incoming.config.max_body_bytes).await?;
+        let config = &self.incoming.config;
+        let (most, timeout_ms) = (config.max_body_bytes, config.body_timeout_ms);
+        let bytes = read_body(&self.incoming.request, headers, most, timeout_ms).await?;
         self.bytes = bytes.to_vec();
         self.deadlines =
             Deadlines::read(self.incoming.headers(), &self.incoming.config, self.incoming.started)?;
@@ -235,15 +240,18 @@ impl Inference {
         Ok(address)
     }
 
-    /// Takes the list of models to fall back on out of the request: it says what the gateway is to do, not the provider.
+    /// Takes the list of models to fall back on, and the project's own names for models, out of the request: they say what
+    /// the gateway is to do, not the provider.
     fn take_models(&mut self) -> Result<(), Error> {
         let body = Body::parse(&self.bytes)?;
-        if !body.has("models") {
+        let aliases = &self.principal.settings.aliases;
+        let is_alias = || Ok(body.string("model")?.is_some_and(|model| aliases.contains_key(&*model)));
+        if !body.has("models") && (aliases.is_empty() || !is_alias()?) {
             return Ok(());
         }
-        let models = routes::models(&body)?;
+        let models = routes::models(&body, aliases)?;
         let named = match models.first() {
-            Some(first) if !body.has("model") => {
+            Some(first) if body.string("model")?.as_deref() != Some(first.as_str()) => {
                 body.edited(vec![body.set("model", serde_json::Value::from(first.as_str()).to_string())])
             }
             _ => self.bytes.clone(),
@@ -354,7 +362,7 @@ impl Inference {
         let asked = attempts::ask(self, &routes, async |route| Ok(self.passed_on(route, &body, streams)));
         let Asked { upstream, mut way, mut lines, asked_at, .. } = asked.await?;
         let answer = Headers::from_lines(&upstream.lines);
-        lines.add_timing(self.auth_ms, 0, now() - asked_at);
+        lines.add_timing(self.auth_ms, 0, upstream.began_at - asked_at);
         lines.add_upstream(answer, false);
         // Whatever was asked for, the answer travels as what it is.
         (way.streams, way.streams_upstream) = (is_event_stream(answer), is_event_stream(answer));

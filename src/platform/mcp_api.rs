@@ -40,7 +40,13 @@ pub async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Error> {
         ));
     }
     let bound = Bound::read(headers)?;
-    let body = read_body(&incoming.request, headers, incoming.config.max_body_bytes).await?;
+    let body = read_body(
+        &incoming.request,
+        headers,
+        incoming.config.max_body_bytes,
+        incoming.config.body_timeout_ms,
+    )
+    .await?;
     match mcp::parse(&body.to_vec()) {
         Err(wrong) => answered(incoming, 400, Some(&wrong)),
         Ok(mcp::Incoming::One(message)) => match serve(incoming, &bound, message).await? {

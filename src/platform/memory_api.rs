@@ -101,7 +101,9 @@ async fn body(incoming: &Incoming) -> Result<Vec<u8>, Error> {
             "The body must be JSON: send `content-type: application/json`.",
         ));
     }
-    Ok(read_body(&incoming.request, headers, incoming.config.max_body_bytes).await?.to_vec())
+    Ok(read_body(&incoming.request, headers, incoming.config.max_body_bytes, incoming.config.body_timeout_ms)
+        .await?
+        .to_vec())
 }
 
 /// A 201 with a JSON body.

@@ -185,7 +185,7 @@ impl Meter {
 
     /// The answer goes to the client unseen.
     pub async fn pass(&self, status: u16) {
-        self.settle(|account, _| account.passed(status, now())).await;
+        self.settle(|account, config| account.passed(status, now(), &config.prices)).await;
     }
 
     async fn settle(&self, row: impl FnOnce(Account, &Config) -> Row) {
@@ -201,7 +201,7 @@ impl Meter {
                 ledger::keep_up(env).await;
             }
         };
-        let tokens = row.usage.input.saturating_add(row.usage.output);
+        let tokens = row.usage.input.saturating_add(row.usage.output).saturating_add(row.failed_tokens);
         let kept = promises.take().into_iter().map(|promise| budgets::settle(env, promise, tokens, row.cost));
         futures::future::join3(exported, recorded, futures::future::join_all(kept)).await;
     }

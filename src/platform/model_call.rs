@@ -3,13 +3,12 @@
 //! Invariant: it ends within its deadline, and whatever happens there is a reply; the project's credential is used or the
 //! deployment's own, never a caller's.
 
-use js_sys::{ArrayBuffer, Uint8Array};
+use js_sys::Uint8Array;
 use serde_json::Value;
-use wasm_bindgen::JsCast;
 
 use worker::Env;
 
-use super::border::{now, settled, within};
+use super::border::{now, within};
 use super::{d1_keys, ledger, upstream};
 use crate::config::Config;
 use crate::dialect::Dialect;
@@ -35,7 +34,7 @@ pub async fn ask(env: &Env, config: &Config, job: &Job) -> Reply {
     let mut reason = String::from("no model is named");
     for model in &job.models {
         match route(config, Operation::Answer(Dialect::Chat), model, None, &bindings) {
-            Ok(route) => return ask_on_account(env, route, job).await,
+            Ok(route) => return ask_on_account(env, config, route, job).await,
             // What is missing is the operator's to mend, and named in the log.
             Err(error) => reason = error.message().to_owned(),
         }
@@ -56,7 +55,7 @@ fn unasked(job: &Job, reason: String) -> Reply {
     }
 }
 
-async fn ask_on_account(env: &Env, route: Route<'_>, job: &Job) -> Reply {
+async fn ask_on_account(env: &Env, config: &Config, route: Route<'_>, job: &Job) -> Reply {
     let (provider, model) = (route.provider.name.clone(), route.model.clone());
     let estimate = Usage { input: asked_tokens(job), output: job.answer_tokens, ..Usage::default() };
     let project = &job.thread.project;
@@ -64,7 +63,7 @@ async fn ask_on_account(env: &Env, route: Route<'_>, job: &Job) -> Reply {
         return Reply { provider, model, ..unasked(job, error.message().to_owned()) };
     }
     let started_at = now();
-    let reply = ask_by(route, job).await;
+    let reply = ask_by(config, route, job).await;
     ledger::record_memory(env, asking::cost(job, &reply, started_at, now() - started_at)).await;
     reply
 }
@@ -73,9 +72,9 @@ fn asked_tokens(job: &Job) -> u64 {
     tokens::of_text(&job.asked.system) + tokens::of_text(&job.asked.user)
 }
 
-async fn ask_by(mut route: Route<'_>, job: &Job) -> Reply {
+async fn ask_by(config: &Config, mut route: Route<'_>, job: &Job) -> Reply {
     let deadline = u32::try_from(job.deadline_ms).unwrap_or(u32::MAX);
-    let answered = within(deadline, exchange(&mut route, job, deadline)).await;
+    let answered = within(deadline, exchange(&mut route, job, deadline, config.max_answer_bytes)).await;
     let (status, answer, heard) = match answered {
         Some(Ok((status, answer))) => {
             let heard = asking::heard(status, answer.as_ref());
@@ -104,7 +103,12 @@ async fn ask_by(mut route: Route<'_>, job: &Job) -> Reply {
 }
 
 /// One exchange with the provider: its status, and its answer where that can be read.
-async fn exchange(route: &mut Route<'_>, job: &Job, deadline: u32) -> Result<(u16, Option<Answer>), Error> {
+async fn exchange(
+    route: &mut Route<'_>,
+    job: &Job,
+    deadline: u32,
+    most_bytes: usize,
+) -> Result<(u16, Option<Answer>), Error> {
     let provider = route.provider;
     let mut request = asking::request(&job.asked, &route.model, job.answer_tokens);
     request.stream = provider.has(Quirk::AlwaysStreams);
@@ -123,9 +127,11 @@ async fn exchange(route: &mut Route<'_>, job: &Job, deadline: u32) -> Result<(u1
     let begun =
         upstream::request(route, &question, &web_sys::AbortSignal::timeout_with_u32(deadline), deadline)
             .await?;
-    let buffer =
-        settled(begun.answer.array_buffer()).await.map_err(|_| crate::refusal::cut_short(&provider.name))?;
-    let received = Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>()).to_vec();
+    let received = begun
+        .read(most_bytes, deadline)
+        .await
+        .map_err(|why| upstream::unread(why, &provider.name, most_bytes, deadline))?
+        .to_vec();
     let is_stream = is_event_stream(Headers::from_lines(&begun.lines));
     Ok((begun.status, read(&target, is_stream, &received)))
 }

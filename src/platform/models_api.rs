@@ -9,7 +9,7 @@ use futures::future::join_all;
 use serde_json::json;
 use wasm_bindgen::{JsCast, JsValue};
 
-use super::border::{Sent, now, send, settled, within};
+use super::border::{Sent, now, send, settled, whole_body};
 use super::gateway_worker::{Incoming, json_answer};
 use super::log;
 use super::upstream::USER_AGENT;
@@ -28,6 +28,8 @@ const KEPT_MS: u64 = 300_000;
 const KEPT_INCOMPLETE_MS: u64 = 10_000;
 /// How long a provider has to give its list.
 const TIMEOUT_MS: u32 = 5_000;
+/// The longest list of one provider, in bytes: the longest there is has a thousand models in one megabyte.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// A list has some hundred models; together they are a few megabytes of an isolate's 128.
 const CAPACITY: usize = 32;
@@ -135,9 +137,9 @@ async fn ask(
         sent.controller().abort();
         return None;
     }
-    let Some(Ok(buffer)) = within(TIMEOUT_MS, settled(sent.answer().array_buffer())).await else {
+    let Ok(bytes) = whole_body(&sent.answer(), MOST_BYTES, TIMEOUT_MS).await else {
         sent.controller().abort();
         return None;
     };
-    Some(js_sys::Uint8Array::new(&buffer).to_vec())
+    Some(bytes.to_vec())
 }

@@ -58,6 +58,7 @@ impl Bystander<'_> {
         let mut leaving = pin!(gone.wait());
         let mut flow = pin!(settled(Ok(overheard.flow())));
         let mut flowed = None;
+        let mut is_said = false;
 
         let mut stopped = loop {
             let read = pin!(settled(reader.read(&buffer())));
@@ -72,6 +73,11 @@ impl Bystander<'_> {
                     let chunk = read.value();
                     carriage.push(&chunk.to_vec());
                     chunk.length()
+                }
+                // All was said: how the connection ends says nothing of the answer.
+                Either::Left((Err(_), _)) if carriage.is_over() => {
+                    is_said = true;
+                    break Stopped::Ended;
                 }
                 Either::Left((Err(_), _)) => break Stopped::Cut,
                 Either::Right((Either::Right(_), _)) => break Stopped::Silent,
@@ -101,6 +107,9 @@ impl Bystander<'_> {
                 Either::Left((end, _)) => Some(end.is_ok()),
                 Either::Right(_) => None,
             };
+        }
+        if is_said && flowed == Some(false) && !is_broken(pipe).await {
+            flowed = Some(true);
         }
         if stopped == Stopped::Ended && flowed != Some(true) {
             stopped = Stopped::ClientGone;

@@ -1,15 +1,16 @@
 //! The conversation with a resource's object, for the Worker and for the objects of its threads.
 //!
-//! Invariant: a stub that failed is not used again, and a message that failed is only sent again because it may be.
+//! Invariant: a message that failed is only sent again because it may come twice, and where that may help.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use wasm_bindgen::JsValue;
-use worker::{Env, Method, Request, RequestInit};
+use worker::Env;
 
 use super::border::within;
+use super::object_call::ObjectCall;
 use crate::keys::resource_object_name;
 use crate::memory::profile::Fact;
+use crate::object_failure::Need;
 use crate::resource::protocol::{
     DELETE, Delete, Done, FORGET, Forget, PROFILE, PROMOTE, Profile, Promote, ReadProfile, ResourceKey,
 };
@@ -30,7 +31,7 @@ impl ResourceClient {
         ResourceClient { env, object: resource_object_name(project, resource), key }
     }
 
-    /// The profile. `None` when the object did not answer within `deadline_ms`, or failed twice: a turn goes on without it.
+    /// The profile. `None` when the object did not answer within `deadline_ms`, or failed for good: a turn goes on without it.
     pub async fn profile(&self, deadline_ms: u32) -> Option<Profile> {
         let ask = ReadProfile { key: self.key.clone() };
         within(deadline_ms, async { self.send(PROFILE, &ask).await.ok() }).await.flatten()
@@ -57,23 +58,9 @@ impl ResourceClient {
         self.send(DELETE, &Delete { key: self.key.clone(), at }).await
     }
 
-    /// Asks the object, once more if it fails.
+    /// Asks the object, once more where that may help.
     async fn send<Q: Serialize, A: DeserializeOwned>(&self, path: &str, ask: &Q) -> worker::Result<A> {
-        match self.call(path, ask).await {
-            Ok(answer) => Ok(answer),
-            Err(_) => self.call(path, ask).await,
-        }
-    }
-
-    async fn call<Q: Serialize, A: DeserializeOwned>(&self, path: &str, ask: &Q) -> worker::Result<A> {
-        let mut init = RequestInit::new();
-        init.with_method(Method::Post).with_body(Some(JsValue::from_str(&serde_json::to_string(ask)?)));
-        let message = Request::new_with_init(&format!("https://resource{path}"), &init)?;
-        let stub = self.env.durable_object("RESOURCE")?.get_by_name(&self.object)?;
-        let mut answer = stub.fetch_with_request(message).await?;
-        if answer.status_code() != 200 {
-            return Err(format!("the resource's object answered {}", answer.status_code()).into());
-        }
-        Ok(serde_json::from_slice(&answer.bytes().await?)?)
+        let object = ObjectCall { env: &self.env, class: "RESOURCE", object: &self.object, fault: None };
+        Ok(object.repeated(path, ask, Need::Answer).await?)
     }
 }

@@ -7,21 +7,18 @@ use futures::future::join;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use wasm_bindgen::JsValue;
-use worker::{Env, Method, Request, RequestInit};
+use worker::Env;
 
-use super::border::{now, random_bytes, within};
+use super::border::{now, random_bytes};
 use super::gateway_worker::Incoming;
+use super::object_call::{CallFailed, ObjectCall};
 use crate::keys::Principal;
+use crate::object_failure::Need;
 use crate::responses::id::ChainId;
 use crate::responses::protocol::{
     Asked, DELETE, Delete, ERASE, Found, HISTORY, History, ITEMS, Items, KEEP, Keep, Kept, POINT, Past,
     Place, Point, READ, ReadHistory, ReadItems, ReadResponse,
 };
-
-/// Waits between attempts to keep a response, in milliseconds. The sum stays well below the 30 s that the platform leaves
-/// a Worker after its answer.
-const KEEP_RETRY_MS: [u32; 5] = [50, 200, 1_000, 3_000, 8_000];
 
 /// The objects of a principal's responses, seen from the Worker.
 #[derive(Clone)]
@@ -144,27 +141,18 @@ impl ResponseClient {
         }
     }
 
-    /// Asks a chain's object, once more if it fails.
+    /// Asks a chain's object, once more where that may help.
     async fn ask<Q: Serialize, A: DeserializeOwned>(
         &self,
         path: &str,
         chain: &ChainId,
         ask: &Q,
     ) -> worker::Result<Found<A>> {
-        match self.call(path, chain, ask).await {
-            Ok(found) => Ok(found),
-            Err(_) => self.call(path, chain, ask).await,
-        }
+        Ok(self.send(path, chain, ask, Some(Need::Answer)).await?)
     }
 
     async fn persist<Q: Serialize>(&self, path: &str, chain: &ChainId, ask: &Q) -> worker::Result<Kept> {
-        for wait in KEEP_RETRY_MS {
-            if let Ok(kept) = self.call(path, chain, ask).await {
-                return Ok(kept);
-            }
-            within(wait, std::future::pending::<()>()).await;
-        }
-        self.call(path, chain, ask).await
+        Ok(self.send(path, chain, ask, Some(Need::Storage)).await?)
     }
 
     async fn call<Q: Serialize, A: DeserializeOwned>(
@@ -173,20 +161,25 @@ impl ResponseClient {
         chain: &ChainId,
         ask: &Q,
     ) -> worker::Result<A> {
-        let place = Place { project: self.principal.project.clone(), chain: chain.clone() };
-        let body = serde_json::to_string(&Asked { place, ask })?;
-        let mut init = RequestInit::new();
-        init.with_method(Method::Post).with_body(Some(JsValue::from_str(&body)));
-        let message = Request::new_with_init(&format!("https://responses{path}"), &init)?;
-        if let Some(fault) = &self.fault {
-            message.headers().set("x-fault", fault)?;
+        Ok(self.send(path, chain, ask, None).await?)
+    }
+
+    /// Sends a message to a chain's object: once, or as often as the `need` allows.
+    async fn send<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        path: &str,
+        chain: &ChainId,
+        ask: &Q,
+        need: Option<Need>,
+    ) -> Result<A, CallFailed> {
+        let name = self.principal.response_object_name(chain);
+        let object =
+            ObjectCall { env: &self.env, class: "RESPONSES", object: &name, fault: self.fault.as_deref() };
+        let asked =
+            Asked { place: Place { project: self.principal.project.clone(), chain: chain.clone() }, ask };
+        match need {
+            Some(need) => object.repeated(path, &asked, need).await,
+            None => object.once(path, &asked).await,
         }
-        let object = self.principal.response_object_name(chain);
-        let stub = self.env.durable_object("RESPONSES")?.get_by_name(&object)?;
-        let mut answer = stub.fetch_with_request(message).await?;
-        if answer.status_code() != 200 {
-            return Err(format!("the object of a chain answered {}", answer.status_code()).into());
-        }
-        Ok(serde_json::from_slice(&answer.bytes().await?)?)
     }
 }

@@ -1,17 +1,18 @@
 //! The Worker's side of the conversation with a thread's object.
 //!
-//! Invariant: a stub that failed is not used again, and a message that failed is only sent again because it may be.
+//! Invariant: a message that failed is only sent again where it may come twice, and where the failure says that it may help.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use wasm_bindgen::JsValue;
-use worker::{Env, Method, Request, RequestInit};
+use worker::Env;
 
 use super::border::within;
 use super::log;
+use super::object_call::ObjectCall;
 use crate::idempotency::{Claim, Claimed, KeepAnswer};
 use crate::keys::{Principal, thread_object_name};
+use crate::object_failure::Need;
 use crate::protocol::{
     AROUND, CLAIM, COMMIT, CONFIGURE, Commit, Committed, Configure, DELETE, DELETE_MESSAGES, Delete,
     DeleteMessages, Deleted, FORGET_NOTES, ForgetNotes, Found, KEEP_ANSWER, LINK_RESPONSE, LinkResponse,
@@ -19,10 +20,6 @@ use crate::protocol::{
     Prepare, Prepared, REMEMBER, ReadAround, ReadMessages, ReadObservations, ReadSources, Remember,
     Remembered, SEARCH, SOURCES, Search, Sources,
 };
-
-/// Waits between attempts to report a turn's end, in milliseconds. The sum stays well below the 30 s that the platform
-/// leaves a Worker after its answer.
-const COMMIT_RETRY_MS: [u32; 5] = [50, 200, 1_000, 3_000, 8_000];
 
 /// A thread's object, seen from the Worker.
 #[derive(Clone)]
@@ -44,15 +41,9 @@ impl ThreadClient {
         ThreadClient { env, object: thread_object_name(project, thread), fault: None }
     }
 
-    /// Begins a turn. `None` when the object did not answer within `deadline_ms`, or failed twice.
+    /// Begins a turn. `None` when the object did not answer within `deadline_ms`, or failed for good.
     pub async fn prepare(&self, request: &Prepare, deadline_ms: u32) -> Option<Prepared> {
-        let work = async {
-            match self.call(PREPARE, request).await {
-                Ok(prepared) => Some(prepared),
-                Err(_) => self.call(PREPARE, request).await.ok(),
-            }
-        };
-        within(deadline_ms, work).await.flatten()
+        within(deadline_ms, self.object().repeated(PREPARE, request, Need::Answer)).await?.ok()
     }
 
     /// Claims an idempotency key. `None` when the object did not answer within `deadline_ms`.
@@ -71,27 +62,27 @@ impl ThreadClient {
         if !beginning.store {
             return Vec::new();
         }
-        let mut reason = String::new();
-        for wait in COMMIT_RETRY_MS.into_iter().map(Some).chain([None]) {
-            match self.call(COMMIT, &request).await {
+        let object = self.object();
+        let mut failed = 0;
+        let reason = loop {
+            match object.once(COMMIT, &request).await {
                 Ok(Committed::StoredAs { message_ids }) => return message_ids,
                 Ok(Committed::Stored) => return Vec::new(),
                 Ok(Committed::UnknownTurn) if request.prepare.is_none() => {
                     request.prepare = Some(beginning.clone());
-                    continue;
                 }
                 // Whoever deleted the thread wants nothing of it back.
                 Ok(Committed::Deleted) => return Vec::new(),
-                Ok(refused) => {
-                    reason = format!("{refused:?}");
-                    break;
+                Ok(refused) => break format!("{refused:?}"),
+                Err(error) => {
+                    failed += 1;
+                    match object.pause_ms(&error, COMMIT, Need::Storage, failed) {
+                        Some(ms) => drop(within(ms, std::future::pending::<()>()).await),
+                        None => break error.reason,
+                    }
                 }
-                Err(error) => reason = error.to_string(),
             }
-            if let Some(ms) = wait {
-                within(ms, std::future::pending::<()>()).await;
-            }
-        }
+        };
         log::event("turn_lost", json!({ "turn": request.turn, "reason": reason }));
         Vec::new()
     }
@@ -128,10 +119,7 @@ impl ThreadClient {
 
     /// Notes something that was said outside of a turn.
     pub async fn remember(&self, request: &Remember) -> worker::Result<Remembered> {
-        match self.call(REMEMBER, request).await {
-            Ok(remembered) => Ok(remembered),
-            Err(_) => self.call(REMEMBER, request).await,
-        }
+        Ok(self.object().repeated(REMEMBER, request, Need::Answer).await?)
     }
 
     /// Forgets notes.
@@ -151,14 +139,13 @@ impl ThreadClient {
 
     /// Tells that a response is made in the thread; tries for as long as the platform allows.
     pub async fn link_response(&self, request: &LinkResponse) -> Linked {
-        for wait in COMMIT_RETRY_MS {
-            if let Ok(linked) = self.call(LINK_RESPONSE, request).await {
-                return linked;
+        match self.object().repeated(LINK_RESPONSE, request, Need::Storage).await {
+            Ok(linked) => linked,
+            Err(_) => {
+                log::event("response_unlinked", json!({ "response": request.id }));
+                Linked::NotFound
             }
-            within(wait, std::future::pending::<()>()).await;
         }
-        log::event("response_unlinked", json!({ "response": request.id }));
-        Linked::NotFound
     }
 
     /// Sends a message once.
@@ -167,17 +154,10 @@ impl ThreadClient {
         path: &str,
         request: &Q,
     ) -> worker::Result<A> {
-        let mut init = RequestInit::new();
-        init.with_method(Method::Post).with_body(Some(JsValue::from_str(&serde_json::to_string(request)?)));
-        let message = Request::new_with_init(&format!("https://thread{path}"), &init)?;
-        if let Some(fault) = &self.fault {
-            message.headers().set("x-fault", fault)?;
-        }
-        let stub = self.env.durable_object("THREAD")?.get_by_name(&self.object)?;
-        let mut answer = stub.fetch_with_request(message).await?;
-        if answer.status_code() != 200 {
-            return Err(format!("the thread's object answered {}", answer.status_code()).into());
-        }
-        Ok(serde_json::from_slice(&answer.bytes().await?)?)
+        Ok(self.object().once(path, request).await?)
+    }
+
+    fn object(&self) -> ObjectCall<'_> {
+        ObjectCall { env: &self.env, class: "THREAD", object: &self.object, fault: self.fault.as_deref() }
     }
 }

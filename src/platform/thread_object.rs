@@ -52,6 +52,8 @@ impl DurableObject for ThreadObject {
     async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
         #[cfg(feature = "fault-injection")]
         super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
+        #[cfg(feature = "fault-injection")]
+        super::fault::throw(request.headers().get("x-fault")?.as_deref())?;
         let path = request.path();
         let body = request.bytes().await?;
         let changes = matches!(

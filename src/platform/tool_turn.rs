@@ -6,11 +6,11 @@
 use std::pin::pin;
 
 use futures::future::{Either, join, join_all, select};
-use js_sys::{ArrayBuffer, Uint8Array};
-use wasm_bindgen::{JsCast, JsValue};
+use js_sys::Uint8Array;
+use wasm_bindgen::JsValue;
 
 use super::answer_turn::Reply;
-use super::border::{ClientGone, now, respond, settled, within};
+use super::border::{ClientGone, now, respond};
 use super::delivery::{Delivery, Listeners};
 use super::inference::Inference;
 use super::report::done_within;
@@ -23,7 +23,7 @@ use crate::memory::address::Address;
 use crate::memory::inner::has_inner;
 use crate::memory::store::TurnStatus;
 use crate::project::Tool;
-use crate::refusal::{cut_short, nonsense, too_slow, translated};
+use crate::refusal::{nonsense, translated};
 use crate::route::Route;
 use crate::tools::ask;
 use crate::tools::outcome::ToolOutcome;
@@ -140,17 +140,11 @@ async fn go_round(
     let provider = way.target.provider.as_str();
     let timeout = inference.incoming.config.upstream_timeout_ms;
     loop {
-        let read = within(timeout, settled(upstream.answer.array_buffer()));
-        let bytes = match select(pin!(read), pin!(gone.wait())).await {
-            Either::Left((Some(Ok(buffer)), _)) => {
-                Uint8Array::new(&buffer.unchecked_into::<ArrayBuffer>()).to_vec()
-            }
-            Either::Left((broken, _)) => {
-                upstream.controller.abort();
-                return Ended::Failed(match broken {
-                    None => too_slow(provider, timeout),
-                    Some(_) => cut_short(provider),
-                });
+        let most = inference.incoming.config.max_answer_bytes;
+        let bytes = match select(pin!(upstream.read(most, timeout)), pin!(gone.wait())).await {
+            Either::Left((Ok(bytes), _)) => bytes.to_vec(),
+            Either::Left((Err(why), _)) => {
+                return Ended::Failed(upstream::unread(why, provider, most, timeout));
             }
             Either::Right(_) => {
                 upstream.controller.abort();

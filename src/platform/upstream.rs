@@ -6,11 +6,14 @@
 use std::pin::pin;
 
 use futures::future::{Either, select};
+use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::border::{
-    AbortController, ClientGone, Read, Readable, Reader, Sent, body_of, now, send, settled, within,
+    AbortController, ClientGone, Read, Readable, Reader, Sent, Unread, body_of, now, send, settled,
+    whole_body, within,
 };
+use crate::attempts::beginning::{Beginning, Reported};
 use crate::attempts::failure::Failure;
 use crate::error::{Error, Kind};
 use crate::headers::{Headers, for_upstream};
@@ -24,7 +27,7 @@ pub const USER_AGENT: &str = concat!("memory-gateway/", env!("CARGO_PKG_VERSION"
 
 /// An answer that has begun.
 pub struct Begun {
-    /// The answer; of its body nothing has been read but `first`.
+    /// The answer; of its body nothing has been read but `first` or `whole`.
     pub answer: web_sys::Response,
     /// The answer's status.
     pub status: u16,
@@ -32,8 +35,12 @@ pub struct Begun {
     pub lines: String,
     /// Ends the provider's connection.
     pub controller: AbortController,
+    /// When it began, in Unix milliseconds: with its head, or the first piece where that was waited for.
+    pub began_at: u64,
     /// The beginning of a stream, where it was waited for.
     pub first: Option<First>,
+    /// All of its body, or why it could not be had, where it was waited for.
+    pub whole: Option<Result<Uint8Array, Unread>>,
 }
 
 /// The first piece of a body, and who reads on.
@@ -55,21 +62,52 @@ pub enum Unbegun {
 }
 
 impl Begun {
-    /// Waits for the first piece of the body, up to `ms` milliseconds. Errors: it did not come; the connection is closed.
-    pub async fn wait_for_first(&mut self, gone: &mut ClientGone, ms: u32) -> Result<(), Unbegun> {
+    /// Waits for the first piece of a stream, up to `ms` milliseconds; for so much of it that one can tell whether an
+    /// answer begins. Gives the error that the provider reports in the place of one. Errors: it did not come; the connection
+    /// is closed.
+    pub async fn wait_for_first(
+        &mut self,
+        gone: &mut ClientGone,
+        ms: u32,
+    ) -> Result<Option<Reported>, Unbegun> {
         let body = body_of(&self.answer);
         let read = async {
             if body.is_null() {
                 return None;
             }
             let reader = body.unchecked_ref::<Readable>().reader().ok()?;
-            let read: Read = settled(reader.read()).await.ok()?.unchecked_into();
-            (!read.done()).then(|| First { reader, read, at: now() })
+            let mut read: Read = settled(reader.read()).await.ok()?.unchecked_into();
+            if read.done() {
+                return None;
+            }
+            let at = now();
+            let mut bytes = read.value().to_vec();
+            loop {
+                let reported = match Beginning::of_stream(&bytes) {
+                    Beginning::Answer => None,
+                    Beginning::Failed(reported) => Some(reported),
+                    Beginning::Unfinished => {
+                        // What ends or breaks now is the reader's next word, too.
+                        let more: Option<Read> =
+                            settled(reader.read()).await.ok().map(JsCast::unchecked_into);
+                        match more.filter(|more| !more.done()) {
+                            Some(more) => {
+                                bytes.extend(more.value().to_vec());
+                                read = joined(&bytes);
+                                continue;
+                            }
+                            None => None,
+                        }
+                    }
+                };
+                return Some((First { reader, read, at }, reported));
+            }
         };
         let failure = match select(pin!(within(ms, read)), pin!(gone.wait())).await {
-            Either::Left((Some(Some(first)), _)) => {
+            Either::Left((Some(Some((first, reported))), _)) => {
+                self.began_at = first.at;
                 self.first = Some(first);
-                return Ok(());
+                return Ok(reported);
             }
             Either::Left((Some(None), _)) => Unbegun::Failed(Failure::Broken),
             Either::Left((None, _)) => Unbegun::Failed(Failure::Slow),
@@ -77,6 +115,39 @@ impl Begun {
         };
         self.controller.abort();
         Err(failure)
+    }
+}
+
+/// Several pieces as one.
+fn joined(bytes: &[u8]) -> Read {
+    let read = Object::new();
+    let _ = Reflect::set(&read, &"done".into(), &JsValue::FALSE);
+    let _ = Reflect::set(&read, &"value".into(), &Uint8Array::from(bytes));
+    read.unchecked_into()
+}
+
+impl Begun {
+    /// The whole body, of `most` bytes at most and within `ms` milliseconds. The connection is closed where it cannot be had.
+    pub async fn read(&self, most: usize, ms: u32) -> Result<Uint8Array, Unread> {
+        let read = whole_body(&self.answer, most, ms).await;
+        if read.is_err() {
+            self.controller.abort();
+        }
+        read
+    }
+
+    /// Waits for the whole body, as `read` does, and keeps it or why it could not be had. Gives the error that it is.
+    pub async fn wait_for_whole(&mut self, gone: &mut ClientGone, most: usize, ms: u32) -> Option<Reported> {
+        let read = match select(pin!(self.read(most, ms)), pin!(gone.wait())).await {
+            Either::Left((read, _)) => read,
+            Either::Right(_) => Err(Unread::Gone),
+        };
+        if read.is_err() {
+            self.controller.abort();
+        }
+        let reported = read.as_ref().ok().and_then(|bytes| Reported::of_whole(&bytes.to_vec()));
+        self.whole = Some(read);
+        reported
     }
 }
 
@@ -126,7 +197,9 @@ pub async fn open(
         status: sent.status(),
         lines: sent.lines(),
         controller: sent.controller(),
+        began_at: now(),
         first: None,
+        whole: None,
     })
 }
 
@@ -136,7 +209,19 @@ pub fn error_of(failure: &Failure, provider: &str, waited_ms: u32) -> Error {
         Failure::Slow => refusal::too_slow(provider, waited_ms),
         Failure::Broken => refusal::cut_short(provider),
         Failure::Nonsense => refusal::nonsense(provider),
-        Failure::Unreachable | Failure::Status { .. } => refusal::unreachable(provider),
+        Failure::Unreachable | Failure::Status { .. } | Failure::Reported { .. } => {
+            refusal::unreachable(provider)
+        }
+    }
+}
+
+/// What the client is told of an answer that could not be read to its end, of at most `most` bytes within `waited_ms`.
+pub fn unread(why: Unread, provider: &str, most: usize, waited_ms: u32) -> Error {
+    match why {
+        Unread::TooLarge => refusal::too_large(provider, most),
+        Unread::Slow => refusal::too_slow(provider, waited_ms),
+        Unread::Broken => refusal::cut_short(provider),
+        Unread::Gone => client_gone(),
     }
 }
 

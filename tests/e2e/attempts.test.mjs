@@ -38,6 +38,7 @@ before(async () => {
         one: { base_url: `${first.url}/v1` },
         two: { base_url: `${second.url}/v1`, dialects: ["messages"] },
         keyed: { base_url: `${first.url}/v1`, api_key_secret: "ELSEWHERE_KEY" },
+        three: { base_url: `${second.url}/v1`, dialects: ["responses"] },
         dead: { base_url: "http://127.0.0.1:1/v1" },
       }),
     },
@@ -61,6 +62,21 @@ const dropBeforeFirstByte = (res) => {
 const endBeforeFirstByte = (res) => res.writeHead(200, EVENTS).end();
 const silenceBeforeFirstByte = (res) => res.writeHead(200, EVENTS).flushHeaders();
 const page = (res) => res.writeHead(200, { "content-type": "text/html" }).end("<p>Sign in</p>");
+
+/** An error in the place of an answer: under a status of success, or as the first event of a stream. */
+const ERROR = { error: { message: "Not now.", type: "server_error", code: null } };
+const report = (error, usage) => (res) => res.writeHead(200, JSON_TYPE).end(JSON.stringify({ error, usage }));
+const reportEvent = (error) => (res) =>
+  res.writeHead(200, EVENTS).end(`data: ${JSON.stringify({ error })}\n\n`);
+/** The same in pieces, of which none is a whole event. */
+const reportInPieces = async (res) => {
+  res.writeHead(200, EVENTS);
+  for (const piece of `data: ${JSON.stringify(ERROR)}\n\n`.match(/.{1,20}/gs)) {
+    await new Promise((written) => res.write(piece, written));
+    await new Promise(setImmediate);
+  }
+  res.end();
+};
 
 const chunk = (delta, finish_reason = null) =>
   `data: ${JSON.stringify({ id: "x", object: "chat.completion.chunk", choices: [{ index: 0, delta, finish_reason }] })}\n\n`;
@@ -164,13 +180,21 @@ const FAILURES = [
   ["answers with a page", page, 1],
   ["answers with a redirect", refuse(307, { location: "http://127.0.0.1:1/" }), 1],
 ];
+const WHOLE_FAILURES = [
+  ["reports an error", report(ERROR.error), 2],
+  ["reports an error with a code", report({ message: "Not now.", code: 502 }), 2],
+  ["reports that it limits the rate", report({ message: "Not now.", type: "rate_limit_error" }), 1],
+];
 const STREAM_FAILURES = [
+  ["begins a stream with an error", reportEvent(ERROR.error), 2],
+  ["begins a stream with an error in pieces", reportInPieces, 2],
+  ["begins a stream with a limit of its rate", reportEvent({ message: "Not now.", code: 429 }), 1],
   ["drops a stream before its first byte", dropBeforeFirstByte, 2],
   ["ends a stream before its first byte", endBeforeFirstByte, 2],
 ];
 
 for (const stream of [false, true]) {
-  for (const [what, act, times] of [...FAILURES, ...(stream ? STREAM_FAILURES : [])]) {
+  for (const [what, act, times] of [...FAILURES, ...(stream ? STREAM_FAILURES : WHOLE_FAILURES)]) {
     test(`${stream ? "streamed" : "whole"}: when a provider ${what}, the next model answers, in its own dialect`, async () => {
       for (const thread of [undefined, newThread()]) {
         const [bad, good] = plan(["one", act], ["two", says("messages", "from two", stream)]);
@@ -202,9 +226,11 @@ test("a provider that cannot be reached is asked twice, then the next", async ()
 
 test("a passing failure of the only provider is not seen by the client", async () => {
   for (const stream of [false, true]) {
-    const [only] = plan(["one", [refuse(500), says("chat", "at last", stream)]]);
-    const answer = await ask([only], { stream });
-    assert.deepEqual([words(answer.text, stream), answer.headers["x-gateway-attempts"]], ["at last", "2"]);
+    for (const failure of [refuse(500), stream ? reportEvent(ERROR.error) : report(ERROR.error)]) {
+      const [only] = plan(["one", [failure, says("chat", "at last", stream)]]);
+      const answer = await ask([only], { stream });
+      assert.deepEqual([words(answer.text, stream), answer.headers["x-gateway-attempts"]], ["at last", "2"]);
+    }
   }
 });
 
@@ -232,6 +258,80 @@ test("what the only provider answers at last passes unchanged", async () => {
   }
 });
 
+test("what the only provider reports at last passes unchanged", async () => {
+  for (const [stream, act, text] of [
+    [false, report(ERROR.error), JSON.stringify(ERROR)],
+    [true, reportEvent(ERROR.error), `data: ${JSON.stringify(ERROR)}\n\n`],
+  ]) {
+    const [only] = plan(["one", act]);
+    const id = `test-${randomUUID()}`;
+    const answer = await ask([only], { stream, id });
+    assert.deepEqual([answer.status, answer.headers["x-gateway-attempts"]], [200, "2"]);
+    assert.ok(answer.text.startsWith(text), answer.text);
+    assert.doesNotMatch(answer.text, /\[DONE\]/);
+    assert.equal((await rowOf(id)).outcome, "failed");
+  }
+});
+
+test("an error that says the request is at fault is passed on, and nobody else is asked", async () => {
+  const error = { message: "Too long.", type: "invalid_request_error" };
+  for (const stream of [false, true]) {
+    const act = stream ? reportEvent(error) : report(error);
+    const [bad, good] = plan(["one", act], ["two", says("messages", "no", stream)]);
+    const answer = await ask([bad, good], { stream });
+    assert.match(answer.text, /Too long\./);
+    assert.deepEqual([asked(bad.model).length, asked(good.model).length], [1, 0]);
+  }
+});
+
+test("errors of Messages and Responses that begin a stream are failures, too", async () => {
+  const event = (data) => `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`;
+  const overloaded = { type: "error", error: { type: "overloaded_error", message: "Overloaded" } };
+  const failed = { error: { code: "server_error", message: "Sorry." }, id: "r", status: "failed" };
+  for (const [provider, events, headers] of [
+    ["two", event({ type: "message_start", message: { content: [] } }) + event(overloaded), {}],
+    ["two", event(overloaded), {}],
+    [
+      "three",
+      event({ type: "response.created", response: {} }) +
+        event({ type: "response.failed", response: failed }),
+      {},
+    ],
+    ["three", event({ type: "error", code: "rate_limit_exceeded", message: "Slow down." }), {}],
+  ]) {
+    const act = (res) => res.writeHead(200, { ...EVENTS, ...headers }).end(events);
+    const [bad, good] = plan([provider, act], ["one", says("chat", "from one", true)]);
+    const answer = await ask([bad, good], { stream: true });
+    assert.deepEqual([words(answer.text, true), answer.headers["x-gateway-provider"]], ["from one", "one"]);
+  }
+});
+
+test("the ledger lists what failed before an answer, with what the provider counted", async () => {
+  const usage = { prompt_tokens: 7, completion_tokens: 1, total_tokens: 8 };
+  const [reported, dropped, good] = plan(
+    ["one", report({ message: "Too many.", code: 429 }, usage)],
+    ["two", drop],
+    ["one", says("chat", "from one")],
+  );
+  const id = `test-${randomUUID()}`;
+  assert.equal((await ask([reported, dropped, good], { id })).status, 200);
+  await rowOf(id);
+  const { log } = await gateway.manage("GET", `/projects/default/usage/logs/${id}`);
+  const shown = log.failed_attempts.map(({ latency_ms: ms, ...rest }) => (assert.ok(ms >= 0), rest));
+  const unused = { prompt_tokens: 0, completion_tokens: 0, cost_usd: 0 };
+  const broken = { provider: "two", model: dropped.model, failure: "unreachable", upstream_status: null };
+  assert.deepEqual(shown, [
+    {
+      ...{ provider: "one", model: reported.model, failure: "reported", upstream_status: 429 },
+      // Nobody knows the price of this model.
+      ...{ prompt_tokens: 7, completion_tokens: 1, cost_usd: null },
+    },
+    { ...broken, ...unused },
+    { ...broken, ...unused },
+  ]);
+  assert.deepEqual([log.attempts, log.prompt_tokens, log.completion_tokens], [4, 3, 2]);
+});
+
 test("a request that is at fault itself is refused by the first, and nobody else is asked", async () => {
   for (const status of [400, 404, 413, 422]) {
     const [bad, good] = plan(["one", refuse(status)], ["two", says("messages", "no")]);
@@ -254,6 +354,44 @@ test("a stored credential that is refused is passed over, and shown to nobody", 
   assert.equal(words((await ask([other, again])).text), "from two");
   assert.equal(asked(other.model).length, 0);
   assert.ok(!gateway.logs().includes(SECRET));
+});
+
+// ——— Names of the project's own
+
+test("a name of the project's own stands for its models, which are tried in turn; it may be taken back", async () => {
+  const [bad, good] = plan(["one", refuse(500)], ["two", says("messages", "from two")]);
+  const set = (aliases) => gateway.manage("PATCH", "/projects/aliased", { settings: { aliases } });
+  await gateway.manage("POST", "/projects", { id: "aliased" });
+  const { secret } = await gateway.manage("POST", "/projects/aliased/keys", {});
+  const changed = await set({ fast: [bad.id, good.id] });
+  assert.deepEqual([changed.status, changed.project.settings.aliases], [200, { fast: [bad.id, good.id] }]);
+  const headers = { authorization: `Bearer ${secret}` };
+  const answer = await until(async () => {
+    const answer = await ask([{ id: "fast" }], { headers });
+    return answer.status === 200 && answer;
+  }, "the setting is known");
+  assert.deepEqual([words(answer.text), answer.headers["x-gateway-model"]], ["from two", good.model]);
+  assert.ok(asked(bad.model).length > 0);
+  // Another project knows nothing of it.
+  assert.equal((await ask([{ id: "fast" }])).status, 400);
+  for (const aliases of [{ "a/b": [good.id] }, { fast: [] }, { fast: ["good"] }, { fast: "one/m" }]) {
+    const refused = await set(aliases);
+    assert.deepEqual([refused.status, refused.error.param.split(".")[1]], [400, "aliases"]);
+  }
+  assert.deepEqual((await set({ fast: null })).project.settings, {});
+});
+
+test("a key that may not ask a model may not ask it by another name", async () => {
+  const [good] = plan(["one", says("chat", "no")]);
+  await gateway.manage("POST", "/projects", {
+    ...{ id: "aliased-too", settings: { aliases: { fast: [good.id] } } },
+  });
+  const { secret } = await gateway.manage("POST", "/projects/aliased-too/keys", {
+    models: ["two/*", "fast"],
+  });
+  const answer = await ask([{ id: "fast" }], { headers: { authorization: `Bearer ${secret}` } });
+  assert.equal(answer.status, 403, answer.text);
+  assert.equal(asked(good.model).length, 0);
 });
 
 // ——— Nothing left

@@ -17,7 +17,11 @@ before(async () => {
     vars: {
       // Each row fails on purpose, and once.
       ...{ UPSTREAM_ATTEMPTS: "1", CIRCUIT_FAILURES: "1000" },
-      PROVIDERS: JSON.stringify({ raw: { base_url: `${upstream.url}/v1` } }),
+      PROVIDERS: JSON.stringify(
+        Object.fromEntries(
+          Object.keys(DIALECTS).map((name) => [name, { base_url: `${upstream.url}/v1`, dialects: [name] }]),
+        ),
+      ),
     },
   });
 });
@@ -28,17 +32,77 @@ after(async () => {
 
 const EVENTS = { "content-type": "text/event-stream" };
 const data = (value) => `data: ${typeof value === "string" ? value : JSON.stringify(value)}\n\n`;
+const event = ({ type, ...more }) => `event: ${type}\n${data({ type, ...more })}`;
 const delta = (content, finish_reason = null) =>
   data({
     id: "x",
     object: "chat.completion.chunk",
     choices: [{ index: 0, delta: { content }, finish_reason }],
   });
-const END =
-  delta("", "stop") +
-  data({ choices: [], usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 } });
-const DONE = data("[DONE]");
-const HEALTHY = delta("Hello") + delta(" there") + END + DONE;
+const message = { id: "m", type: "message", role: "assistant", model: "m", content: [] };
+const said = (text) => ({
+  ...{ type: "message", id: "msg_1", status: "completed", role: "assistant" },
+  content: [{ type: "output_text", text, annotations: [] }],
+});
+const responded = (status, more) => ({
+  response: { id: "resp_1", object: "response", model: "m", status, ...more },
+});
+
+/**
+ * A stream that says "Hello there" in each dialect: its beginning, a word, its end, and what says that it is over; `bad` is
+ * an event that no dialect knows.
+ */
+const DIALECTS = {
+  chat: {
+    request: ["/chat/completions", { messages: [user("hello")] }],
+    begin: "",
+    word: delta,
+    end:
+      delta("", "stop") +
+      data({ choices: [], usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 } }),
+    over: data("[DONE]"),
+    failed: /"code":"upstream_incomplete"/,
+  },
+  messages: {
+    request: ["/messages", { max_tokens: 9, messages: [user("hello")] }],
+    begin:
+      event({
+        type: "message_start",
+        message: { ...message, usage: { input_tokens: 3, output_tokens: 0 } },
+      }) + event({ type: "content_block_start", index: 0, content_block: { type: "text", text: "" } }),
+    word: (text) => event({ type: "content_block_delta", index: 0, delta: { type: "text_delta", text } }),
+    end:
+      event({ type: "content_block_stop", index: 0 }) +
+      event({ type: "message_delta", delta: { stop_reason: "end_turn" }, usage: { output_tokens: 2 } }),
+    over: event({ type: "message_stop" }),
+    failed: /event: error\ndata: .*broke off/,
+  },
+  responses: {
+    request: ["/responses", { input: "hello", store: false }],
+    begin:
+      event({ type: "response.created", ...responded("in_progress", { output: [] }) }) +
+      event({ type: "response.output_item.added", output_index: 0, item: { ...said(""), content: [] } }) +
+      event({
+        type: "response.content_part.added",
+        ...{ item_id: "msg_1", output_index: 0, content_index: 0, part: said("").content[0] },
+      }),
+    word: (text) =>
+      event({
+        type: "response.output_text.delta",
+        ...{ item_id: "msg_1", output_index: 0, content_index: 0, delta: text },
+      }),
+    end: event({ type: "response.output_item.done", output_index: 0, item: said("Hello there") }),
+    over: event({
+      type: "response.completed",
+      ...responded("completed", {
+        output: [said("Hello there")],
+        usage: { input_tokens: 3, output_tokens: 2, total_tokens: 5 },
+      }),
+    }),
+    failed: /event: response\.failed\ndata: .*upstream_incomplete/,
+  },
+};
+const healthy = ({ begin, word, end, over }) => begin + word("Hello") + word(" there") + end + over;
 
 const send = (res, bytes) => new Promise((resolve) => res.write(bytes, resolve));
 /** Sends these pieces as they are, and ends the stream or breaks it off. */
@@ -51,17 +115,19 @@ const streams =
     else res.end();
   };
 
-async function ask(answer, { stream = true } = {}) {
+async function ask(answer, dialect, memory) {
   upstream.answer = answer;
-  const [thread, id] = [newThread(), `test-${randomUUID()}`];
-  const got = await whole(`${gateway.baseURL}/chat/completions`, {
+  const thread = memory ? newThread() : undefined;
+  const id = `test-${randomUUID()}`;
+  const [path, body] = DIALECTS[dialect].request;
+  const got = await whole(gateway.baseURL + path, {
     headers: {
       authorization: `Bearer ${gateway.key}`,
       "content-type": "application/json",
       "x-request-id": id,
-      ...memoryHeaders(thread),
+      ...(memory && memoryHeaders(thread)),
     },
-    body: JSON.stringify({ model: "raw/m", stream, messages: [user("hello")] }),
+    body: JSON.stringify({ model: `${dialect}/m`, stream: true, ...body }),
   });
   const row = await until(async () => {
     const [row] = await gateway.d1(
@@ -69,7 +135,11 @@ async function ask(answer, { stream = true } = {}) {
     );
     return row && row.outcome !== "pending" && row;
   }, "a settled row");
-  return { ...got, row: [row.outcome, row.status, row.estimated === 1], kept: await stored(gateway, thread) };
+  return {
+    ...got,
+    row: [row.outcome, row.status, row.estimated === 1],
+    kept: memory && (await stored(gateway, thread)),
+  };
 }
 
 const half = (words) => ({ ...assistant(words), incomplete: true });
@@ -77,126 +147,116 @@ const COMPLETE = ["complete", 200, false];
 const TRUNCATED = ["truncated", 200, true];
 const BIG = 50 * 1024 * 1024;
 
-for (const { what, answer, clean, text, kept, row } of [
-  {
-    what: "lines that end in CR and LF, behind a byte order mark",
-    answer: streams(`\uFEFF${HEALTHY.replaceAll("\n", "\r\n")}`),
-    clean: true,
-    kept: assistant("Hello there"),
-    row: COMPLETE,
-  },
-  {
-    what: "bytes that are no UTF-8 inside an event",
-    answer: streams([
-      delta("Hello"),
-      Buffer.from('data: {"x":"\xff\xfe"}\n\n', "latin1"),
-      delta(" there"),
-      END + DONE,
-    ]),
-    clean: true,
-    kept: assistant("Hello there"),
-    row: COMPLETE,
-  },
-  {
-    what: "garbage behind its end",
-    answer: streams([HEALTHY, "\x00\x01 garbage\n\ndata: {\n\n"]),
-    clean: true,
-    kept: assistant("Hello there"),
-    row: COMPLETE,
-  },
-  {
-    what: "no [DONE], but a reason to stop",
-    answer: streams(delta("Hello there") + END),
-    clean: true,
-    kept: assistant("Hello there"),
-    row: COMPLETE,
-  },
-  {
-    what: "a connection that breaks between two events",
-    answer: streams(delta("Hello"), { broken: true }),
-    clean: false,
-    text: /upstream_incomplete/,
-    kept: half("Hello"),
-    row: TRUNCATED,
-  },
-  {
-    what: "half an event and a clean end",
-    answer: streams(delta("Hello") + delta(" there").slice(0, 40)),
-    clean: false,
-    kept: half("Hello"),
-    row: TRUNCATED,
-  },
-  {
-    what: "half an event and a connection that breaks",
-    answer: streams(delta("Hello") + delta(" there").slice(0, 40), { broken: true }),
-    clean: false,
-    kept: half("Hello"),
-    row: TRUNCATED,
-  },
-  {
-    what: "a connection that breaks behind the last event",
-    answer: streams(HEALTHY, { broken: true }),
-    clean: true,
-    kept: assistant("Hello there"),
-    row: COMPLETE,
-  },
-  {
-    what: "fewer bytes than it promised",
-    answer: streams(delta("Hello"), { broken: true, headers: { "content-length": "100000" } }),
-    clean: false,
-    text: /upstream_incomplete/,
-    kept: half("Hello"),
-    row: TRUNCATED,
-  },
-  {
-    what: "one byte at a time",
-    answer: streams(HEALTHY.split("")),
-    clean: true,
-    kept: assistant("Hello there"),
-    row: COMPLETE,
-  },
-  {
-    what: "compressed bytes",
-    answer: streams(gzipSync(HEALTHY), { headers: { "content-encoding": "gzip" } }),
-    clean: true,
-    kept: assistant("Hello there"),
-    row: COMPLETE,
-  },
-  {
-    what: "compressed bytes that stop in the middle",
-    answer: streams(gzipSync(delta("Hello"), { finishFlush: constants.Z_SYNC_FLUSH }), {
-      broken: true,
-      headers: { "content-encoding": "gzip" },
-    }),
-    clean: false,
-    kept: half("Hello"),
-    row: TRUNCATED,
-  },
-  {
-    what: "an event of fifty megabytes",
-    answer: streams([delta("Hello"), `data: {"x":"`, Buffer.alloc(BIG, "y"), `"}\n\n`, END + DONE]),
-    clean: true,
-    kept: assistant("Hello"),
-    row: COMPLETE,
-  },
-  {
-    what: "a thousand headers",
-    answer: streams(HEALTHY, {
-      headers: Object.fromEntries(Array.from({ length: 1_000 }, (_, n) => [`x-bomb-${n}`, "y"])),
-    }),
-    clean: true,
-    kept: assistant("Hello there"),
-    row: COMPLETE,
-  },
-])
-  test(`a stream with ${what}`, async () => {
-    const got = await ask(answer);
-    assert.equal(got.clean, clean);
-    if (text) assert.match(got.text, text);
-    if (!clean) assert.doesNotMatch(got.text, /\[DONE\]/);
-    assert.equal(got.status, 200);
-    assert.deepEqual(got.kept, [user("hello"), kept]);
-    assert.deepEqual(got.row, row);
-    const next = await ask(streams(HEALTHY));
-    assert.deepEqual([next.status, next.clean, next.row], [200, true, COMPLETE]);
-  });
+const WHOLE = { clean: true, kept: assistant("Hello there"), row: COMPLETE };
+const TORN = { clean: false, kept: half("Hello"), row: TRUNCATED };
+
+/** What goes wrong, and what becomes of it; `silent` where the client is told by the broken connection alone. */
+const rows = (dialect) => {
+  const { begin, word, end, over } = dialect;
+  const hello = begin + word("Hello");
+  return [
+    {
+      what: "lines that end in CR and LF, behind a byte order mark",
+      answer: streams(`\uFEFF${healthy(dialect).replaceAll("\n", "\r\n")}`),
+      ...WHOLE,
+    },
+    {
+      what: "bytes that are no UTF-8 inside an event",
+      answer: streams([
+        hello,
+        Buffer.from('data: {"x":"\xff\xfe"}\n\n', "latin1"),
+        word(" there") + end + over,
+      ]),
+      ...WHOLE,
+    },
+    {
+      what: "garbage behind its end",
+      answer: streams([healthy(dialect), "\x00\x01 garbage\n\ndata: {\n\n"]),
+      ...WHOLE,
+    },
+    {
+      what: "a connection that breaks between two events",
+      answer: streams(hello, { broken: true }),
+      ...TORN,
+    },
+    { what: "a clean end between two events", answer: streams(hello), ...TORN },
+    {
+      what: "half an event and a clean end",
+      answer: streams(hello + word(" there").slice(0, 40)),
+      ...TORN,
+      silent: true,
+    },
+    {
+      what: "half an event and a connection that breaks",
+      answer: streams(hello + word(" there").slice(0, 40), { broken: true }),
+      ...TORN,
+      silent: true,
+    },
+    {
+      what: "a connection that breaks behind the last event",
+      answer: streams(healthy(dialect), { broken: true }),
+      ...WHOLE,
+    },
+    {
+      what: "fewer bytes than it promised",
+      answer: streams(hello, { broken: true, headers: { "content-length": "100000" } }),
+      ...TORN,
+    },
+    { what: "one byte at a time", answer: streams(healthy(dialect).split("")), ...WHOLE },
+    {
+      what: "compressed bytes",
+      answer: streams(gzipSync(healthy(dialect)), { headers: { "content-encoding": "gzip" } }),
+      ...WHOLE,
+    },
+    {
+      what: "compressed bytes that stop in the middle",
+      answer: streams(gzipSync(hello, { finishFlush: constants.Z_SYNC_FLUSH }), {
+        broken: true,
+        headers: { "content-encoding": "gzip" },
+      }),
+      ...TORN,
+    },
+    {
+      what: "a thousand headers",
+      answer: streams(healthy(dialect), {
+        headers: Object.fromEntries(Array.from({ length: 1_000 }, (_, n) => [`x-bomb-${n}`, "y"])),
+      }),
+      ...WHOLE,
+    },
+  ];
+};
+
+/** What only one dialect has. */
+const ONLY = {
+  chat: [
+    {
+      what: "no [DONE], but a reason to stop",
+      answer: streams(delta("Hello there") + DIALECTS.chat.end),
+      ...WHOLE,
+    },
+    {
+      what: "an event of fifty megabytes",
+      answer: streams([
+        delta("Hello"),
+        ...[`data: {"x":"`, Buffer.alloc(BIG, "y"), `"}\n\n`],
+        DIALECTS.chat.end + DIALECTS.chat.over,
+      ]),
+      ...WHOLE,
+      kept: assistant("Hello"),
+    },
+  ],
+};
+
+for (const [name, dialect] of Object.entries(DIALECTS))
+  for (const memory of [true, false])
+    for (const { what, answer, clean, silent, kept, row } of [...rows(dialect), ...(ONLY[name] ?? [])])
+      test(`${name}, memory ${memory ? "on" : "off"}: a stream with ${what}`, async () => {
+        const got = await ask(answer, name, memory);
+        assert.deepEqual([got.status, got.clean], [200, clean]);
+        if (!clean) assert.ok(!got.text.includes(dialect.over));
+        if (!clean && !silent) assert.match(got.text, dialect.failed);
+        if (memory) assert.deepEqual(got.kept, [user("hello"), kept]);
+        assert.deepEqual(got.row, row);
+        const next = await ask(streams(healthy(dialect)), name, memory);
+        assert.deepEqual([next.status, next.clean, next.row], [200, true, COMPLETE]);
+      });

@@ -180,6 +180,41 @@ test("a request whose length is said twice is not read", async () => {
   assert.ok(!upstream.requests.slice(before).some(({ raw: sent }) => sent.includes("SMUGGLED")));
 });
 
+test("what stands behind a request whose end is said in an odd way is no part of it, and needs a key of its own", async () => {
+  upstream.answer = json(ANSWER);
+  const before = upstream.requests.length;
+  const body = JSON.stringify(chatBody());
+  const chunks = `${Buffer.byteLength(body).toString(16)}\r\n${body}\r\n0\r\n\r\n`;
+  const line = "POST /v1/chat/completions HTTP/1.1";
+  const own = [`host: ${direct.host}`, "content-type: application/json"];
+  const hidden = JSON.stringify(chatBody({ messages: [user("SMUGGLED")] }));
+  const behind = [line, ...own, `content-length: ${Buffer.byteLength(hidden)}`, "", hidden].join("\r\n");
+  const statuses = [];
+  for (const [lengths, sent] of [
+    // Who goes by the length and who goes by the chunks see two different ends.
+    [["content-length: 5", "transfer-encoding: chunked"], chunks],
+    [["transfer-encoding: chunked", `content-length: ${chunks.length + behind.length}`], chunks],
+    [["transfer-encoding: chunked", "transfer-encoding: identity"], chunks],
+    [["transfer-encoding: xchunked"], chunks],
+    [["transfer-encoding : chunked"], chunks],
+    [["transfer-encoding:\u000bchunked"], chunks],
+    [[`content-length: +${Buffer.byteLength(body)}`], body],
+    [[`content-length: ${Buffer.byteLength(body)}, 5`], body],
+  ])
+    statuses.push(
+      await raw([line, ...own, `authorization: Bearer ${gateway.key}`, ...lengths, "", sent + behind]),
+    );
+  assert.ok(
+    statuses.every((status) => status < 500 || status === 501),
+    String(statuses),
+  );
+  const answer = await post(gateway, CHAT, chatBody({ messages: [user("LAST")] }));
+  assert.equal(answer.status, 200);
+  const asked = upstream.requests.slice(before).map(({ raw: sent }) => JSON.parse(sent).messages);
+  assert.deepEqual(asked.at(-1), [user("LAST")]);
+  for (const messages of asked.slice(0, -1)) assert.deepEqual(messages, [user("hello")]);
+});
+
 test("a guess that is nearly right is refused in the same words as any other", async () => {
   const made = async (project) => {
     await gateway.manage("POST", "/projects", { id: project });

@@ -24,7 +24,13 @@ pub async fn delete_thread(incoming: &Incoming, thread: String) -> Result<web_sy
 /// `DELETE /v1/memory/threads/{id}/messages`: `{messageIds}`.
 pub async fn delete_messages(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
     let Asked { object, key } = asked(incoming, thread)?;
-    let body = read_body(&incoming.request, incoming.headers(), incoming.config.max_body_bytes).await?;
+    let body = read_body(
+        &incoming.request,
+        incoming.headers(),
+        incoming.config.max_body_bytes,
+        incoming.config.body_timeout_ms,
+    )
+    .await?;
     let ids = public::read_message_ids(&body.to_vec())?;
     let asked = DeleteMessages { key, ids };
     match object.delete_messages(&asked).await.map_err(|error| unreachable(incoming, &error))? {

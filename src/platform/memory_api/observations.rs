@@ -38,7 +38,13 @@ async fn read(
 /// `PATCH /v1/memory/threads/{id}/observations/config`.
 pub async fn configure(incoming: &Incoming, thread: String) -> Result<web_sys::Response, Error> {
     let Asked { object, key } = asked(incoming, thread)?;
-    let body = read_body(&incoming.request, incoming.headers(), incoming.config.max_body_bytes).await?;
+    let body = read_body(
+        &incoming.request,
+        incoming.headers(),
+        incoming.config.max_body_bytes,
+        incoming.config.body_timeout_ms,
+    )
+    .await?;
     let overrides = public::read_config(&body.to_vec())?;
     let observations = object.configure(&Configure { key, overrides }).await;
     told(incoming, observations, public::config)
