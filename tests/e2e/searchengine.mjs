@@ -1,5 +1,5 @@
 // Owns the search service of the tests of the gateway's tools: an HTTP server that answers as a test scripts it.
-// Invariant: every request is logged before it is answered, and `aborted` is true only if the gateway left first.
+// Invariant: every search is logged before it is answered, and `aborted` is true only if the gateway left first.
 import { once } from "node:events";
 import { createServer } from "node:http";
 
@@ -27,6 +27,8 @@ export function sendJson(response, value, status = 200) {
 export async function startSearchEngine(script = () => false) {
   const requests = [];
   const server = createServer(async (request, response) => {
+    // That is `directBaseURL`, of this test or another, in search of its gateway.
+    if (request.url.startsWith("/v1/memory/")) return void response.writeHead(404).end();
     const entry = { method: request.method, url: request.url, headers: request.headers, aborted: false };
     requests.push(entry);
     response.once("close", () => (entry.aborted = !response.writableFinished && !entry.cut));
