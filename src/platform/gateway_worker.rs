@@ -176,7 +176,7 @@ async fn serve(
         Endpoint::DeleteResponse { id } => responses_api::delete(&incoming, &id).await,
         Endpoint::ResponseInputItems { id } => responses_api::input_items(&incoming, id).await,
         Endpoint::Memory(resource) => memory_api::answer(&incoming, context, resource).await,
-        Endpoint::Mcp => mcp_api::answer(&incoming).await,
+        Endpoint::Mcp => mcp_api::answer(&incoming, context).await,
         Endpoint::Management(resource) => admin_api::answer(&incoming, &resource).await,
     }
 }

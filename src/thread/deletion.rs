@@ -127,11 +127,13 @@ pub fn delete_messages<D: Database>(
         return Ok(MessagesDeleted::Deleted {
             deleted_at: now,
             messages: 0,
+            ids: Vec::new(),
             notes: 0,
             jobs: 0,
             responses: 0,
         });
     }
+    let ids = store.message_ids(&places)?.into_iter().map(|(_, id)| id).collect();
     let mut state = store.state()?;
     let settings = around.settings(&state);
     let zone = |at: u64| (around.zones)(&settings.time_zone, at);
@@ -144,6 +146,7 @@ pub fn delete_messages<D: Database>(
     Ok(MessagesDeleted::Deleted {
         deleted_at: now,
         messages: named,
+        ids,
         notes: counts.notes,
         jobs: counts.jobs,
         responses: store.send_responses_away()?,
