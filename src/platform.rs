@@ -47,5 +47,6 @@ mod thread_object;
 mod tool_call;
 mod tool_turn;
 mod transaction;
+mod unwind;
 mod upstream;
 mod web_search;

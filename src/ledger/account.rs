@@ -228,6 +228,7 @@ impl Account {
         (self.row.outcome, self.row.error) = match (ending, stopped) {
             (Some(Ending::Complete), _) => (Outcome::Complete, None),
             (_, Stopped::ClientGone) => (Outcome::Aborted, Some("The client left.".to_owned())),
+            (_, Stopped::Failed) => (Outcome::Failed, Some("The gateway failed.".to_owned())),
             (_, Stopped::Silent) => {
                 (Outcome::TimedOut, Some("The provider was silent for too long.".to_owned()))
             }

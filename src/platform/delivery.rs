@@ -138,7 +138,11 @@ impl Delivery {
         };
         let client = respond(upstream.status, lines.as_str(), &pipe.readable());
         let idle_ms = u64::from(inference.deadlines.idle_ms);
-        let on_chunk = |at| inference.meter.note(|account| account.first_byte(at));
+        let on_chunk = |at| {
+            #[cfg(feature = "fault-injection")]
+            super::fault::strike_stream(inference.incoming.headers().get("x-fault"));
+            inference.meter.note(|account| account.first_byte(at));
+        };
         let (controller, cut_short) = (&upstream.controller, &cut_short(&provider));
         let listeners = Listeners { report, state };
         let mut late = None;

@@ -9,9 +9,11 @@ use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
-use super::border::{now, openapi, random_id, request_lines, respond};
+use super::border::{instance_ended, now, openapi, random_id, request_lines, respond};
 use super::caller::{self, Caller};
-use super::{admin_api, erasure, inference, ledger, log, mcp_api, memory_api, models_api, responses_api};
+use super::{
+    admin_api, erasure, inference, ledger, log, mcp_api, memory_api, models_api, responses_api, unwind,
+};
 use crate::access::access_line;
 use crate::api::{Endpoint, dialect_of, endpoint};
 use crate::config::Config;
@@ -72,7 +74,12 @@ impl Incoming {
 
 #[event(start)]
 fn start() {
-    // `worker` has installed a hook that marks the instance for renewal; keep it, and print the panic's message before.
+    // What cannot be caught (a stack that overflowed, no memory left, an exception that reached Rust) ends the instance.
+    wasm_bindgen::handler::set_on_abort(|| {
+        wasm_bindgen::handler::schedule_reinit();
+        instance_ended();
+    });
+    // `worker` has installed a hook that may mark the instance for renewal; keep it, and print the panic's message before.
     let renew = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         console_error_panic_hook::hook(panic);
@@ -105,7 +112,8 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
                 started,
                 auth_ms: 0,
             };
-            serve(incoming, &context, &mut answer_lines, &metered).await
+            let served = Box::pin(serve(incoming, &context, &mut answer_lines, &metered));
+            unwind::caught(served).await.unwrap_or_else(|| Err(Error::internal()))
         }
     };
     if !metered.get() {

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 
 use futures::channel::oneshot;
+use futures::future::join;
 use js_sys::Uint8Array;
 use worker::Context;
 
@@ -17,7 +18,7 @@ use super::delivery::Delivery;
 use super::gateway_worker::Incoming;
 use super::meter::Meter;
 use super::thread_client::ThreadClient;
-use super::{answer_turn, attempts};
+use super::{answer_turn, attempts, report, unwind};
 use crate::attempts::routes;
 use crate::auth::Credentials;
 use crate::body::{Body, Edit};
@@ -101,8 +102,16 @@ pub async fn serve(
         incoming,
     };
     let (reply, answer) = oneshot::channel();
+    let meter = inference.meter.clone();
+    // In a box: each future that holds another by value is as large again, and so is the stack on which it is made.
+    let run = Box::pin(inference.run(reply));
     // It goes on when the client has left: somebody has to learn how it ended.
-    context.wait_until(inference.run(reply));
+    context.wait_until(async move {
+        if unwind::caught(run).await.is_none() {
+            // Its client has lost the answer, and knows; its thread and its account do not.
+            join(report::send_left_behind(), meter.refuse(&Error::internal())).await;
+        }
+    });
     answer.await.unwrap_or_else(|_| Err(Error::internal()))
 }
 
@@ -191,6 +200,8 @@ impl Inference {
 
     /// Serves the request; the client's answer goes through `reply`.
     async fn run(mut self, reply: Reply) {
+        #[cfg(feature = "fault-injection")]
+        super::fault::strike("turn", self.incoming.headers().get("x-fault")).await;
         let address = match self.read().await {
             Ok(address) => address,
             Err(error) => return self.refuse(error, reply).await,

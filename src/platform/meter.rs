@@ -6,12 +6,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures::channel::oneshot::Receiver;
-use wasm_bindgen_futures::spawn_local;
 use worker::Env;
 
 use super::border::{now, random_id, within};
 use super::budgets::{self, Promise};
 use super::gateway_worker::Incoming;
+use super::unwind::spawn;
 use super::{ledger, log, spans};
 use crate::body::Body;
 use crate::budget::{Budget, Owner, Use};
@@ -102,7 +102,7 @@ impl Meter {
         for (owner, budget) in self.budgets() {
             let promise = budgets::admit(env, owner, budget, wanted).await?;
             let (env, object) = (env.clone(), promise.object().to_owned());
-            spawn_local(async move { budgets::watch(&env, &object, budget).await });
+            spawn(async move { budgets::watch(&env, &object, budget).await });
             promises.borrow_mut().push(promise);
         }
         Ok(())
@@ -158,7 +158,7 @@ impl Meter {
             return;
         }
         let meter = self.clone();
-        spawn_local(async move {
+        spawn(async move {
             within(ledger::GATHER_MS, std::future::pending::<()>()).await;
             let Inner { env, config, account, .. } = &*meter.0;
             let draft = account.borrow().as_ref().map(|account| account.draft(&config.prices));

@@ -5,6 +5,7 @@
 //! Asking whether there is anything makes no database.
 
 use std::cell::{Cell, RefCell};
+use std::panic::RefUnwindSafe;
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -59,6 +60,9 @@ pub struct ObjectStorage<S> {
     /// When the alarm that is set will ring; setting it costs a written row.
     alarm_at: Cell<Option<u64>>,
 }
+
+/// A panic finds it whole: both cells are replaced at once, with what is on disk already, and no work runs while one is lent.
+impl<S> RefUnwindSafe for ObjectStorage<S> {}
 
 impl<S: OpensOver> ObjectStorage<S> {
     /// The storage behind an object's state.
