@@ -68,6 +68,7 @@ const PASSED_ON = [
   "WEB_SEARCH_PRICE_USD",
   ...["TAVILY", "BRAVE", "EXA"].flatMap((name) => [`${name}_API_KEY`, `${name}_BASE_URL`]),
   "SEARXNG_BASE_URL",
+  ...["ROUNDS", "CALLS", "TIME_MS", "CALL_MS", "COST_USD"].map((name) => `TOOLS_${name}`),
 ];
 /** For start.mjs itself, not for the Worker. */
 const OURS = ["PORT", "SANDBOX_PORT", "GATEWAY_KEY"];

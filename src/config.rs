@@ -3,6 +3,7 @@
 //! Invariant: a value that cannot be used is an error that names the variable; nothing is silently replaced.
 
 mod memory;
+mod tools;
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -95,6 +96,8 @@ pub struct Config {
     pub limits: Limits,
     /// `WEB_SEARCH` and its siblings: who searches the web where a model's provider does not.
     pub web_search: Option<BackEnd>,
+    /// `TOOLS_ROUNDS` and its siblings: how much a model may do with the gateway's tools for one answer.
+    pub tool_limits: tools::Limits,
 }
 
 /// A collector of spans, as OpenTelemetry's own variables name it:
@@ -215,6 +218,7 @@ impl Config {
                     })?,
             },
             web_search: BackEnd::read(&set).map_err(|(name, what)| misconfigured(name, &what))?,
+            tool_limits: tools::limits(&set, &number)?,
             providers,
         })
     }

@@ -33,4 +33,10 @@ impl Frame {
     pub fn created_at_seconds(&self) -> u64 {
         self.created_at / 1_000
     }
+    /// The frame that a round of the answer, counted from 0, is read in: calls that come without an id get another one in
+    /// each.
+    pub fn for_round(&self, round: u32) -> Self {
+        let id = if round == 0 { self.id.clone() } else { format!("{}r{round}x", self.id) };
+        Frame { id, ..self.clone() }
+    }
 }

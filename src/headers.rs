@@ -43,6 +43,7 @@ pub const READ: &[&str] = &[
     "x-gateway-first-token-timeout-ms",
     "x-gateway-timeout-ms",
     "x-gateway-tools",
+    "x-gateway-tools-show",
     "x-memory-gateway-authorization",
     "x-memory-mode",
     "x-memory-scope",

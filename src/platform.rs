@@ -45,6 +45,8 @@ mod sql_database;
 mod thread_client;
 mod thread_object;
 mod tool_call;
+mod tool_rounds;
+mod tool_stream;
 mod tool_turn;
 mod transaction;
 mod unwind;

@@ -62,6 +62,13 @@ impl Lines {
         self.add("x-gateway-attempts", &attempts.to_string());
     }
 
+    /// Puts another number of attempts in the place of the one that was added.
+    pub fn set_attempts(&mut self, attempts: u32) {
+        let others = self.0.lines().filter(|line| !line.starts_with("x-gateway-attempts: "));
+        self.0 = others.flat_map(|line| [line, "\n"]).collect();
+        self.add("x-gateway-attempts", &attempts.to_string());
+    }
+
     /// Adds what memory did.
     pub fn add_memory(&mut self, status: MemoryStatus, tokens: u64) {
         self.add("x-memory-status", status.as_str());
@@ -161,6 +168,14 @@ mod tests {
             lines.as_str(),
             "x-request-id: req_1\nx-gateway-provider: openai\nx-gateway-model: aset-cookie: x=1\nx-gateway-attempts: 1\n"
         );
+    }
+
+    #[test]
+    fn attempts_of_later_rounds_take_the_place_of_the_first() {
+        let mut lines = Lines::default();
+        lines.add_route("openai", "m", 1);
+        lines.set_attempts(3);
+        assert_eq!(lines.as_str(), "x-gateway-provider: openai\nx-gateway-model: m\nx-gateway-attempts: 3\n");
     }
 
     #[test]

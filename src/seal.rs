@@ -18,6 +18,12 @@ pub fn wrap(origin: &Origin, seal: &str) -> String {
     format!("{MARK}:{}:{}:{seal}", origin.provider, origin.dialect.word())
 }
 
+/// A seal in the place of one that is of no use without what it sealed. No provider can bear the name in it, so that none
+/// gets it back, and the thought with it is left out.
+pub fn of_nobody(dialect: Dialect) -> String {
+    format!("{MARK}:/:{}:", dialect.word())
+}
+
 /// True for a seal that was wrapped.
 pub fn is_wrapped(seal: &str) -> bool {
     parts(seal).is_some()
@@ -58,5 +64,7 @@ mod tests {
         assert_eq!(opened("EqQB", true, &other), Some("EqQB"));
         assert_eq!(opened("EqQB", false, &other), None);
         assert!(!is_wrapped("mgw1:google:klingon:x"));
+        let of_nobody = of_nobody(Dialect::Messages);
+        assert_eq!((wrap(&maker, &of_nobody), opened(&of_nobody, true, &other)), (of_nobody.clone(), None));
     }
 }

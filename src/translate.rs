@@ -215,26 +215,31 @@ fn check_parts(message: &Message, place: &str, target: &Origin) -> Result<(), Er
 
 /// A whole answer for a client of another dialect.
 pub fn answer(mut answer: Answer, client: Dialect, frame: &Frame) -> (Answer, Value) {
-    if let Some(message) = &mut answer.message {
-        free_text::read_calls(message, &frame.custom_tools);
-        let mut called = false;
-        for (at, part) in message.parts.iter_mut().enumerate() {
-            if let PartKind::ToolCall(call) = &mut part.kind {
-                called = true;
-                if call.id.is_empty() {
-                    call.id = format!("call_{}{at}", frame.id);
-                }
-                if call.arguments.is_empty() {
-                    call.arguments = call.written_arguments().to_owned();
-                }
-            }
-        }
-        if called && matches!(answer.stop, None | Some(Stop::End)) {
-            answer.stop = Some(Stop::ToolCalls);
-        }
-    }
+    name_calls(&mut answer, frame);
     let written = client.write_answer(&answer, frame);
     (answer, written)
+}
+
+/// The answer with its calls as they are told: those of custom tools as such, none without an id or arguments, and
+/// announced in why the model stopped.
+pub fn name_calls(answer: &mut Answer, frame: &Frame) {
+    let Some(message) = &mut answer.message else { return };
+    free_text::read_calls(message, &frame.custom_tools);
+    let mut called = false;
+    for (at, part) in message.parts.iter_mut().enumerate() {
+        if let PartKind::ToolCall(call) = &mut part.kind {
+            called = true;
+            if call.id.is_empty() {
+                call.id = format!("call_{}{at}", frame.id);
+            }
+            if call.arguments.is_empty() {
+                call.arguments = call.written_arguments().to_owned();
+            }
+        }
+    }
+    if called && matches!(answer.stop, None | Some(Stop::End)) {
+        answer.stop = Some(Stop::ToolCalls);
+    }
 }
 
 /// A streamed answer on its way from one dialect to another.

@@ -3,12 +3,16 @@
 //! Invariant: an answer that broke off or failed is never written as a whole one; what can be known of it is known all the
 //! same.
 
+use serde_json::Value;
+
 use crate::carriage::{Carriage, Outcome};
 use crate::dialect::Dialect;
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::observe::Observer;
 use crate::refusal::{cut_short, failed_inside, nonsense, translated};
+use crate::tools::rounds::stream::AnswerStream;
+use crate::tools::steps::beside;
 use crate::translate::{self, StreamTranslator};
 use crate::turn::{Answer, Ending, Origin};
 
@@ -92,25 +96,50 @@ impl Way {
 }
 
 impl Way {
-    /// Reads what a provider answered in one of several rounds; `None` for what is no answer. The text is what it said when
-    /// it failed.
-    pub fn read_round(&self, is_stream: bool, received: &[u8]) -> Option<(Answer, Option<String>)> {
-        match &self.frame {
-            Some(frame) if is_stream => {
-                let mut observer = Observer::framed(frame);
-                observer.push(received);
-                let answer = observer.outcome(true);
-                Some((answer, observer.failure().map(str::to_owned)))
-            }
-            _ => Some((self.target.dialect.read_answer(received, &self.target)?, None)),
+    /// Reads what a provider answered in one of several rounds, counted from 0; `None` for what is no answer. The text is
+    /// what it said when it failed.
+    pub fn read_round(
+        &self,
+        round: u32,
+        is_stream: bool,
+        received: &[u8],
+    ) -> Option<(Answer, Option<String>)> {
+        let frame = self.frame.as_ref()?.for_round(round);
+        if is_stream {
+            let mut observer = Observer::framed(&frame);
+            observer.push(received);
+            let answer = observer.outcome(true);
+            return Some((answer, observer.failure().map(str::to_owned)));
         }
+        let mut answer = self.target.dialect.read_answer(received, &self.target)?;
+        translate::name_calls(&mut answer, &frame);
+        let failure = (answer.ending == Ending::Failed)
+            .then(|| translated(&self.target.provider, 200, received).message().to_owned());
+        Some((answer, failure))
     }
 
-    /// Writes an answer that was put together out of several rounds. `failure` is what the provider said when it failed.
-    pub fn write_rounds(self, answer: Answer, failure: Option<String>) -> Whole {
-        let Way { client, target, frame, streams, .. } = self;
+    /// The stream of an answer of several rounds, for a client that wants one.
+    pub fn stream_rounds(&self) -> Option<AnswerStream> {
+        let frame = self.frame.clone().filter(|_| self.streams)?;
+        Some(AnswerStream::new(self.client, frame))
+    }
+
+    /// Writes an answer that was put together out of several rounds, whole, with its `steps` where the client wants to see
+    /// them. `failure` is what the provider said when it failed.
+    pub fn write_rounds(self, answer: Answer, steps: Option<&[Value]>, failure: Option<String>) -> Whole {
+        let Way { client, target, frame, .. } = self;
         match frame {
-            Some(frame) => written_anew(client, &target.provider, frame, streams, answer, failure),
+            Some(frame) => {
+                let Whole { outcome, reply } =
+                    written_anew(client, &target.provider, frame, false, answer, failure);
+                let reply = match (reply, steps) {
+                    (Ok(Written::Json(text)), Some(_)) => serde_json::from_str(&text)
+                        .map(|value| Written::Json(beside(value, steps).to_string()))
+                        .map_err(|_| Error::internal()),
+                    (reply, _) => reply,
+                };
+                Whole { outcome, reply }
+            }
             None => Whole { outcome: said(answer), reply: Err(Error::internal()) },
         }
     }

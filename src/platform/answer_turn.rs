@@ -17,7 +17,8 @@ use super::report::Report;
 use super::resource_client::ResourceClient;
 use super::response_state::ResponseState;
 use super::thread_client::ThreadClient;
-use super::tool_turn::{self, ToolTurn};
+use super::tool_rounds::ToolTurn;
+use super::tool_turn;
 use crate::body::Body;
 use crate::carriage::Stopped;
 use crate::dialect::{Conversation, Dialect, responses};
@@ -39,9 +40,9 @@ use crate::reply::MemoryStatus;
 use crate::request::{Request, ToolKind};
 use crate::route::Route;
 use crate::tokens;
-use crate::tools::rounds::Rounds;
+use crate::tools::rounds::{Rounds, Terms};
 use crate::tools::web_search::native::native_web_search;
-use crate::tools::{ask, offer};
+use crate::tools::{ask, offer, steps};
 use crate::translate;
 use crate::turn::Origin;
 use crate::way::Way;
@@ -161,10 +162,11 @@ async fn start(
             }
         }
     });
-    let Asked { upstream, way, model, state, rounds, at, sent, mut lines, asked_at } = match asked.await {
-        Ok(asked) => asked,
-        Err(error) => return Err(refused(error, remembered)),
-    };
+    let Asked { upstream, way, model, state, rounds, at, sent, mut lines, asked_at, attempts } =
+        match asked.await {
+            Ok(asked) => asked,
+            Err(error) => return Err(refused(error, remembered)),
+        };
     if let Some(remembered) = &remembered {
         lines.add_memory(remembered.status, remembered.tokens);
     }
@@ -172,7 +174,9 @@ async fn start(
     lines.add_timing(inference.auth_ms, memory_ms, upstream.began_at - asked_at);
     lines.add_upstream(Headers::from_lines(&upstream.lines), way.frame.is_some());
     let report = remembered.map(|remembered| remembered.report.answered_by(&way.target.provider, &model));
-    let turn = rounds.map(|rounds| ToolTurn { rounds, model, at, body: sent });
+    let keeps = address.is_some_and(|address| address.mode == Mode::On);
+    let turn =
+        rounds.map(|rounds| ToolTurn { rounds: rounds.keeping(keeps), model, at, body: sent, attempts });
     Ok((Delivery { upstream, way, lines, report, state }, turn))
 }
 
@@ -332,7 +336,7 @@ fn write(
         let (mut bytes, ignored) = adapted(provider, plan.upstream, body, bytes)?;
         let mut rounds = None;
         if let Some(request) = asked {
-            (bytes, rounds) = equipped(wanted, &request, &target, &route.model, bytes)?;
+            (bytes, rounds) = equipped(inference, wanted, &request, &target, &route.model, bytes)?;
             way.hides_usage = false;
             way.frame = Some(frame(&request, request.model.clone(), target, Vec::new()));
         }
@@ -353,12 +357,13 @@ fn write(
     let text = Value::Object(fields).to_string();
     way.frame = Some(frame(&request, model, target, custom_tools));
     let bytes = prompt::with_cache_hints(way.target.dialect, text.into_bytes(), &injection, for_model);
-    let (bytes, rounds) = equipped(wanted, &request, &way.target, &route.model, bytes)?;
+    let (bytes, rounds) = equipped(inference, wanted, &request, &way.target, &route.model, bytes)?;
     Ok(Written { bytes, way, ignored, rounds, state: None })
 }
 
 /// The request with the tools that it lets its model call: the provider's own search, where there is one, else ours.
 fn equipped(
+    inference: &Inference,
     wanted: &[Tool],
     request: &Request,
     target: &Origin,
@@ -381,7 +386,10 @@ fn equipped(
         return Ok((bytes, None));
     }
     let bytes = ask::with_tools(target, model, &bytes, &tools)?;
-    Ok((bytes, Some(Rounds::new(tools, has_others, now()))))
+    let limits = inference.incoming.config.tool_limits;
+    let shows_steps = steps::are_wanted(inference.incoming.headers().get(steps::HEADER))?;
+    let terms = Terms { tools, has_others, dialect: target.dialect, limits, shows_steps };
+    Ok((bytes, Some(Rounds::new(terms, now()))))
 }
 
 /// A request in the client's own form, made fit for a provider that wants some of it otherwise; and the names of the

@@ -70,6 +70,8 @@ pub struct Asked {
     pub lines: Lines,
     /// When it was asked first, in Unix milliseconds.
     pub asked_at: u64,
+    /// How often was asked.
+    pub attempts: u32,
 }
 
 /// Asks the routes in their order; `write` writes the request for one of them and is called once for each that is asked.
@@ -175,7 +177,8 @@ pub async fn ask<'a>(
         lines.add("x-gateway-ignored", &current.ignored.join(", "));
     }
     let Current { at, route, way, state, rounds, bytes: sent, .. } = current;
-    Ok(Asked { upstream, way, model: route.model, state, rounds, at, sent, lines, asked_at })
+    let attempts = attempts.count();
+    Ok(Asked { upstream, way, model: route.model, state, rounds, at, sent, lines, asked_at, attempts })
 }
 
 /// The question that is being put.
@@ -221,17 +224,15 @@ impl<'a> Current<'a> {
         let succeeded = (200..300).contains(&begun.status);
         // A stream that nothing has to be taken from flows by the runtime's own hands, which begin with its first byte.
         let is_taken_from = self.way.frame.is_some() || self.way.hides_usage || self.state.is_some();
-        // Rounds are read as a whole.
-        let is_open = succeeded && self.rounds.is_none();
         let is_awaited = has_others || inference.deadlines.awaits_first_token || is_taken_from;
         let mut reported = None;
-        if is_open && is_stream && self.way.streams {
+        if succeeded && is_stream && self.way.streams {
             if is_awaited {
                 let left = inference.deadlines.attempt_ms(now(), true);
                 let left = left.min(allowed.saturating_sub(u32::try_from(now() - sent_at).unwrap_or(0)));
                 reported = begun.wait_for_first(gone, left).await.map_err(|unbegun| (unbegun, allowed))?;
             }
-        } else if is_open && (has_others || is_taken_from || inference.meter.counts()) {
+        } else if succeeded && (has_others || is_taken_from || inference.meter.counts()) {
             let most = inference.incoming.config.max_answer_bytes;
             reported = begun.wait_for_whole(gone, most, inference.deadlines.rest_ms(now())).await;
         }

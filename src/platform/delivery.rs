@@ -4,6 +4,7 @@
 //! delivered as a whole one.
 
 use futures::future::{LocalBoxFuture, join};
+use js_sys::Uint8Array;
 use serde_json::json;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -16,6 +17,7 @@ use super::report::{Report, done_within};
 use super::response_state::ResponseState;
 use super::{log, upstream};
 use crate::carriage::{Carriage, Outcome, Stopped};
+use crate::dialect::Dialect;
 use crate::error::{Error, Kind};
 use crate::headers::{Headers, is_event_stream};
 use crate::memory::store::TurnStatus;
@@ -199,16 +201,13 @@ impl Delivery {
     }
 
     async fn whole(self, inference: &Inference, gone: &mut ClientGone, reply: Reply) {
-        let Delivery { mut upstream, way, mut lines, report, state } = self;
+        let Delivery { mut upstream, way, lines, report, state } = self;
         let client = way.client;
         let status = upstream.status;
         let timeout = inference.deadlines.rest_ms(now());
         let provider = way.target.provider.clone();
         let most = inference.incoming.config.max_answer_bytes;
-        if upstream.whole.is_none() {
-            upstream.wait_for_whole(gone, most, timeout).await;
-        }
-        let bytes = match upstream.whole.unwrap_or(Err(Unread::Broken)) {
+        let bytes = match upstream.take_whole(gone, most, timeout).await {
             Ok(bytes) => bytes,
             Err(Unread::Gone) => {
                 let report = report.map(|report| report.with_status(TurnStatus::Incomplete));
@@ -230,16 +229,56 @@ impl Delivery {
             }
         };
         inference.hear(&outcome);
+        let listeners = Listeners { report, state };
+        let received = Some(Received { bytes, is_stream });
+        InOnePiece { client, status, lines, written, outcome, listeners, received }
+            .send(inference, reply)
+            .await;
+    }
+}
+
+/// The provider's own body.
+struct Received {
+    bytes: Uint8Array,
+    is_stream: bool,
+}
+
+/// An answer that is over, and goes to its client in one piece.
+pub struct InOnePiece {
+    client: Dialect,
+    status: u16,
+    lines: Lines,
+    written: Result<Written, Error>,
+    outcome: Outcome,
+    listeners: Listeners,
+    received: Option<Received>,
+}
+
+impl InOnePiece {
+    /// An answer that the gateway put together.
+    pub fn made(client: Dialect, lines: Lines, whole: Whole, listeners: Listeners) -> Self {
+        let Whole { outcome, reply: written } = whole;
+        InOnePiece { client, status: 200, lines, written, outcome, listeners, received: None }
+    }
+
+    /// Tells those who listen, then the client; keeps it for a client that sends its request again.
+    pub async fn send(self, inference: &Inference, reply: Reply) {
+        let InOnePiece { client, status, mut lines, written, outcome, listeners, received } = self;
         let error = written.as_ref().err().cloned();
         let is_complete = (200..300).contains(&status)
             && outcome.answer.as_ref().is_some_and(|answer| answer.ending == Ending::Complete);
-        let whole = match &written {
-            Ok(Written::Same) if is_complete && !is_stream => String::from_utf8(bytes.to_vec()).ok(),
-            Ok(Written::Json(text)) if is_complete => Some(text.clone()),
+        let whole = match (&written, &received) {
+            (Ok(Written::Same), Some(Received { bytes, is_stream: false })) if is_complete => {
+                String::from_utf8(bytes.to_vec()).ok()
+            }
+            (Ok(Written::Json(text)), _) if is_complete => Some(text.clone()),
             _ => None,
         };
         let answer = match written {
-            Ok(Written::Same) => answer(status, &lines, bytes.as_ref()),
+            Ok(Written::Same) => match &received {
+                Some(Received { bytes, .. }) => answer(status, &lines, bytes.as_ref()),
+                None => Err(Error::internal()),
+            },
             Ok(Written::Json(text)) => {
                 lines.add("content-type", "application/json");
                 answer(status, &lines, &JsValue::from_str(&text))
@@ -257,8 +296,8 @@ impl Delivery {
             Err(error) => Err(error),
         };
         let deadline = inference.incoming.config.memory_deadline_ms;
-        let keeper = whole.and_then(|body| report.as_ref()?.keeper_of(&body));
-        let told = Listeners { report, state }.tell(outcome);
+        let keeper = whole.and_then(|body| listeners.report.as_ref()?.keeper_of(&body));
+        let told = listeners.tell(outcome);
         let told = Box::pin(async move {
             told.await;
             if let Some(keeper) = keeper {

@@ -160,16 +160,24 @@ pub async fn silence(heard: &Cell<u64>, idle_ms: u64, over_by: Option<u64>) {
 
 /// Ends what the client reads as the answer ended: in its own words where it broke off, and never cleanly then.
 pub async fn end_stream(to: &Writer, carriage: &mut Carriage, stopped: Stopped, cut_short: &Error) {
+    let words = match stopped {
+        Stopped::Cut | Stopped::Silent => attempt(|| carriage.fail(cut_short)),
+        Stopped::Failed => attempt(|| carriage.fail(&Error::internal())),
+        Stopped::Ended | Stopped::ClientGone => None,
+    };
+    let words = words.unwrap_or_default();
+    end_with(to, stopped, &words).await;
+}
+
+/// Ends what the client reads as the answer ended; `words` say that it broke off.
+pub async fn end_with(to: &Writer, stopped: Stopped, words: &str) {
     match stopped {
         Stopped::Ended => drop(settled(to.close()).await),
         Stopped::Cut | Stopped::Silent | Stopped::Failed => {
-            let failed = Error::internal();
-            let why = if stopped == Stopped::Failed { &failed } else { cut_short };
-            let words = attempt(|| carriage.fail(why)).unwrap_or_default();
             if !words.is_empty() {
                 // A write is done when it is taken from the pipe, and what is still on its way there is lost with an
                 // abort: only when the line behind the words is taken have the words themselves gone out.
-                for words in [words.as_str(), "\n"] {
+                for words in [words, "\n"] {
                     let _ = settled(to.write(&Uint8Array::from(words.as_bytes()))).await;
                 }
             }

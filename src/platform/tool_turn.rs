@@ -1,57 +1,28 @@
 //! An answer for which the model may call the gateway's tools: round after round, until it is whole.
 //!
-//! Invariant: the client gets nothing before the last round is whole, so that no answer is taken back; when it leaves, the
-//! provider and the tools are let go, and what was said so far is kept.
+//! Invariant: what was said is reported before the client can know that it is over, however it ended; an answer that broke
+//! off is never delivered as a whole one.
 
-use std::pin::pin;
-
-use futures::future::{Either, join, join_all, select};
-use js_sys::Uint8Array;
-use wasm_bindgen::JsValue;
+use futures::future::join;
 
 use super::answer_turn::Reply;
-use super::border::{ClientGone, now, respond};
-use super::delivery::{Delivery, Listeners};
+use super::border::ClientGone;
+use super::delivery::{Delivery, InOnePiece, Listeners};
 use super::inference::Inference;
+use super::log;
 use super::report::done_within;
-use super::{tool_call, upstream};
-use crate::body::Body;
+use super::tool_rounds::{Asking, Ended, ToolTurn};
+use super::tool_stream::ClientStream;
 use crate::carriage::{Outcome, Stopped};
 use crate::error::{Error, Kind};
-use crate::headers::{Headers, is_event_stream};
 use crate::memory::address::Address;
 use crate::memory::inner::has_inner;
 use crate::memory::store::TurnStatus;
-use crate::project::Tool;
-use crate::refusal::{nonsense, translated};
-use crate::route::Route;
-use crate::tools::ask;
-use crate::tools::outcome::ToolOutcome;
-use crate::tools::rounds::{Next, Rounds};
-use crate::turn::{Answer, Ending, ToolCall};
-use crate::way::{Way, Written};
-
-/// What the rounds of an answer need.
-pub struct ToolTurn {
-    /// The rounds.
-    pub rounds: Rounds,
-    /// The model's name at the provider.
-    pub model: String,
-    /// Which of the request's routes answers: the later rounds stay with it, whose seals they carry.
-    pub at: usize,
-    /// The request as it was sent last.
-    pub body: Vec<u8>,
-}
-
-/// How the rounds ended.
-enum Ended {
-    /// With an answer, and what the provider said if it failed.
-    Answered(Answer, Option<String>),
-    /// With an error.
-    Failed(Error),
-    /// The client left.
-    Left,
-}
+use crate::refusal::failed_inside;
+use crate::reply::Lines;
+use crate::tools::rounds::Finished;
+use crate::turn::{Answer, Ending};
+use crate::way::{Way, Whole};
 
 /// Runs the rounds and delivers the answer. A provider that refuses the first one is heard as ever.
 pub async fn run(
@@ -65,157 +36,136 @@ pub async fn run(
         return delivery.run(inference, reply).await;
     }
     let Delivery { upstream, way, mut lines, report, state } = delivery;
+    let listeners = Listeners { report, state };
     let mut gone = ClientGone::watch(inference.client.clone());
-    let ended = go_round(inference, address, &way, &mut turn, upstream, &mut gone).await;
-    let rounds = turn.rounds;
-    let provider = way.target.provider.clone();
-    let (answer, failure, error) = match ended {
-        Ended::Answered(answer, words) => (answer, words, None),
-        Ended::Failed(error) => (unsaid(Ending::Truncated), None, Some(error)),
-        Ended::Left => (unsaid(Ending::Truncated), None, None),
+    let asking = Asking { inference, address, way: &way };
+    let Some(stream) = way.stream_rounds() else {
+        let ended = asking.run(&mut turn, upstream, &mut gone, None).await;
+        return end_whole(inference, turn, &way, ended, lines, listeners, reply).await;
     };
-    let left = error.is_none() && answer.ending == Ending::Truncated && answer.message.is_none();
-    let (mut kept, shown) = rounds.finish(answer);
-    inference.hear(&Outcome { answer: Some(Answer { usage: shown.usage, ..kept.clone() }), response: None });
+    lines.add_event_stream();
+    let mut client = match ClientStream::open(stream, &lines, reply) {
+        Ok(client) => client,
+        Err((error, reply)) => {
+            upstream.controller.abort();
+            let whole = Whole { outcome: Outcome::default(), reply: Err(error) };
+            return InOnePiece::made(way.client, lines, whole, listeners).send(inference, reply).await;
+        }
+    };
+    let ended = asking.run(&mut turn, upstream, &mut gone, Some(&mut client)).await;
+    end_stream(inference, turn, &way, ended, listeners, client).await;
+}
+
+/// Ends the rounds. The account hears of it.
+fn finished(inference: &Inference, turn: ToolTurn, ended: Ended) -> (Finished, Closed) {
+    let (answer, outcomes, closed) = match ended {
+        Ended::Answered(answer, outcomes, words) => (answer, outcomes, Closed::Answered(words)),
+        Ended::Failed(error, answer, stopped) => (answer, Vec::new(), Closed::Failed(error, stopped)),
+        Ended::Left(answer) => {
+            // It may have been whole, and nobody got it.
+            (Answer { ending: Ending::Truncated, ..answer }, Vec::new(), Closed::Left)
+        }
+    };
+    let mut finished = turn.rounds.finish(answer, outcomes);
+    let Finished { kept, shown, .. } = &mut finished;
+    let heard = Answer { usage: shown.usage, ..kept.clone() };
+    inference.hear(&Outcome { answer: Some(heard), response: None });
     if kept.message.as_ref().is_some_and(has_inner) {
         // Of several prompts; what is estimated is one.
         kept.usage = None;
     }
+    (finished, closed)
+}
+
+/// How the rounds ended, but for what was said.
+enum Closed {
+    /// With an answer, and what the provider said if it failed.
+    Answered(Option<String>),
+    /// With an error.
+    Failed(Error, Stopped),
+    /// The client left.
+    Left,
+}
+
+async fn end_whole(
+    inference: &Inference,
+    turn: ToolTurn,
+    way: &Way,
+    ended: Ended,
+    mut lines: Lines,
+    listeners: Listeners,
+    reply: Reply,
+) {
+    lines.set_attempts(turn.attempts);
+    let (Finished { kept, shown, steps }, closed) = finished(inference, turn, ended);
     let outcome = |response| Outcome { answer: Some(kept), response };
-    if left {
-        let report = report.map(|report| report.with_status(TurnStatus::Incomplete));
-        let told = Listeners { report, state: None }.tell(outcome(None));
-        join(told, inference.meter.end(200, Stopped::ClientGone)).await;
-        return;
-    }
-    let (response, written) = match error {
-        Some(error) => (None, Err(error)),
-        None if shown.message.is_none() && shown.ending == Ending::Complete => {
-            (None, Err(unanswered(&provider)))
+    let whole = match closed {
+        Closed::Left => {
+            let report = listeners.report.map(|report| report.with_status(TurnStatus::Incomplete));
+            let told = Listeners { report, state: None }.tell(outcome(None));
+            join(told, inference.meter.end(200, Stopped::ClientGone)).await;
+            return;
         }
-        None => {
-            let whole = way.clone().write_rounds(shown, failure);
-            (whole.outcome.response, whole.reply)
+        Closed::Failed(error, _) => Whole { outcome: outcome(None), reply: Err(error) },
+        Closed::Answered(_) if is_silent(&shown) => {
+            Whole { outcome: outcome(None), reply: Err(unanswered(&way.target.provider)) }
+        }
+        Closed::Answered(words) => {
+            let whole = way.clone().write_rounds(shown, steps.as_deref(), words);
+            Whole { outcome: outcome(whole.outcome.response), reply: whole.reply }
         }
     };
-    let error = written.as_ref().err().cloned();
-    let answer = match written {
-        Ok(Written::Json(text)) => {
-            lines.add("content-type", "application/json");
-            respond(200, lines.as_str(), &JsValue::from_str(&text)).map_err(|_| Error::internal())
+    InOnePiece::made(way.client, lines, whole, listeners).send(inference, reply).await;
+}
+
+async fn end_stream(
+    inference: &Inference,
+    turn: ToolTurn,
+    way: &Way,
+    ended: Ended,
+    listeners: Listeners,
+    mut client: ClientStream,
+) {
+    let provider = way.target.provider.as_str();
+    let (Finished { kept, shown, steps }, closed) = finished(inference, turn, ended);
+    let (stopped, last, response) = match closed {
+        Closed::Left => (Stopped::ClientGone, String::new(), None),
+        Closed::Failed(error, stopped) => (stopped, client.stream().fail(&error), None),
+        Closed::Answered(words) => {
+            let error = match shown.ending {
+                Ending::Complete if is_silent(&shown) => Some(unanswered(provider)),
+                Ending::Complete => None,
+                _ => Some(failed_inside(provider, words.as_deref().unwrap_or("It did not say why."))),
+            };
+            match error {
+                Some(error) => (Stopped::Ended, client.stream().fail(&error), None),
+                None => {
+                    let last = client.stream().finish(&shown, steps.as_deref());
+                    (Stopped::Ended, last, client.stream().whole())
+                }
+            }
         }
-        Ok(Written::Events(text)) => {
-            lines.add_event_stream();
-            respond(200, lines.as_str(), &JsValue::from_str(&text)).map_err(|_| Error::internal())
-        }
-        Ok(Written::Same) => Err(Error::internal()),
-        Err(error) => Err(error),
     };
     let deadline = inference.incoming.config.memory_deadline_ms;
-    let late = done_within(Listeners { report, state }.tell(outcome(response)), deadline).await;
-    let _ = reply.send(answer);
+    let late = done_within(listeners.tell(Outcome { answer: Some(kept), response }), deadline).await;
+    client.end(stopped, &last).await;
+    if let Some(side) = stopped.by() {
+        log::event(
+            "stream_broken",
+            serde_json::json!({ "request_id": inference.incoming.request_id, "by": side }),
+        );
+    }
     let late = async {
         if let Some(late) = late {
             late.await;
         }
     };
-    let settled = async {
-        match error {
-            Some(error) => inference.meter.refuse(&error).await,
-            None => inference.meter.end(200, Stopped::Ended).await,
-        }
-    };
-    join(late, settled).await;
+    join(late, inference.meter.end(200, stopped)).await;
 }
 
-async fn go_round(
-    inference: &Inference,
-    address: Option<&Address>,
-    way: &Way,
-    turn: &mut ToolTurn,
-    mut upstream: upstream::Begun,
-    gone: &mut ClientGone,
-) -> Ended {
-    let ToolTurn { rounds, model, at, body } = turn;
-    let provider = way.target.provider.as_str();
-    let timeout = inference.incoming.config.upstream_timeout_ms;
-    loop {
-        let most = inference.incoming.config.max_answer_bytes;
-        let bytes = match select(pin!(upstream.read(most, timeout)), pin!(gone.wait())).await {
-            Either::Left((Ok(bytes), _)) => bytes.to_vec(),
-            Either::Left((Err(why), _)) => {
-                return Ended::Failed(upstream::unread(why, provider, most, timeout));
-            }
-            Either::Right(_) => {
-                upstream.controller.abort();
-                return Ended::Left;
-            }
-        };
-        if !(200..300).contains(&upstream.status) {
-            return Ended::Failed(translated(provider, upstream.status, &bytes));
-        }
-        let is_stream = is_event_stream(Headers::from_lines(&upstream.lines));
-        let Some((answer, failure)) = way.read_round(is_stream, &bytes) else {
-            return Ended::Failed(nonsense(provider));
-        };
-        let Next::Run(calls, deadline_ms) = rounds.next(&answer, now()) else {
-            return Ended::Answered(answer, failure);
-        };
-        let carried_out = carry_out(inference, address, calls, deadline_ms);
-        let outcomes = match select(pin!(carried_out), pin!(gone.wait())).await {
-            Either::Left((outcomes, _)) => outcomes,
-            Either::Right(_) => return Ended::Left,
-        };
-        for (_, outcome) in &outcomes {
-            inference.meter.note(|account| account.spends(outcome.cost_nano_usd));
-        }
-        let (said, results) = rounds.close(answer, outcomes, now());
-        let asked = async {
-            *body = ask::with_round(&way.target, model, body, said, results)?;
-            if rounds.forbids_calls(now()) {
-                *body = ask::without_calls(way.target.dialect, body)?;
-            }
-            let parsed = Body::parse(&inference.bytes)?;
-            let route = inference.routes(&parsed)?.into_iter().nth(*at).ok_or_else(Error::internal)?;
-            let route = Route { dialect: way.target.dialect, ..route };
-            inference.meter.admit_prompt(&route, body).await?;
-            let question = upstream::Question {
-                operation: inference.operation,
-                headers: inference.incoming.headers(),
-                body: &Uint8Array::from(body.as_slice()),
-                stream: way.streams_upstream,
-            };
-            upstream::request(&route, &question, &inference.client, timeout).await
-        };
-        upstream = match asked.await {
-            Ok(upstream) => upstream,
-            Err(error) if error.kind() == Kind::ClientGone => return Ended::Left,
-            Err(error) => return Ended::Failed(error),
-        };
-    }
-}
-
-/// Carries out the calls of a round, all at once.
-async fn carry_out(
-    inference: &Inference,
-    address: Option<&Address>,
-    calls: Vec<(Tool, ToolCall)>,
-    deadline_ms: u32,
-) -> Vec<(ToolCall, ToolOutcome)> {
-    let (incoming, principal) = (&inference.incoming, &inference.principal);
-    let runs = calls.into_iter().enumerate().map(|(at, (tool, call))| async move {
-        let outcome = if at < Rounds::MOST_CALLS {
-            tool_call::run(incoming, principal, address, tool, call.written_arguments(), deadline_ms).await
-        } else {
-            Rounds::too_many()
-        };
-        (call, outcome)
-    });
-    join_all(runs).await
-}
-
-fn unsaid(ending: Ending) -> Answer {
-    Answer { message: None, usage: None, stop: None, ending }
+/// True for an answer that is over and shows nothing.
+fn is_silent(shown: &Answer) -> bool {
+    shown.message.is_none() && shown.ending == Ending::Complete
 }
 
 fn unanswered(provider: &str) -> Error {
