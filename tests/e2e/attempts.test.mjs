@@ -332,6 +332,24 @@ test("the ledger lists what failed before an answer, with what the provider coun
   assert.deepEqual([log.attempts, log.prompt_tokens, log.completion_tokens], [4, 3, 2]);
 });
 
+test("a budget counts what providers counted for attempts that failed", async () => {
+  const usage = { prompt_tokens: 99_000, completion_tokens: 900, total_tokens: 99_900 };
+  const budget = { tokens: 100_000, period: "month" };
+  await gateway.manage("POST", "/projects", { id: "spent" });
+  const { secret } = await gateway.manage("POST", "/projects/spent/keys", { budget });
+  const headers = { authorization: `Bearer ${secret}` };
+  const [costly, good] = plan(
+    ["one", report({ message: "Too many.", code: 429 }, usage)],
+    ["one", says("chat", "from one")],
+  );
+  assert.equal((await ask([costly, good], { headers })).status, 200);
+  const error = await until(async () => {
+    const answer = await ask([good], { headers });
+    return answer.status !== 200 && JSON.parse(answer.text).error;
+  }, "the budget is spent");
+  assert.equal(error.code, "budget_exceeded");
+});
+
 test("a request that is at fault itself is refused by the first, and nobody else is asked", async () => {
   for (const status of [400, 404, 413, 422]) {
     const [bad, good] = plan(["one", refuse(status)], ["two", says("messages", "no")]);

@@ -1,6 +1,6 @@
 // Owns: how soon a provider is let go when the client has left, whatever the answer's state is then; and what is kept.
 // Invariant: the provider of a test never ends an answer itself: that its connection is closed is the gateway's doing. The
-// times are printed and bounded generously; `npm run soak` is where they are judged.
+// times are printed, and judged only where LEAVING_MOST_MS says how long they may be: a busy machine is no fault.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, test } from "node:test";
@@ -10,6 +10,9 @@ import { startGateway } from "./gateway.mjs";
 import { begin, startUpstream } from "./wire.mjs";
 
 let upstream, gateway, unwatched, base, unwatchedBase;
+/** How long a provider may be kept at work, in milliseconds. */
+const MOST_MS = Number(process.env.LEAVING_MOST_MS ?? 10_000);
+
 /** The model that `directBaseURL` asks. */
 const GREETED = "gpt-5.4-mini";
 
@@ -130,7 +133,9 @@ async function leave({ act, seen, whole }, { dialect, thread, at = base, key = g
   const left = performance.now();
   request.leave();
   await until(() => entry.closed, "the provider's connection is closed");
-  return { id, ms: entry.closedAt - left };
+  const ms = entry.closedAt - left;
+  assert.ok(ms <= MOST_MS, `closed after ${ms} ms`);
+  return { id, ms };
 }
 
 for (const [state, how] of Object.entries(STATES))
