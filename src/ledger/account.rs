@@ -42,6 +42,8 @@ pub struct Account {
     row: Row,
     /// The body that went to the provider; its tokens are estimated only where nobody counts them.
     sent: Option<Vec<u8>>,
+    /// Tokens of the prompts of rounds that are over, estimated.
+    sent_before: u64,
     heard: Option<Heard>,
     /// What the gateway's own tools cost, in nano-dollars; `None` where nobody knows.
     tools: Option<u64>,
@@ -98,7 +100,7 @@ impl Account {
             memory_tokens: 0,
             trace_id: opening.trace_id,
         };
-        Account { row, sent: None, heard: None, tools: Some(0), failed: Vec::new() }
+        Account { row, sent: None, sent_before: 0, heard: None, tools: Some(0), failed: Vec::new() }
     }
 
     /// The row's name.
@@ -147,6 +149,12 @@ impl Account {
         self.failed.push(FailedAttempt { model: redact::text(&failed.model).into_owned(), ..failed });
     }
 
+    /// A round is over, and the model is asked again: what is sent next comes on top of what was sent.
+    pub fn goes_round(&mut self) {
+        self.sent_before = self.sent_tokens();
+        self.sent = None;
+    }
+
     /// The open row, which stands for the request should nobody live to settle it.
     pub fn draft(&self, prices: &Prices) -> Row {
         let mut row = self.row.clone();
@@ -158,10 +166,11 @@ impl Account {
 
     /// The prompt's tokens, estimated.
     fn sent_tokens(&self) -> u64 {
-        match &self.sent {
+        let last = match &self.sent {
             Some(body) if self.row.endpoint != Operation::CountTokens.path() => estimate::input_of(body),
             _ => 0,
-        }
+        };
+        self.sent_before.saturating_add(last)
     }
 
     /// The first byte of a streamed answer is there.
@@ -193,7 +202,7 @@ impl Account {
 
     /// The row of a request that the client was told of with an error in the place of an answer.
     pub fn refused(mut self, error: &Error, now: u64, prices: &Prices) -> Row {
-        let was_sent = self.sent.is_some();
+        let was_sent = self.sent.is_some() || self.sent_before > 0;
         self.row.outcome = match error.kind() {
             Kind::ClientGone => Outcome::Aborted,
             Kind::Timeout => Outcome::TimedOut,
@@ -342,6 +351,19 @@ mod tests {
         let row = account.draft(&Prices::default());
         assert_eq!(used(&row), (Outcome::Pending, 0, PROMPT, 0, true, cost(PROMPT, 0)));
         assert_eq!((row.latency_ms, row.attempts, row.source), (None, 1, "caller"));
+    }
+
+    #[test]
+    fn the_prompts_of_all_rounds_are_estimated_where_nobody_counts_them() {
+        let mut account = sent();
+        account.goes_round();
+        account.send(SENT.to_vec());
+        // Asked twice in the same round: what was sent once is charged once.
+        account.send(SENT.to_vec());
+        assert_eq!(account.draft(&Prices::default()).usage.input, 2 * PROMPT);
+        account.hear(&answer("", None, Ending::Complete));
+        let row = account.ended(200, Stopped::Ended, 2_000, &Prices::default());
+        assert_eq!((row.usage.input, row.attempts, row.estimated), (2 * PROMPT, 3, true));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a model did with the gateway's own tools on the way to an answer: its calls, their results, and the thoughts that
-//! led to them. The client saw none of it; it is kept inside the assistant's one message, marked.
+//! led to them. Of all this the client saw at most the words of thoughts; it is kept inside the assistant's one message,
+//! marked. Calls that the model made beside the client's own are kept in the same way, with their results.
 //!
 //! Invariant: a stored answer is one message, whatever was looked up for it, so that it lines up with the client's copy.
 //! The mark never goes to a provider; before one reads the message again it is unfolded into calls and results, or what
@@ -19,7 +20,7 @@ pub fn mark(part: &mut Part) {
     part.extra.insert(MARK.to_owned(), Value::Bool(true));
 }
 
-/// True for a part that the client never saw.
+/// True for a part that is not the client's.
 pub fn is_inner(part: &Part) -> bool {
     part.extra.get(MARK) == Some(&Value::Bool(true))
 }
@@ -169,6 +170,24 @@ mod tests {
         assert!(left_out > 0);
         let (hidden, _) = settled(vec![Item::Insert(stored)], &[], false);
         assert_eq!(hidden, vec![Item::Insert(answer(vec![Part::text("It is so.")]))]);
+    }
+
+    #[test]
+    fn what_was_found_beside_the_client_s_calls_stands_with_its_results() {
+        let stored = answer(vec![Part::text("Both."), marked(call("a")), call("mine"), marked(result("a"))]);
+        let copy = answer(vec![Part::text("Both."), call("mine")]);
+        let incoming = [copy.clone(), Message::new(Role::Tool, vec![result("mine")])];
+        let items = || vec![Item::Replace(0, stored.clone()), Item::Keep(1)];
+        let (shown, _) = settled(items(), &incoming, true);
+        assert_eq!(
+            shown,
+            vec![
+                Item::Replace(0, answer(vec![Part::text("Both."), call("a"), call("mine")])),
+                Item::Insert(Message::new(Role::Tool, vec![result("a")])),
+                Item::Keep(1),
+            ]
+        );
+        assert_eq!(settled(items(), &incoming, false).0, vec![Item::Keep(0), Item::Keep(1)]);
     }
 
     #[test]

@@ -199,6 +199,7 @@ impl Asking<'_> {
         let route = inference.routes(&parsed)?.into_iter().nth(turn.at).ok_or_else(Error::internal)?;
         let route = Route { dialect: way.target.dialect, ..route };
         inference.meter.admit_prompt(&route, &turn.body).await?;
+        inference.meter.note(|account| account.goes_round());
         let mut written = Some(Written {
             bytes: turn.body.clone(),
             way: way.clone(),

@@ -10,7 +10,7 @@ import { readSettings } from "../../scripts/settings.mjs";
 
 /** The names that the configuration asks for: in capitals, quoted, as an argument. */
 function namesRead() {
-  const files = ["src/config.rs", "src/config/memory.rs"];
+  const files = ["src/config.rs", "src/config/memory.rs", "src/config/tools.rs"];
   const code = files
     .map((file) => readFileSync(join(root, file), "utf8").split("#[cfg(test)]")[0])
     .join("\n");

@@ -188,6 +188,24 @@ test("a provider that speaks the client's own dialect is asked round by round, t
     assert.equal(message.stop_reason, "end_turn");
     said.push({ role: "assistant", content: message.content });
   }
+  const asked = sandbox.requests
+    .filter(({ body }) => body?.model === "claude-sonnet-4-5")
+    .map(({ body }) => body);
+  assert.deepEqual(
+    asked.map(({ stream, messages }) => [stream, messages.length]),
+    [
+      [true, 1],
+      [true, 3],
+      [true, 5],
+    ],
+  );
+  // The thoughts that led to the call are there again, sealed by their maker, as are the call and what it gave.
+  const [, { content }] = asked.at(-1).messages;
+  assert.deepEqual(
+    content.map(({ type }) => type),
+    ["thinking", "tool_use"],
+  );
+  assert.doesNotMatch(JSON.stringify(asked), /mgw1/);
   const stream = openai(gateway).responses.stream(
     { model: "openai/gpt-5.4-mini", input: 'Use the recall tool for "tides".' },
     { headers: { ...memoryHeaders(newThread()), "x-gateway-tools": "recall" } },
@@ -305,6 +323,20 @@ test("a client that leaves while a tool is at work has the tool let go, and what
     ["I look."],
   );
   assert.equal(promptsAbout(about).length, 1);
+});
+
+test("the deadline of the whole request ends a later round that says no more", async () => {
+  const about = scripted(looks(`short ${randomUUID()}`), (res) => {
+    begin(res);
+    say(res, "So it");
+  });
+  const body = { model: MODEL, stream: true, messages: [user(about)] };
+  const headers = { ...SEARCH, "x-gateway-timeout-ms": "4000" };
+  const answer = await asBytes("/chat/completions", body, headers);
+  const { bytes, clean } = await answer.ended;
+  assert.match(bytes.toString(), /"error":\{/);
+  assert.doesNotMatch(bytes.toString(), /\[DONE\]/);
+  assert.ok(!clean || answer.status === 504);
 });
 
 test("a later round that fails before its first word is asked again, and the attempts are counted", async () => {
