@@ -31,6 +31,9 @@ const SOURCES = ["src", "Cargo.toml", "Cargo.lock", ".cargo/config.toml", "rust-
  * would take by itself have each wrapped in a function. Names are mangled as without all this: the other way they are long.
  */
 const UNWIND = {
+  // wasm-opt takes longer than the compiler over code that can unwind: its passes look again and again at what a block that
+  // catches holds, and such blocks are nested deeply.
+  workerBuild: ["--no-opt"],
   cargo: ["-Zbuild-std=std,panic_unwind"],
   rustc: [
     "-Cpanic=unwind",
@@ -92,7 +95,8 @@ function compile({ profile, features, panic, out, tools }) {
     ...(features.length > 0 ? ["--features", features.join(",")] : []),
     ...(unwinds ? UNWIND.cargo : []),
   ];
-  return run(join(tools, "bin", "worker-build"), [`--${profile}`, "--out-dir", out, ".", ...cargoArgs], {
+  const flags = [`--${profile}`, ...(unwinds ? UNWIND.workerBuild : []), "--out-dir", out];
+  return run(join(tools, "bin", "worker-build"), [...flags, ".", ...cargoArgs], {
     // worker-build downloads each tool from GitHub unless told where it is; PATH is never consulted.
     env: {
       WASM_BINDGEN_BIN: join(tools, "bin", "wasm-bindgen"),

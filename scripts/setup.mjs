@@ -18,7 +18,6 @@ const TARGET = "wasm32-unknown-unknown";
 export async function ensureAll() {
   await ensureNodeModules();
   await ensureWasmTarget();
-  await ensureRustSource();
   await ensureTools();
 }
 
@@ -197,4 +196,4 @@ export async function ensureTools() {
   return folder;
 }
 
-if (isMain(import.meta.url)) await main(ensureAll);
+if (isMain(import.meta.url)) await main(() => ensureAll().then(ensureRustSource));
