@@ -265,7 +265,7 @@ fn deleting_messages_says_which_of_the_ids_there_were() {
     thread.turn(&[user("My walrus is called Ignatius.")], assistant("a1"));
     let named = found(&thread, "walrus");
     let ids = [named.clone(), vec!["msg_of_nobody".to_owned()]].concat();
-    let mut delete = |key| {
+    let delete = |key| {
         let asked = DeleteMessages { key, ids: ids.clone() };
         thread::delete_messages(&thread.store, &asked, thread.now, around(&thread.settings)).unwrap()
     };
