@@ -76,7 +76,11 @@ impl Listeners {
 
 impl Delivery {
     /// Delivers the answer, and reports how it ended.
-    pub async fn run(self, inference: &Inference, reply: Reply) {
+    pub fn run(self, inference: &Inference, reply: Reply) -> LocalBoxFuture<'_, ()> {
+        Box::pin(self.deliver(inference, reply))
+    }
+
+    async fn deliver(self, inference: &Inference, reply: Reply) {
         let status = self.upstream.status;
         let is_stream = is_event_stream(Headers::from_lines(&self.upstream.lines));
         let stores = self.report.as_ref().is_some_and(Report::stores)

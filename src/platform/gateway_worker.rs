@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use futures::FutureExt;
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
@@ -168,6 +169,7 @@ async fn serve(
             return Err(error);
         }
     }
+    // In boxes: all ways in one function would be one so large that the runtime takes longer to compile it than to run it.
     match endpoint {
         Endpoint::Health => {
             json_answer(&incoming, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
@@ -176,16 +178,16 @@ async fn serve(
         Endpoint::Inference(operation) => {
             #[cfg(feature = "fault-injection")]
             super::fault::strike("handler", incoming.headers().get("x-fault")).await;
-            inference::serve(incoming, context, operation, metered).await
+            inference::serve(incoming, context, operation, metered).boxed_local().await
         }
-        Endpoint::Models => models_api::list(&incoming).await,
-        Endpoint::Model { id } => models_api::one(&incoming, &id).await,
-        Endpoint::Response { id } => responses_api::one(&incoming, &id).await,
-        Endpoint::DeleteResponse { id } => responses_api::delete(&incoming, &id).await,
-        Endpoint::ResponseInputItems { id } => responses_api::input_items(&incoming, id).await,
-        Endpoint::Memory(resource) => memory_api::answer(&incoming, context, resource).await,
-        Endpoint::Mcp => mcp_api::answer(&incoming, context).await,
-        Endpoint::Management(resource) => admin_api::answer(&incoming, &resource).await,
+        Endpoint::Models => models_api::list(&incoming).boxed_local().await,
+        Endpoint::Model { id } => models_api::one(&incoming, &id).boxed_local().await,
+        Endpoint::Response { id } => responses_api::one(&incoming, &id).boxed_local().await,
+        Endpoint::DeleteResponse { id } => responses_api::delete(&incoming, &id).boxed_local().await,
+        Endpoint::ResponseInputItems { id } => responses_api::input_items(&incoming, id).boxed_local().await,
+        Endpoint::Memory(resource) => memory_api::answer(&incoming, context, resource).boxed_local().await,
+        Endpoint::Mcp => mcp_api::answer(&incoming, context).boxed_local().await,
+        Endpoint::Management(resource) => admin_api::answer(&incoming, &resource).boxed_local().await,
     }
 }
 

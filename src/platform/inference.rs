@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 
+use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::join;
 use js_sys::Uint8Array;
@@ -210,13 +211,13 @@ impl Inference {
             Operation::Answer(dialect) => {
                 let looked_at = if address.is_some() { Ok(true) } else { self.must_be_looked_at(dialect) };
                 match looked_at {
-                    Ok(true) => answer_turn::run(self, dialect, address, reply).await,
-                    Ok(false) => self.proxy(reply).await,
+                    Ok(true) => answer_turn::run(self, dialect, address, reply).boxed_local().await,
+                    Ok(false) => self.proxy(reply).boxed_local().await,
                     Err(error) => self.refuse(error, reply).await,
                 }
             }
-            Operation::CountTokens => self.count_tokens(reply).await,
-            Operation::Embeddings => self.proxy(reply).await,
+            Operation::CountTokens => self.count_tokens(reply).boxed_local().await,
+            Operation::Embeddings => self.proxy(reply).boxed_local().await,
         }
     }
 
@@ -328,7 +329,7 @@ impl Inference {
     /// Asks the provider to count, where it can; else gives our own estimate, marked as one.
     async fn count_tokens(self, reply: Reply) {
         match self.own_count() {
-            Ok(None) => self.proxy(reply).await,
+            Ok(None) => self.proxy(reply).boxed_local().await,
             Ok(Some(answer)) => {
                 let _ = reply.send(answer);
                 self.meter.note(|account| account.hear_counts(b"{}"));

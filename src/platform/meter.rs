@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures::channel::oneshot::Receiver;
+use futures::future::{LocalBoxFuture, join_all, join3};
 use worker::Env;
 
 use super::border::{now, random_id, within};
@@ -189,22 +190,31 @@ impl Meter {
     }
 
     async fn settle(&self, row: impl FnOnce(Account, &Config) -> Row) {
-        let Some(account) = self.0.account.take() else { return };
-        let Inner { env, config, parent, promises, .. } = &*self.0;
-        let row = row(account, config);
-        log::event("request", row.log_line());
-        let exported = spans::record(config, &row, parent.as_ref());
-        let recorded = async {
-            if config.ledger {
-                let row = Row { message_ids: self.message_ids().await, ..row.clone() };
-                ledger::record(env, row, ledger::GATHER_MS).await;
-                ledger::keep_up(env).await;
-            }
-        };
-        let tokens = row.usage.input.saturating_add(row.usage.output).saturating_add(row.failed_tokens);
-        let kept = promises.take().into_iter().map(|promise| budgets::settle(env, promise, tokens, row.cost));
-        futures::future::join3(exported, recorded, futures::future::join_all(kept)).await;
+        if let Some(account) = self.0.account.take() {
+            self.book(row(account, &self.0.config)).await;
+        }
     }
+
+    /// Sends a row wherever rows go.
+    fn book(&self, row: Row) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async move {
+            let Inner { env, config, parent, promises, .. } = &*self.0;
+            log::event("request", row.log_line());
+            let exported = spans::record(config, &row, parent.as_ref());
+            let recorded = async {
+                if config.ledger {
+                    let row = Row { message_ids: self.message_ids().await, ..row.clone() };
+                    ledger::record(env, row, ledger::GATHER_MS).await;
+                    ledger::keep_up(env).await;
+                }
+            };
+            let tokens = row.usage.input.saturating_add(row.usage.output).saturating_add(row.failed_tokens);
+            let settle = |promise| budgets::settle(env, promise, tokens, row.cost);
+            let kept = join_all(promises.take().into_iter().map(settle));
+            join3(exported, recorded, kept).await;
+        })
+    }
+
     /// The ids of the messages that the turn stored; none where the store takes longer than it may to begin a turn.
     async fn message_ids(&self) -> Vec<String> {
         let Some(expected) = self.0.message_ids.take() else { return Vec::new() };
