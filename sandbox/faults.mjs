@@ -41,6 +41,7 @@ const KNOBS = [
   "gzip",
   "blocked",
   "first",
+  "loop",
   ...Object.keys(SPOILERS),
 ];
 

@@ -21,7 +21,11 @@ export function answerTo(conversation) {
   const question = ends(last.text, QUESTION_ENDS);
   const results = turns.slice(turns.findLastIndex(({ role }) => role !== "tool") + 1);
 
-  const toolCalls = callsFor(conversation, question, results.length > 0);
+  const toolCalls = callsFor(
+    conversation,
+    question,
+    results.map(({ text }) => text),
+  );
   if (toolCalls) return { toolCalls };
 
   const system = turns.filter(({ role, text }) => role === "system" && text).map(({ text }) => text);

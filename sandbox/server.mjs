@@ -218,7 +218,9 @@ async function answer(exchange, dialect, request) {
     model,
     answerTo: (conversation) =>
       spoiled(
-        knobs.words === undefined ? answerTo(conversation) : { text: manyWords(knobs.words), verbatim: true },
+        knobs.words === undefined
+          ? answerTo({ ...conversation, loops: knobs.loop > 0 })
+          : { text: manyWords(knobs.words), verbatim: true },
         knobs,
       ),
     blocked: knobs.blocked > 0,

@@ -26,9 +26,17 @@ const NOT_NAMES = new Set(
   ).split(" "),
 );
 
-/** [{ name, arguments }] or null. `question` is the last user text, `answering` whether tool results come last. */
-export function callsFor({ tools, toolChoice, parallel }, question, answering) {
+/**
+ * [{ name, arguments }] or null. `question` is the last user text, `results` the texts of tool results that come last. A
+ * model that `loops` calls again whatever it was told.
+ */
+export function callsFor({ tools, toolChoice, parallel, loops }, question, results) {
   if (toolChoice === "none" || tools.length === 0) return null;
+  const spelt = speltOut(/\bread on\b/i.test(question) ? (results.at(-1) ?? "") : "", tools);
+  if (spelt.length > 0) return spelt;
+  const answering = results.length > 0 && !loops;
+  const dictated = answering ? [] : speltOut(question, tools);
+  if (dictated.length > 0) return parallel ? dictated : dictated.slice(0, 1);
   const named = tools
     .filter((tool) => mentions(question, tool.name))
     .sort((a, b) => placeOf(question, a.name) - placeOf(question, b.name));
@@ -40,6 +48,23 @@ export function callsFor({ tools, toolChoice, parallel }, question, answering) {
   const calls = chosen.flatMap((tool) => callsOf(tool, question, parallel));
   if (calls.length === 0) return null;
   return parallel ? calls : calls.slice(0, 1);
+}
+
+/** The calls that a text spells out: `call recall with {"query": "tea"}`. */
+function speltOut(text, tools) {
+  const calls = text.matchAll(/\bcall (?:the )?([\w-]{1,64})(?: tool)? with (\{[^{}\n]{0,2000}\})/gi);
+  return [...calls]
+    .filter(([, name, json]) => tools.some((tool) => tool.name === name) && isJson(json))
+    .map(([, name, json]) => ({ name, arguments: json }));
+}
+
+function isJson(text) {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const nameWords = (name) =>

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { digest } from "./digest.mjs";
 import { withLock } from "./lock.mjs";
 import { cache, isMain, local, root } from "./paths.mjs";
-import { probe, run } from "./run.mjs";
+import { capture, probe, run } from "./run.mjs";
 import { main, step, Stop } from "./say.mjs";
 
 /** The oldest compiler that the `worker` crate and our edition accept. */
@@ -68,8 +68,44 @@ function hasTarget() {
   return libraries !== "" && existsSync(libraries);
 }
 
+/** The source of the standard library that belongs to the compiler in use, or "" where it is not there. */
+export function rustSource() {
+  const source = join(probe("rustc", ["--print", "sysroot"]), "lib", "rustlib", "src", "rust", "library");
+  return existsSync(join(source, "Cargo.lock")) ? source : "";
+}
+
+/**
+ * The source of the standard library and the crates that it needs, from which the one that unwinds is compiled; false, and a
+ * line that says so, where they cannot be had.
+ */
+export async function ensureRustSource() {
+  const command = "rustup component add rust-src";
+  try {
+    if (!rustSource()) {
+      await step("add the source of Rust's standard library", () =>
+        capture("rustup", command.split(" ").slice(1)),
+      );
+    }
+    // With the compiler's own lock file; where all is there already, no network is asked.
+    const manifest = join(rustSource(), "Cargo.toml");
+    await capture("cargo", ["fetch", "--locked", "--quiet", "--manifest-path", manifest], {
+      env: { RUSTC_BOOTSTRAP: "1" },
+    });
+    return true;
+  } catch (error) {
+    console.log(
+      "  ! This build's panics cost all requests of their isolate, not one: the source of Rust's standard library cannot be " +
+        `had (${error.message.trim().split("\n").at(-1)}). By hand: ${command}`,
+    );
+    return false;
+  }
+}
+
+/** The compiler in use, as it calls itself; "" where there is none. */
+export const rustVersion = () => probe("rustc", ["--version"]);
+
 function ensureRust() {
-  const version = probe("rustc", ["--version"]);
+  const version = rustVersion();
   const why = "The gateway is written in Rust and compiled on this machine.";
   if (!version || !probe("cargo", ["--version"])) {
     throw new Stop(`Rust is missing (no rustc or cargo on PATH). ${why}\nInstall it: https://rustup.rs`);
@@ -160,4 +196,4 @@ export async function ensureTools() {
   return folder;
 }
 
-if (isMain(import.meta.url)) await main(ensureAll);
+if (isMain(import.meta.url)) await main(() => ensureAll().then(ensureRustSource));

@@ -72,7 +72,10 @@ impl Endpoint {
     /// What a request with this method is counted as; `None` for what wants no gateway key.
     pub fn scope(&self, method: &str) -> Option<Scope> {
         match self.part()? {
-            Part::Memory if matches!(method, "GET" | "HEAD") => Some(Scope::MemoryRead),
+            // What a message asks is known when it was read; tools that write are counted again then.
+            Part::Memory if matches!(method, "GET" | "HEAD") || *self == Endpoint::Mcp => {
+                Some(Scope::MemoryRead)
+            }
             Part::Memory => Some(Scope::MemoryWrite),
             _ => Some(Scope::LlmProxy),
         }
@@ -339,7 +342,7 @@ mod tests {
             ("GET", "/v1/models", Some(Part::Models), Some(Scope::LlmProxy)),
             ("GET", "/v1/models/m", Some(Part::Models), Some(Scope::LlmProxy)),
             ("GET", "/v1/memory/threads/t/messages", Some(Part::Memory), Some(Scope::MemoryRead)),
-            ("POST", "/mcp", Some(Part::Memory), Some(Scope::MemoryWrite)),
+            ("POST", "/mcp", Some(Part::Memory), Some(Scope::MemoryRead)),
             ("HEAD", "/v1/memory/threads/t/messages", Some(Part::Memory), Some(Scope::MemoryRead)),
             ("GET", "/health", None, None),
             ("GET", "/openapi.json", None, None),

@@ -42,6 +42,8 @@ pub enum Stopped {
     Silent,
     /// The client left.
     ClientGone,
+    /// The gateway itself failed.
+    Failed,
 }
 
 impl Stopped {
@@ -51,6 +53,7 @@ impl Stopped {
             Stopped::Ended => None,
             Stopped::Cut | Stopped::Silent => Some("provider"),
             Stopped::ClientGone => Some("client"),
+            Stopped::Failed => Some("gateway"),
         }
     }
 }

@@ -1,9 +1,13 @@
 //! What waits in an isolate's memory to be written somewhere slower, many at a time.
 //!
 //! Invariant: an entry leaves only when it was written or when the outbox is full, and what was dropped is counted; one
-//! batch is on its way at a time; an entry that is named again while it waits replaces what waited.
+//! batch is on its way at a time; an entry that is named again while it waits replaces what waited. While entries wait, either
+//! somebody has been told to write them or the next one to come is.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+
+/// Who was to write what waits, and has not by so many milliseconds after the time, is taken to be dead.
+const OVERDUE_MS: u64 = 1_000;
 
 /// Something that waits.
 pub trait Entry: Clone {
@@ -25,6 +29,10 @@ pub struct Outbox<T> {
     /// How long a batch may be on its way, in milliseconds, before it is taken to be lost with the request that wrote it.
     lease_ms: u64,
     waiting: VecDeque<T>,
+    /// The names of those that wait.
+    names: BTreeSet<String>,
+    /// Until when somebody is about to write what waits.
+    gathering_until: u64,
     sent: Option<Sent<T>>,
     /// Tells batches apart.
     batches: u64,
@@ -50,12 +58,22 @@ pub struct Batch<T> {
 impl<T: Entry> Outbox<T> {
     /// An outbox of at most `capacity` entries, written at most `batch` at a time.
     pub const fn new(capacity: usize, batch: usize, lease_ms: u64) -> Self {
-        Outbox { capacity, batch, lease_ms, waiting: VecDeque::new(), sent: None, batches: 0, dropped: 0 }
+        Outbox {
+            capacity,
+            batch,
+            lease_ms,
+            waiting: VecDeque::new(),
+            names: BTreeSet::new(),
+            gathering_until: 0,
+            sent: None,
+            batches: 0,
+            dropped: 0,
+        }
     }
 
     /// Adds an entry. A full outbox drops its oldest expendable entry, else its oldest.
     pub fn push(&mut self, entry: T) {
-        if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.id() == entry.id()) {
+        if let Some(waiting) = self.waiting_mut(entry.id()) {
             if entry.replaces(waiting) {
                 *waiting = entry;
             }
@@ -65,11 +83,20 @@ impl<T: Entry> Outbox<T> {
             let at = self.waiting.iter().position(Entry::is_expendable).unwrap_or(0);
             // Where all of it is on its way, the new one has no place.
             self.dropped += 1;
-            if self.waiting.remove(at).is_none() {
-                return;
-            }
+            let Some(dropped) = self.waiting.remove(at) else { return };
+            self.names.remove(dropped.id());
         }
+        self.names.insert(entry.id().to_owned());
         self.waiting.push_back(entry);
+    }
+
+    /// True for who is to write what waits, once others had `ms` milliseconds to join; false where somebody else is about to.
+    pub fn gather(&mut self, now: u64, ms: u64) -> bool {
+        let is_first = self.gathering_until <= now;
+        if is_first {
+            self.gathering_until = now + ms + OVERDUE_MS;
+        }
+        is_first
     }
 
     /// The next batch, unless one is on its way or nothing waits.
@@ -80,11 +107,15 @@ impl<T: Entry> Outbox<T> {
         if let Some(lost) = self.sent.take() {
             self.give_back(lost.entries);
         }
+        self.gathering_until = 0;
         let count = self.waiting.len().min(self.batch);
         if count == 0 {
             return None;
         }
         let entries: Vec<T> = self.waiting.drain(..count).collect();
+        for entry in &entries {
+            self.names.remove(entry.id());
+        }
         self.batches += 1;
         let number = self.batches;
         self.sent = Some(Sent { number, until: now + self.lease_ms, entries: entries.clone() });
@@ -101,13 +132,18 @@ impl<T: Entry> Outbox<T> {
 
     /// True while an entry of this name waits or is on its way.
     pub fn holds(&self, id: &str) -> bool {
-        self.waiting.iter().any(|entry| entry.id() == id)
+        self.waits(id)
             || self.sent.as_ref().is_some_and(|sent| sent.entries.iter().any(|entry| entry.id() == id))
     }
 
     /// True while an entry of this name waits and is not on its way.
     pub fn waits(&self, id: &str) -> bool {
-        self.waiting.iter().any(|entry| entry.id() == id)
+        self.names.contains(id)
+    }
+
+    /// True while any entry waits and is not on its way.
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// How many entries were dropped since the last time that this was asked.
@@ -127,12 +163,23 @@ impl<T: Entry> Outbox<T> {
 
     fn give_back(&mut self, entries: Vec<T>) {
         for entry in entries.into_iter().rev() {
-            match self.waiting.iter_mut().find(|waiting| waiting.id() == entry.id()) {
+            match self.waiting_mut(entry.id()) {
                 Some(waiting) if entry.replaces(waiting) => *waiting = entry,
                 Some(_) => {}
-                None => self.waiting.push_front(entry),
+                None => {
+                    self.names.insert(entry.id().to_owned());
+                    self.waiting.push_front(entry);
+                }
             }
         }
+    }
+
+    fn waiting_mut(&mut self, id: &str) -> Option<&mut T> {
+        // Hardly any is named twice, and there may be thousands.
+        if !self.waits(id) {
+            return None;
+        }
+        self.waiting.iter_mut().find(|waiting| waiting.id() == id)
     }
 }
 
@@ -235,5 +282,26 @@ mod tests {
             assert!(outbox.len() <= 3);
         }
         assert_eq!(outbox.take_dropped(), 10_000);
+    }
+
+    #[test]
+    fn one_writes_for_all_that_come_while_it_gathers_and_another_where_it_died() {
+        let mut outbox = Outbox::new(10, 10, 1_000);
+        outbox.push(last("a"));
+        assert!(outbox.gather(0, 100));
+        outbox.push(last("b"));
+        assert!(!outbox.gather(99, 100));
+        assert_eq!(names(outbox.take(100)), [last("a"), last("b")]);
+        // What comes while a batch is on its way is gathered anew.
+        outbox.push(last("c"));
+        assert!(outbox.gather(101, 100) && !outbox.gather(102, 100));
+        outbox.settle(1, true);
+        assert!(outbox.has_waiting() && outbox.waits("c") && !outbox.waits("b"));
+        // Nobody came to write it.
+        outbox.push(last("d"));
+        assert!(!outbox.gather(1_200, 100));
+        assert!(outbox.gather(1_201, 100));
+        assert_eq!(names(outbox.take(1_301)), [last("c"), last("d")]);
+        assert!(!outbox.has_waiting());
     }
 }

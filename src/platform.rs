@@ -49,5 +49,6 @@ mod tool_rounds;
 mod tool_stream;
 mod tool_turn;
 mod transaction;
+mod unwind;
 mod upstream;
 mod web_search;

@@ -35,7 +35,7 @@ pub use self::upkeep::{
 use crate::memory::activation::{Moment, activate};
 use crate::memory::address::Scope;
 use crate::memory::branch;
-use crate::memory::context::{Item, Threads, added_tokens, shown_tokens, weave};
+use crate::memory::context::{Item, Threads, Weight, weave, weight};
 use crate::memory::database::Database;
 use crate::memory::gap;
 use crate::memory::injection::injection;
@@ -90,11 +90,8 @@ pub fn prepare<D: Database>(
     if thread.as_ref().is_some_and(|thread| !owns(thread, &request.key)) {
         return Ok(Prepared::NotFound);
     }
-    let known = store.turn(&request.turn)?;
-    let turn = match &known {
-        Some(turn) => turn.seq,
-        None => store.last_turn()? + 1,
-    };
+    let (known, last) = store.turn_and_last(&request.turn)?;
+    let turn = known.as_ref().map_or(last + 1, |turn| turn.seq);
     let kept = store.state()?;
     let mut state = kept.clone();
     state.hear(request);
@@ -150,9 +147,10 @@ pub fn prepare<D: Database>(
     });
     let injection = injection(store, &state, &settings, request.started_at, &zone)?;
     let told: u64 = injection.texts().map(tokens::of_text).sum();
+    let Weight { added, shown } = weight(&items, &request.messages);
     Ok(Prepared::Ready {
-        tokens: added_tokens(&items) + told,
-        prompt_tokens: shown_tokens(&items, &request.messages).map(|shown| shown + told),
+        tokens: added + told,
+        prompt_tokens: shown.map(|shown| shown + told),
         remembered: remembered + injection.stable.len(),
         wants_profile: settings.scope == Scope::Resource && state.profile.is_none(),
         items,

@@ -7,8 +7,8 @@ use memory_gateway::memory::news::News;
 use memory_gateway::memory::note::{Note, Priority, Speaker};
 use memory_gateway::memory::store::{NewNote, NoteStatus};
 use memory_gateway::protocol::{
-    Delete, ForgetNotes, Found, NotesForgotten, Prepared, ReadAround, ReadSources, Remember, Remembered,
-    Search, Sources, ThreadKey,
+    Delete, DeleteMessages, Forget, ForgetNotes, Forgotten, Found, MessagesDeleted, NotesForgotten, Prepared,
+    ReadAround, ReadSources, Remember, Remembered, Search, Sources, ThreadKey,
 };
 use memory_gateway::thread;
 use support::{Thread, around, assistant, short, user};
@@ -242,4 +242,36 @@ fn a_message_is_read_with_those_around_it() {
     assert_eq!(read(99, 99).len(), 8);
     let asked = ReadAround { key: key(), id: "msg_none".into(), before: 1, behind: 1 };
     assert_eq!(thread::around(&thread.store, &asked).unwrap(), Sources::NotFound);
+}
+
+#[test]
+fn a_note_that_its_owner_deletes_takes_the_words_along_that_were_stored_for_it() {
+    let mut thread = Thread::new();
+    thread.turn(&[user("u1")], assistant("a1"));
+    let note = noted(&remember(&mut thread, "turn_a", "Ann is allergic to pistachios."));
+    noted(&remember(&mut thread, "turn_b", "Ann likes almonds."));
+    let asked = Forget { key: key(), note };
+    let gone = thread::forget(&thread.store, &asked, thread.now, around(&thread.settings)).unwrap();
+    assert_eq!(gone, Forgotten::Forgotten { deleted_at: thread.now, notes: 1, restored: 0 });
+    assert_eq!(thread.stored(), ["u:u1", "a:a1", "a:Ann likes almonds."]);
+    assert!(!all_rows(&thread).contains("pistachios"));
+    let stable = told(&mut thread).0;
+    assert!(stable.contains("almonds") && !stable.contains("pistachios"), "{stable}");
+}
+
+#[test]
+fn deleting_messages_says_which_of_the_ids_there_were() {
+    let mut thread = Thread::new();
+    thread.turn(&[user("My walrus is called Ignatius.")], assistant("a1"));
+    let named = found(&thread, "walrus");
+    let ids = [named.clone(), vec!["msg_of_nobody".to_owned()]].concat();
+    let delete = |key| {
+        let asked = DeleteMessages { key, ids: ids.clone() };
+        thread::delete_messages(&thread.store, &asked, thread.now, around(&thread.settings)).unwrap()
+    };
+    assert_eq!(delete(stranger()), MessagesDeleted::NotFound);
+    let MessagesDeleted::Deleted { messages, ids: gone, .. } = delete(key()) else { panic!() };
+    assert_eq!((messages, gone), (1, named));
+    let MessagesDeleted::Deleted { messages, ids: gone, .. } = delete(key()) else { panic!() };
+    assert_eq!((messages, gone), (0, Vec::new()));
 }

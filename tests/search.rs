@@ -16,7 +16,7 @@ use memory_gateway::protocol::{Found, Hit, HitKind, ReadSources, Search, Sources
 use memory_gateway::thread;
 use memory_gateway::turn::{Message, PartKind, Role, ToolCall};
 
-use support::{Thread, around, assistant, calls, result, short, user};
+use support::{Thread, assistant, calls, result, short, user};
 
 fn key() -> ThreadKey {
     ThreadKey { project: "p".into(), thread: "t".into(), resource: None }
@@ -276,10 +276,10 @@ fn a_long_backlog_is_indexed_in_steps_and_a_search_says_that_more_is_to_come() {
     let now = thread.now;
     let alarm = |thread: &Thread| {
         thread::index_told(&thread.store, now, now, true).unwrap();
-        thread::next_alarm(&thread.store, now, 1_000, around(&thread.settings)).unwrap()
+        thread::next_alarm(&thread.store, now, 1_000).unwrap()
     };
     let mut steps = 0;
-    while thread.store.index_is_behind().unwrap() {
+    while thread.store.waiting().unwrap().is_index_behind {
         assert_eq!(alarm(&thread), Some(now));
         thread::index_words(&thread.store).unwrap();
         steps += 1;

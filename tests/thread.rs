@@ -534,23 +534,17 @@ fn a_turn_that_nobody_ended_is_closed_and_may_still_end_later() {
 fn the_alarm_rings_for_the_index_at_once_and_then_once_a_minute_and_for_turns_left_open() {
     let mut thread = Thread::new();
     let ttl = 900_000;
-    assert_eq!(thread::next_alarm(&thread.store, 5, ttl, around(&thread.settings)).unwrap(), None);
+    assert_eq!(thread::next_alarm(&thread.store, 5, ttl).unwrap(), None);
     let request = thread.request(&[user("u1")]);
     thread.begin(&request);
     let began = thread.now;
-    assert_eq!(thread::next_alarm(&thread.store, began, ttl, around(&thread.settings)).unwrap(), Some(began));
+    assert_eq!(thread::next_alarm(&thread.store, began, ttl).unwrap(), Some(began));
     thread::index_told(&thread.store, began, began, true).unwrap();
-    assert_eq!(
-        thread::next_alarm(&thread.store, began, ttl, around(&thread.settings)).unwrap(),
-        Some(began + ttl)
-    );
+    assert_eq!(thread::next_alarm(&thread.store, began, ttl).unwrap(), Some(began + ttl));
     thread.end(&request, TurnStatus::Complete, None);
-    assert_eq!(
-        thread::next_alarm(&thread.store, began, ttl, around(&thread.settings)).unwrap(),
-        Some(began + INDEX_INTERVAL_MS)
-    );
+    assert_eq!(thread::next_alarm(&thread.store, began, ttl).unwrap(), Some(began + INDEX_INTERVAL_MS));
     thread::index_told(&thread.store, thread.now, thread.now, true).unwrap();
-    assert_eq!(thread::next_alarm(&thread.store, thread.now, ttl, around(&thread.settings)).unwrap(), None);
+    assert_eq!(thread::next_alarm(&thread.store, thread.now, ttl).unwrap(), None);
 }
 
 #[test]
@@ -562,8 +556,7 @@ fn an_index_that_cannot_be_told_is_tried_again_less_and_less_often() {
     let mut now = start;
     for _ in 0..12 {
         thread::index_told(&thread.store, start, now, false).unwrap();
-        let next =
-            thread::next_alarm(&thread.store, now, 900_000, around(&thread.settings)).unwrap().unwrap();
+        let next = thread::next_alarm(&thread.store, now, 900_000).unwrap().unwrap();
         waits.push(next - now);
         now = next;
     }

@@ -59,7 +59,7 @@ pub fn report(world: World) {
             prompt_tokens: None,
         };
         thread::commit(&store, &commit, around(&settings)).unwrap();
-        thread::next_alarm(&store, request.started_at + 2, 60_000, around(&settings)).unwrap();
+        thread::next_alarm(&store, request.started_at + 2, 60_000).unwrap();
     }
     let statements = store.database().statements.take();
     println!(

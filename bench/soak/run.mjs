@@ -2,6 +2,7 @@
 // of them left in the middle; then a count of what the threads kept.
 //   --streams N   how many at once (1000)
 //   --seconds N   for how long new ones begin (60)
+//   --plain N     one in so many has no memory (4); with 1 none has: what the threads' objects weigh is the difference
 //   --build DIR   the build to run; without it the release build, made new if need be
 // Invariant: everything stays on this machine, and whatever ends this process ends what it started. What is reported as lost
 // is a turn that its client saw whole and its thread does not have.
@@ -21,7 +22,6 @@ import { startTarget } from "../targets.mjs";
 
 const EVENTS = 12; // At two a second a stream takes six seconds.
 const LEAVERS = 5; // One in so many leaves in the middle.
-const PLAIN = 4; // One in so many has no memory.
 const MODEL = `slow/bench-slow-${EVENTS}`; // Its provider speaks Chat Completions alone; the others are translated.
 
 const DIALECTS = [
@@ -50,10 +50,11 @@ async function soak() {
     options: {
       streams: { type: "string", default: "1000" },
       seconds: { type: "string", default: "60" },
+      plain: { type: "string", default: "4" },
       build: { type: "string" },
     },
   });
-  const [streams, seconds] = [Number(values.streams), Number(values.seconds)];
+  const [streams, seconds, plain] = [values.streams, values.seconds, values.plain].map(Number);
   if (!values.build) await step("build the Worker", () => build());
   const folder = mkdtempSync(join(tmpdir(), "memory-gateway-soak-"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
@@ -78,7 +79,11 @@ async function soak() {
   const threads = [];
   const until = Date.now() + seconds * 1_000;
   const slots = Array.from({ length: streams }, (_, slot) =>
-    keepAsking({ slot, until, base, key, seen, threads, spread: Math.min(5_000, seconds * 200) }),
+    keepAsking({
+      ...{ slot, until, base, key, seen, threads },
+      remembers: slot % plain !== 0,
+      spread: Math.min(5_000, seconds * 200),
+    }),
   );
   await Promise.all(slots);
   const rested = await lostTurns(base, key, threads);
@@ -101,14 +106,15 @@ async function soak() {
   console.log(
     `  workerd's memory in MB, ten points of the run: ${memory.filter((_, at) => at % tenth === 0).join(" ")}`,
   );
-  console.log(`  most ${Math.max(...memory)}, at the end ${memory.at(-1)}`);
+  const most = Math.max(...memory);
+  const each = (((most - memory[0]) * 1024) / streams).toFixed(0);
+  console.log(`  most ${most}, ${each} KB a stream above the start; at the end ${memory.at(-1)}`);
   if (errors.length > 0 || rested.lost > 0 || rested.doubled > 0 || rested.unread > 0) process.exitCode = 1;
 }
 
 /** Asks one stream after the other until the time is up; each slot is a thread of its own. */
-async function keepAsking({ slot, until, base, key, seen, threads, spread }) {
+async function keepAsking({ slot, until, base, key, seen, threads, remembers, spread }) {
   const thread = { id: `soak-${randomUUID()}`, asked: 0, whole: 0 };
-  const remembers = slot % PLAIN !== 0;
   if (remembers) threads.push(thread);
   // Not all in one moment: that would be a measurement of the machine's queue for new connections.
   await sleep(Math.random() * spread);

@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use super::failure::Failure;
+use crate::dialect::fields::number_at;
 use crate::sse::{Decoder, Event};
 use crate::turn::Usage;
 
@@ -151,17 +152,20 @@ fn usage_of(value: &Value) -> Option<Usage> {
         .into_iter()
         .flatten()
         .find(|usage| usage.is_object())?;
-    let count = |names: [&str; 2]| names.into_iter().find_map(|name| usage.get(name)?.as_u64()).unwrap_or(0);
-    Some(Usage {
-        input: count(["prompt_tokens", "input_tokens"])
-            + count(["cache_read_input_tokens", ""])
-            + count(["cache_creation_input_tokens", ""]),
-        output: count(["completion_tokens", "output_tokens"]),
-        cached: count(["cache_read_input_tokens", ""]),
-        cache_write: count(["cache_creation_input_tokens", ""]),
+    let count = |path: &[&str]| number_at(usage, path);
+    // Anthropic counts what it read from and wrote to its cache beside the input, OpenAI in it.
+    let (read, written) = (count(&["cache_read_input_tokens"]), count(&["cache_creation_input_tokens"]));
+    let input = count(&["prompt_tokens"]).max(count(&["input_tokens"]));
+    let usage = Usage {
+        input: input.saturating_add(read).saturating_add(written),
+        output: count(&["completion_tokens"]).max(count(&["output_tokens"])),
+        cached: read
+            .max(count(&["prompt_tokens_details", "cached_tokens"]))
+            .max(count(&["input_tokens_details", "cached_tokens"])),
+        cache_write: written,
         ..Usage::default()
-    })
-    .filter(|usage| usage.input + usage.output > 0)
+    };
+    (usage != Usage::default()).then_some(usage)
 }
 
 #[cfg(test)]
@@ -244,6 +248,9 @@ mod tests {
         let usage = Usage { input: 9, output: 1, cached: 2, ..Usage::default() };
         let reported = Reported { failure: Failure::Reported { status: 500 }, usage: Some(usage) };
         assert_eq!(of(stream), Beginning::Failed(reported));
+        let body = br#"{"error":{"code":429},"usage":{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":4}}}"#;
+        let usage = Usage { input: 9, cached: 4, ..Usage::default() };
+        assert_eq!(Reported::of_whole(body).and_then(|reported| reported.usage), Some(usage));
     }
 
     #[test]

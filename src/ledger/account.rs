@@ -144,15 +144,15 @@ impl Account {
         self.row.attempts += 1;
     }
 
+    /// An attempt failed, and its answer, if there was one, goes to nobody.
+    pub fn attempt_failed(&mut self, failed: FailedAttempt) {
+        self.failed.push(FailedAttempt { model: redact::text(&failed.model).into_owned(), ..failed });
+    }
+
     /// A round is over, and the model is asked again: what is sent next comes on top of what was sent.
     pub fn goes_round(&mut self) {
         self.sent_before = self.sent_tokens();
         self.sent = None;
-    }
-
-    /// An attempt failed, and its answer, if there was one, goes to nobody.
-    pub fn attempt_failed(&mut self, failed: FailedAttempt) {
-        self.failed.push(FailedAttempt { model: redact::text(&failed.model).into_owned(), ..failed });
     }
 
     /// The open row, which stands for the request should nobody live to settle it.
@@ -237,6 +237,7 @@ impl Account {
         (self.row.outcome, self.row.error) = match (ending, stopped) {
             (Some(Ending::Complete), _) => (Outcome::Complete, None),
             (_, Stopped::ClientGone) => (Outcome::Aborted, Some("The client left.".to_owned())),
+            (_, Stopped::Failed) => (Outcome::Failed, Some("The gateway failed.".to_owned())),
             (_, Stopped::Silent) => {
                 (Outcome::TimedOut, Some("The provider was silent for too long.".to_owned()))
             }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: no call leaves the resource and the thread that the connection's headers name.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -14,8 +16,8 @@ use crate::tools::recall::{Reach, Reference, Target};
 
 /// The longest text to remember, in characters.
 const MAX_TEXT_CHARS: usize = 2_000;
-/// The most notes that are forgotten at once.
-const MAX_NOTES: usize = 50;
+/// The most notes and messages that are forgotten at once.
+const MAX_FORGOTTEN: usize = 50;
 /// How many threads are listed where the call does not say, and at most.
 const DEFAULT_THREADS: u32 = 50;
 const MAX_THREADS: u32 = 200;
@@ -43,17 +45,36 @@ pub enum Call {
         /// What, on one line.
         text: String,
     },
-    /// To look which notes a question means.
-    FindNotes(Reach, String),
-    /// To forget notes of threads.
+    /// To look what a question means that could be forgotten.
+    FindForgettable(Reach, String),
+    /// To forget notes and messages.
     Forget {
         /// The owner of all of them.
         resource: String,
-        /// Their threads and numbers.
-        notes: Vec<(String, i64)>,
+        /// What is meant, by the threads' ids.
+        meant: BTreeMap<String, Meant>,
     },
     /// To list threads.
     ListThreads(ListThreads),
+}
+
+/// What is to be forgotten of a thread.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meant {
+    /// The notes' numbers.
+    pub notes: Vec<i64>,
+    /// The messages' public ids.
+    pub messages: Vec<String>,
+}
+
+impl Call {
+    /// True for a call that changes what is remembered.
+    pub fn writes(&self) -> bool {
+        match self {
+            Call::Remember { .. } | Call::Forget { .. } => true,
+            Call::Recall(..) | Call::FindForgettable(..) | Call::ListThreads(_) => false,
+        }
+    }
 }
 
 /// Which threads are to be listed.
@@ -141,8 +162,8 @@ impl Bound {
             return Err(format!("`text` must say what to remember, in 1 to {MAX_TEXT_CHARS} characters."));
         }
         let thread = thread.ok_or(
-            "Say in `threadId` to whose memory it belongs, or send the header x-thread-id with the connection. list_threads \
-             shows what there is; a new id begins a new conversation.",
+            "Say in `threadId` which conversation it belongs to, or send the header x-thread-id with the connection: there are \
+             no notes outside of conversations. list_threads shows what there is; an id that is not among them begins one.",
         )?;
         Ok(Call::Remember { resource, thread, text })
     }
@@ -152,35 +173,49 @@ impl Bound {
         struct Given {
             query: Option<String>,
             notes: Option<Vec<String>>,
+            messages: Option<Vec<String>>,
         }
         let owned = self.whose(arguments)?;
         let given: Given = read(arguments)?;
         let query = given.query.filter(|query| !query.trim().is_empty());
-        match (query, given.notes.filter(|notes| !notes.is_empty())) {
-            (Some(query), None) => Ok(Call::FindNotes(owned.reach(), query)),
-            (None, Some(notes)) if notes.len() > MAX_NOTES => {
-                Err(format!("At most {MAX_NOTES} notes can be forgotten at once."))
-            }
-            (None, Some(notes)) => {
-                let reach = owned.reach();
-                let named = notes.iter().map(|text| {
-                    let wrong = || format!("`{text}` is no note's reference. Those look like note_7 or note_7@thread.");
-                    let reference = Reference::read(text.trim()).ok_or_else(wrong)?;
-                    let Target::Note(number) = reference.target else { return Err(wrong()) };
-                    let thread = match (&reference.thread, &reach.thread) {
-                        (Some(named), Some(own)) if named != own => None,
-                        (Some(named), _) => Some(named.clone()),
-                        (None, own) => own.clone(),
+        let (notes, messages) = (given.notes.unwrap_or_default(), given.messages.unwrap_or_default());
+        match (query, notes.len() + messages.len()) {
+            (Some(query), 0) => Ok(Call::FindForgettable(owned.reach(), query)),
+            (None, 1..=MAX_FORGOTTEN) => {
+                let mut meant: BTreeMap<String, Meant> = BTreeMap::new();
+                for text in &notes {
+                    let wrong = || {
+                        format!("`{text}` is no note's reference. Those look like note_7 or note_7@thread.")
                     };
-                    let thread = thread.ok_or_else(|| {
-                        format!("It is not clear which conversation `{text}` belongs to, or it is out of reach. Say it in `threadId`.")
-                    })?;
-                    Ok((thread, number))
-                });
-                let notes = named.collect::<Result<Vec<_>, String>>()?;
-                Ok(Call::Forget { resource: owned.resource, notes })
+                    match owned.named(text).ok_or_else(wrong)? {
+                        (thread, Target::Note(number)) => {
+                            meant.entry(thread?).or_default().notes.push(number);
+                        }
+                        (_, Target::Message(_)) => return Err(wrong()),
+                    }
+                }
+                for text in &messages {
+                    let wrong = || {
+                        format!(
+                            "`{text}` is no message's reference. Those look like msg_7f or msg_7f@thread."
+                        )
+                    };
+                    match owned.named(text).ok_or_else(wrong)? {
+                        (thread, Target::Message(id)) => {
+                            meant.entry(thread?).or_default().messages.push(id);
+                        }
+                        (_, Target::Note(_)) => return Err(wrong()),
+                    }
+                }
+                Ok(Call::Forget { resource: owned.resource, meant })
             }
-            _ => Err("Give either `query` to see what would be forgotten, or `notes` to forget.".to_owned()),
+            (None, 1..) => {
+                Err(format!("At most {MAX_FORGOTTEN} notes and messages can be forgotten at once."))
+            }
+            _ => Err(
+                "Give either `query` to see what would be forgotten, or `notes` and `messages` to forget."
+                    .to_owned(),
+            ),
         }
     }
 
@@ -205,6 +240,16 @@ impl Owned {
     /// A thread alone where one is named, else all of the resource's.
     fn reach(&self) -> Reach {
         Reach { resource: self.resource.clone(), thread: self.thread.clone(), is_wide: self.thread.is_none() }
+    }
+
+    /// What a reference means, and in which thread; the thread is an error where it is not said or out of reach. `None` for
+    /// what is no reference.
+    fn named(&self, text: &str) -> Option<(Result<String, String>, Target)> {
+        let reference = Reference::read(text.trim())?;
+        let thread = self.reach().thread_of(&reference).ok_or_else(|| {
+            format!("It is not clear which conversation `{text}` belongs to, or it is out of reach. Say it in `threadId`.")
+        });
+        Some((thread, reference.target))
     }
 }
 
@@ -239,8 +284,10 @@ mod tests {
             let told = call(&ann, name, arguments).unwrap_err();
             assert!(told.contains("settled by this connection"), "{name}: {told}");
         }
-        let told = call(&ann, "forget", json!({"notes": ["note_1@other"]})).unwrap_err();
-        assert!(told.contains("out of reach"), "{told}");
+        for named in [json!({"notes": ["note_1@other"]}), json!({"messages": ["msg_1@other"]})] {
+            let told = call(&ann, "forget", named).unwrap_err();
+            assert!(told.contains("out of reach"), "{told}");
+        }
         let reach = Reach { resource: "ann".into(), thread: Some("t".into()), is_wide: false };
         let arguments = json!({"query": "q", "resourceId": "ann"});
         assert_eq!(call(&ann, "recall", arguments.clone()), Ok(Call::Recall(reach, arguments)));
@@ -252,15 +299,26 @@ mod tests {
         let wide = Reach { resource: "ann".into(), thread: None, is_wide: true };
         assert_eq!(
             call(&free, "forget", json!({"resourceId": "ann", "query": "tea"})),
-            Ok(Call::FindNotes(wide, "tea".into()))
+            Ok(Call::FindForgettable(wide, "tea".into()))
         );
         assert_eq!(
             call(&free, "remember", json!({"resourceId": "ann", "threadId": "t", "text": " Likes\ntea. "})),
             Ok(Call::Remember { resource: "ann".into(), thread: "t".into(), text: "Likes tea.".into() })
         );
         assert_eq!(
-            call(&free, "forget", json!({"resourceId": "ann", "notes": ["note_1@a%20b", " note_2@c "]})),
-            Ok(Call::Forget { resource: "ann".into(), notes: vec![("a b".into(), 1), ("c".into(), 2)] })
+            call(
+                &free,
+                "forget",
+                json!({"resourceId": "ann", "notes": ["note_1@a%20b", " note_2@c "], "messages": ["msg_x@c", "msg_y@d"]})
+            ),
+            Ok(Call::Forget {
+                resource: "ann".into(),
+                meant: BTreeMap::from([
+                    ("a b".into(), Meant { notes: vec![1], messages: vec![] }),
+                    ("c".into(), Meant { notes: vec![2], messages: vec!["msg_x".into()] }),
+                    ("d".into(), Meant { notes: vec![], messages: vec!["msg_y".into()] }),
+                ])
+            })
         );
         assert_eq!(
             call(&free, "list_threads", json!({"resourceId": "ann", "limit": 9_999})),
@@ -278,7 +336,13 @@ mod tests {
             ("remember", json!({"threadId": "t"}), "text"),
             ("forget", json!({}), "either"),
             ("forget", json!({"notes": ["msg_1@t"]}), "no note's reference"),
+            ("forget", json!({"messages": ["note_1@t"]}), "no message's reference"),
+            ("forget", json!({"messages": ["two words@t"]}), "no message's reference"),
+            ("forget", json!({"query": "tea", "messages": ["msg_1@t"]}), "either"),
+            ("forget", json!({"notes": [], "messages": []}), "either"),
             ("forget", json!({"notes": ["note_1"]}), "`threadId`"),
+            ("forget", json!({"messages": ["msg_1"]}), "`threadId`"),
+            ("forget", json!({"notes": vec!["note_1@t"; 26], "messages": vec!["msg_1@t"; 25]}), "At most 50"),
             ("forget", json!({"notes": vec!["note_1@t"; 51]}), "At most 50"),
             ("list_threads", json!({"limit": -1}), "cannot be read"),
             ("recall", json!({"query": "q", "threadId": "t".repeat(513)}), "513 bytes"),
@@ -289,6 +353,21 @@ mod tests {
         }
         let told = call(&bound(None, None), "recall", json!({"query": "q"})).unwrap_err();
         assert!(told.contains("x-resource-id"), "{told}");
+    }
+
+    #[test]
+    fn only_calls_that_change_memory_are_writes() {
+        let ann = bound(Some("ann"), Some("t"));
+        for (name, arguments, writes) in [
+            ("recall", json!({"query": "q"}), false),
+            ("list_threads", json!({}), false),
+            ("forget", json!({"query": "q"}), false),
+            ("forget", json!({"notes": ["note_1"]}), true),
+            ("forget", json!({"messages": ["msg_1"]}), true),
+            ("remember", json!({"text": "x"}), true),
+        ] {
+            assert_eq!(call(&ann, name, arguments).unwrap().writes(), writes, "{name}");
+        }
     }
 
     #[test]

@@ -37,24 +37,30 @@ pub fn definitions(bound: &Bound) -> Value {
         },
         {
             "name": "forget",
-            "title": "Forget a note",
-            "description": "Takes notes out of memory for good. Give `query` to see which notes would be meant; nothing is \
-                forgotten then. Give `notes` with their references to forget them.",
+            "title": "Forget notes and messages",
+            "description": "Takes notes and messages out of memory for good. Give `query` to see what would be meant; nothing \
+                is forgotten then. Give the references in `notes` and `messages` to forget them. A message takes the notes \
+                with it that were made from it.",
             "inputSchema": schema(
                 bound,
                 json!({
                     "type": "object",
                     "properties": {
-                        "query": {"type": "string", "description": "Words of the notes to look for."},
+                        "query": {"type": "string", "description": "Words to look for."},
                         "notes": {
                             "type": "array",
                             "items": {"type": "string"},
-                            "description": "References as recall or a query shows them, like `note_7`.",
+                            "description": "Notes' references as recall or a query shows them, like `note_7`.",
+                        },
+                        "messages": {
+                            "type": "array",
+                            "items": {"type": "string"},
+                            "description": "Messages' references as recall or a query shows them, like `msg_7f`.",
                         },
                     },
                     "additionalProperties": false,
                 }),
-                "The conversation whose notes are meant; left out, references have to name it.",
+                "The conversation that is meant; left out, references have to name it.",
             ),
             "annotations": {"readOnlyHint": false, "destructiveHint": true, "idempotentHint": true, "openWorldHint": false},
         },
@@ -139,7 +145,7 @@ mod tests {
                 ),
                 (
                     "forget".to_owned(),
-                    names(&["query", "notes", "resourceId", "threadId"]),
+                    names(&["query", "notes", "messages", "resourceId", "threadId"]),
                     json!(["resourceId"])
                 ),
                 ("list_threads".to_owned(), names(&["limit", "resourceId"]), json!(["resourceId"])),
@@ -151,7 +157,7 @@ mod tests {
             [
                 ("recall".to_owned(), names(&["query", "open", "cursor"]), Value::Null),
                 ("remember".to_owned(), names(&["text"]), json!(["text"])),
-                ("forget".to_owned(), names(&["query", "notes"]), Value::Null),
+                ("forget".to_owned(), names(&["query", "notes", "messages"]), Value::Null),
                 ("list_threads".to_owned(), names(&["limit"]), Value::Null),
             ]
         );

@@ -12,7 +12,7 @@ const MAX_BATCH: usize = 20;
 pub enum Incoming {
     /// One message.
     One(Rpc),
-    /// Several at once, as version 2025-03-26 allows.
+    /// Several at once, as versions up to 2025-03-26 allow.
     Batch(Vec<Rpc>),
 }
 
@@ -47,11 +47,17 @@ pub const METHOD_NOT_FOUND: i32 = -32_601;
 /// Parameters that the method does not take.
 pub const INVALID_PARAMS: i32 = -32_602;
 
-/// Reads a body. Errors: the answer to what is no message at all, to go with status 400.
-pub fn parse(body: &[u8]) -> Result<Incoming, Value> {
+/// Reads a body. `takes_batches`: the version that the connection speaks knows them. Errors: the answer to what is no message
+/// at all, to go with status 400.
+pub fn parse(body: &[u8], takes_batches: bool) -> Result<Incoming, Value> {
     let value: Value = serde_json::from_slice(body)
         .map_err(|error| failure(&Value::Null, PARSE_ERROR, &format!("The body is not JSON: {error}.")))?;
     match value {
+        Value::Array(_) if !takes_batches => Err(failure(
+            &Value::Null,
+            INVALID_REQUEST,
+            "This version of MCP has no batches: send each message by itself.",
+        )),
         Value::Array(messages) if messages.is_empty() || messages.len() > MAX_BATCH => Err(failure(
             &Value::Null,
             INVALID_REQUEST,
@@ -107,7 +113,7 @@ mod tests {
     use super::*;
 
     fn read(body: &Value) -> Result<Incoming, (Value, i64)> {
-        parse(body.to_string().as_bytes())
+        parse(body.to_string().as_bytes(), true)
             .map_err(|answer| (answer["id"].clone(), answer["error"]["code"].as_i64().unwrap()))
     }
 
@@ -133,7 +139,8 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_answered_with_the_codes_of_json_rpc() {
-        assert_eq!(parse(b"{").unwrap_err()["error"]["code"], PARSE_ERROR);
+        assert_eq!(parse(b"{", true).unwrap_err()["error"]["code"], PARSE_ERROR);
+        assert_eq!(parse(b"[[]]", false).unwrap_err()["error"]["code"], INVALID_REQUEST);
         for (body, id) in [
             (json!({}), Value::Null),
             (json!("x"), Value::Null),

@@ -157,24 +157,27 @@ fn lost_thoughts(stored: &Message, copy: &Message) -> bool {
         && ((seals(stored) && !seals(copy)) || (thinks(stored) && !thinks(copy)))
 }
 
-/// Estimated tokens of what was added to the client's own messages.
-pub fn added_tokens(items: &[Item]) -> u64 {
-    items
-        .iter()
-        .map(|item| match item {
-            Item::Keep(_) => 0,
-            Item::Insert(message) | Item::Replace(_, message) => tokens::of_message(message),
-        })
-        .sum()
+/// Estimated tokens of a prompt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// Of what was added to the client's own messages.
+    pub added: u64,
+    /// Of all that is shown; `None` where pictures, sound or files are among it.
+    pub shown: Option<u64>,
 }
 
-/// Estimated tokens of all that the items show; `None` where pictures, sound or files are among it.
-pub fn shown_tokens(items: &[Item], incoming: &[Message]) -> Option<u64> {
-    items
-        .iter()
-        .filter_map(|item| of(item, incoming))
-        .map(|message| (!tokens::holds_media(message)).then(|| tokens::of_message(message)))
-        .sum()
+/// What the items weigh.
+pub fn weight(items: &[Item], incoming: &[Message]) -> Weight {
+    let mut weight = Weight { added: 0, shown: Some(0) };
+    for item in items {
+        let Some(message) = of(item, incoming) else { continue };
+        let tokens = tokens::of_message(message);
+        if !matches!(item, Item::Keep(_)) {
+            weight.added += tokens;
+        }
+        weight.shown = weight.shown.filter(|_| !tokens::holds_media(message)).map(|shown| shown + tokens);
+    }
+    weight
 }
 
 /// A stored message as a model can take it: an answer that was cut short loses the calls whose arguments are torn, and

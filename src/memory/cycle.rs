@@ -16,7 +16,7 @@ use super::secrets;
 use super::settings::Settings;
 use super::state::State;
 use super::store::{
-    Kind, NewNote, NoteStatus, Segment, SegmentState, Store, StoredMessage, Thread, first_seq,
+    Kind, NewNote, NoteStatus, Segment, SegmentState, Store, StoredMessage, Thread, Weights, first_seq,
 };
 use super::transcript::{self, Said};
 use crate::time::{Zone, local};
@@ -145,14 +145,13 @@ pub struct Desk<'a, D> {
 impl<D: Database> Desk<'_, D> {
     /// Plans what there is to do: claims messages for observers, and a rewrite once the log is long.
     pub fn plan(&self, state: &State) -> Result<(), D::Error> {
-        let raw = state.corrected(self.store.raw_extent()?.tokens);
-        let at_least = self.settings.buffer_at(raw);
-        if state.corrected(self.store.unclaimed_extent()?.tokens) >= at_least {
+        let Weights { raw, unclaimed, notes } = self.store.weights()?;
+        let at_least = self.settings.buffer_at(state.corrected(raw));
+        if state.corrected(unclaimed) >= at_least {
             // A turn that is still being answered has more to come.
             let until = self.store.first_pending()?.map_or(i64::MAX, first_seq);
             self.claim_messages(self.store.unclaimed(until, MAX_PLANNED, MAX_PLANNED_BYTES)?, at_least)?;
         }
-        let notes = self.store.note_extent(NoteStatus::Active)?.tokens;
         if notes >= self.settings.reflect_tokens
             && notes > state.incompressible_at
             && !self.store.is_reflecting()?
@@ -183,17 +182,6 @@ impl<D: Database> Desk<'_, D> {
         let id = self.store.plan_segment(Kind::Observe, (first.seq, last.seq), tokens, self.now)?;
         let seqs: Vec<i64> = messages.iter().map(|message| message.seq).collect();
         self.store.claim(&seqs, Some(id))
-    }
-
-    /// When there is next something to do, in Unix milliseconds.
-    pub fn due(&self, state: &State) -> Result<Option<u64>, D::Error> {
-        if let Some(running) = self.store.segments(SegmentState::Running)?.first() {
-            // One question at a time; this is when it counts as lost.
-            return Ok(Some(running.lease_until.unwrap_or(self.now)));
-        }
-        let planned = self.store.segments(SegmentState::Planned)?;
-        let due = planned.iter().map(|segment| segment.not_before).min();
-        Ok(due.map(|due| due.max(state.latch.open_until)))
     }
 
     /// Takes the next job whose time has come, as the try `cycle`.

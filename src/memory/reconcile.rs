@@ -69,6 +69,10 @@ pub fn reconcile<D: Database>(
         .filter(|(_, message)| message.is_input())
         .map(|(at, message)| (at, message.content_hash()))
         .collect();
+    let contents: Vec<&str> = inputs.iter().map(|(_, content)| content.as_str()).collect();
+    if !store.has_any_input(turn, &contents)? {
+        return Ok(append(Some(last.chain_hash)));
+    }
     let holds_answers = incoming.iter().any(|message| message.role == Role::Assistant);
     let texts = has_only_texts(incoming);
     let Some(meeting) = best_meeting(store, turn, incoming, &inputs, texts)? else {

@@ -59,12 +59,12 @@ pub fn paste<D: Database>(database: &D, copy: &Copy) -> Result<(), D::Error> {
     Ok(())
 }
 
-/// The tables, without the platform's (`_…`) and SQLite's own, indices of words, and the record of the schema's versions.
+/// The tables, without the platform's (`_…`) and SQLite's own, indices of words, and the records of the schema's versions.
 fn names<D: Database>(database: &D) -> Result<Vec<String>, D::Error> {
     let rows = database.query(
         "SELECT name FROM sqlite_master AS t
          WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE '\\_%' ESCAPE '\\'
-           AND name <> 'migrations' AND sql NOT LIKE 'CREATE VIRTUAL%'
+           AND name NOT LIKE '%migrations' AND sql NOT LIKE 'CREATE VIRTUAL%'
            AND NOT EXISTS (
              SELECT 1 FROM sqlite_master AS v WHERE v.sql LIKE 'CREATE VIRTUAL%' AND t.name LIKE v.name || '\\_%' ESCAPE '\\'
            )

@@ -8,14 +8,17 @@ use super::database::Database;
 /// A row holds at most 2 MB on the platform: <https://developers.cloudflare.com/durable-objects/platform/limits/>.
 const BYTES_PER_ROW: usize = 1_000_000;
 
-/// Brings the tables up to date; `migrations` remembers how far a database has come.
-pub fn migrate<D: Database>(database: &D, scripts: &[&str]) -> Result<(), D::Error> {
-    database.query("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY) STRICT", &[])?;
-    let rows = database.query("SELECT coalesce(max(version), 0) FROM migrations", &[])?;
+/// Brings the tables up to date; the table `migrations` remembers how far a database has come with these scripts.
+pub fn migrate<D: Database>(database: &D, migrations: &str, scripts: &[&str]) -> Result<(), D::Error> {
+    database.query(
+        &format!("CREATE TABLE IF NOT EXISTS {migrations} (version INTEGER PRIMARY KEY) STRICT"),
+        &[],
+    )?;
+    let rows = database.query(&format!("SELECT coalesce(max(version), 0) FROM {migrations}"), &[])?;
     let done = rows.first().map_or(0, |row| row.integer(0));
     for (version, script) in (1i64..).zip(scripts).filter(|(version, _)| *version > done) {
         database.run(script)?;
-        database.query("INSERT INTO migrations (version) VALUES (?1)", &[version.into()])?;
+        database.query(&format!("INSERT INTO {migrations} (version) VALUES (?1)"), &[version.into()])?;
     }
     Ok(())
 }

@@ -14,6 +14,12 @@ mod notes;
 mod rows;
 mod search;
 mod segments;
+mod singles;
+mod tables;
+mod waiting;
+mod weights;
+
+use std::cell::Cell;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -26,131 +32,14 @@ pub use self::notes::{NewNote, NoteStatus, Rendered};
 pub use self::rows::Brought;
 pub use self::search::FoundMessage;
 pub use self::segments::{Kind, Segment, SegmentState};
-use super::database::{Database, Row, Value};
-use super::schema::{exists, migrate};
-use super::state::State;
+use self::singles::Singles;
+pub use self::tables::GROWN_BY;
+pub use self::waiting::Waiting;
+pub use self::weights::Weights;
+use super::database::{Database, Row};
+use super::schema::exists;
 use crate::protocol::ThreadKey;
 use crate::turn::{Answer, Ending, Stop, Usage};
-
-/// The tables, a script for each version; only ever append.
-const SCHEMA: &[&str] = &[
-    "
-    CREATE TABLE thread (
-        one INTEGER PRIMARY KEY CHECK (one = 1),
-        project TEXT NOT NULL, id TEXT NOT NULL, resource TEXT NOT NULL,
-        created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
-        indexed_at INTEGER, index_retry_at INTEGER
-    ) STRICT;
-    CREATE TABLE turns (
-        seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, status TEXT NOT NULL,
-        started_at INTEGER NOT NULL, finished_at INTEGER, messages INTEGER NOT NULL,
-        superseded_by INTEGER, provider TEXT, model TEXT, usage TEXT, stop TEXT
-    ) STRICT;
-    CREATE INDEX pending_turns ON turns (started_at) WHERE status = 'pending';
-    CREATE TABLE messages (
-        seq INTEGER PRIMARY KEY, id TEXT NOT NULL, role TEXT NOT NULL,
-        content_hash TEXT NOT NULL, chain_hash TEXT, incomplete INTEGER NOT NULL,
-        created_at INTEGER NOT NULL, tokens INTEGER NOT NULL, superseded_by INTEGER, body TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX inputs_by_chain ON messages (chain_hash) WHERE chain_hash IS NOT NULL;
-    CREATE INDEX inputs_by_content ON messages (content_hash) WHERE chain_hash IS NOT NULL;
-    CREATE TABLE message_rest (
-        seq INTEGER NOT NULL, part INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (seq, part)
-    ) STRICT, WITHOUT ROWID;
-",
-    "
-    -- The segment that has claimed a message; -1 once a branch replaced it unclaimed.
-    ALTER TABLE messages ADD COLUMN segment INTEGER;
-    -- 1 while the notes of an active segment stand for a message.
-    ALTER TABLE messages ADD COLUMN covered INTEGER NOT NULL DEFAULT 0;
-    CREATE INDEX raw_messages ON messages (seq) WHERE covered = 0 AND superseded_by IS NULL;
-    CREATE INDEX superseded_messages ON messages (superseded_by, seq) WHERE superseded_by IS NOT NULL;
-    CREATE INDEX unclaimed_messages ON messages (seq) WHERE segment IS NULL;
-    CREATE INDEX messages_by_segment ON messages (segment, seq) WHERE segment IS NOT NULL;
-    CREATE TABLE segments (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, state TEXT NOT NULL, cycle TEXT UNIQUE,
-        seq_from INTEGER NOT NULL, seq_to INTEGER NOT NULL, tokens INTEGER NOT NULL,
-        attempt INTEGER NOT NULL, level INTEGER NOT NULL, not_before INTEGER NOT NULL, lease_until INTEGER,
-        planned_at INTEGER NOT NULL, ready_at INTEGER, activated_at INTEGER,
-        provider TEXT, model TEXT, tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL,
-        error TEXT, script TEXT
-    ) STRICT;
-    CREATE INDEX segments_by_state ON segments (state, id);
-    CREATE TABLE notes (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, segment INTEGER NOT NULL, parent INTEGER,
-        priority TEXT NOT NULL, speaker TEXT NOT NULL, said_at INTEGER NOT NULL, refers TEXT, key TEXT,
-        text TEXT NOT NULL, sources TEXT NOT NULL, last_source INTEGER NOT NULL, tokens INTEGER NOT NULL,
-        status TEXT NOT NULL, superseded_by INTEGER, frozen INTEGER NOT NULL DEFAULT 0, created_at INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX notes_by_status ON notes (status, id);
-    CREATE INDEX unfrozen_notes ON notes (status, id) WHERE frozen = 0;
-    CREATE INDEX notes_by_segment ON notes (segment, id);
-    CREATE INDEX notes_by_successor ON notes (superseded_by) WHERE superseded_by IS NOT NULL;
-    CREATE TABLE render (
-        ord INTEGER PRIMARY KEY, segment INTEGER NOT NULL, last_day TEXT, bytes TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE gaps (seq INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
-    CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL) STRICT;
-    CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL) STRICT;
-    CREATE TABLE tombstone (one INTEGER PRIMARY KEY CHECK (one = 1), deleted_at INTEGER NOT NULL) STRICT;
-",
-    "
-    -- Words of messages and notes. Marks (Mn, Mc) are parts of words: Indian scripts write vowels with them.
-    CREATE VIRTUAL TABLE words USING fts5(
-        text, content = '', contentless_delete = 1,
-        tokenize = \"porter unicode61 remove_diacritics 2 categories 'L* N* Co Mn Mc'\"
-    );
-    CREATE TABLE search_progress (
-        one INTEGER PRIMARY KEY CHECK (one = 1),
-        message INTEGER NOT NULL, note INTEGER NOT NULL, is_behind INTEGER NOT NULL
-    ) STRICT;
-    INSERT INTO search_progress (one, message, note, is_behind) VALUES (1, 0, 0, 0);
-    -- Answers that came when the index had already passed their places.
-    CREATE TABLE unindexed_messages (seq INTEGER PRIMARY KEY) STRICT;
-    CREATE TRIGGER message_behind_index AFTER INSERT ON messages
-    WHEN NEW.seq <= (SELECT message FROM search_progress) BEGIN
-        INSERT OR IGNORE INTO unindexed_messages (seq) VALUES (NEW.seq);
-    END;
-    CREATE TRIGGER message_leaves_index AFTER DELETE ON messages BEGIN
-        DELETE FROM words WHERE rowid = OLD.seq;
-        DELETE FROM unindexed_messages WHERE seq = OLD.seq;
-    END;
-    CREATE TRIGGER note_leaves_index AFTER DELETE ON notes BEGIN
-        DELETE FROM words WHERE rowid = -OLD.id;
-    END;
-",
-    "
-    ALTER TABLE thread ADD COLUMN title TEXT;
-    ALTER TABLE thread ADD COLUMN metadata TEXT; -- JSON
-    CREATE INDEX messages_by_id ON messages (id);
-    -- When the thread's owner put a note right; from then on no model changes it.
-    ALTER TABLE notes ADD COLUMN corrected_at INTEGER;
-    -- The log as it was before each rewrite: how it stood, and its text in pieces.
-    CREATE TABLE generations (
-        generation INTEGER PRIMARY KEY, created_at INTEGER NOT NULL, body TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE generation_log (
-        generation INTEGER NOT NULL, part INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (generation, part)
-    ) STRICT, WITHOUT ROWID;
-",
-    "
-    -- Stored responses that were made in the thread: they go when it goes.
-    CREATE TABLE linked_responses (
-        id TEXT PRIMARY KEY, chain TEXT NOT NULL, created_at INTEGER NOT NULL,
-        leaving INTEGER NOT NULL DEFAULT 0 -- 1 once it is to be deleted
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX leaving_responses ON linked_responses (id) WHERE leaving = 1;
-    -- A deletion of the thread of which not everybody was told yet, in JSON.
-    CREATE TABLE departure (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL) STRICT;
-",
-    "
-    -- Requests that a client may send twice, each by its key: which turn it became, and its answer where that was whole.
-    CREATE TABLE idempotency_keys (
-        key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, turn TEXT NOT NULL, claimed_at INTEGER NOT NULL, answer TEXT
-    ) STRICT;
-    CREATE INDEX idempotency_keys_by_age ON idempotency_keys (claimed_at);
-",
-];
 
 /// Messages of one turn share the upper bits of their `seq`.
 const TURN_SHIFT: u32 = 20;
@@ -286,18 +175,22 @@ pub struct Counts {
 
 /// Storage of one thread.
 #[derive(Debug)]
-pub struct Store<D>(D);
+pub struct Store<D> {
+    database: D,
+    singles: Singles,
+    /// Whether it has all tables; `None` where that has to be looked up.
+    has_grown: Cell<Option<bool>>,
+}
 
-const THREAD: &str =
-    "project, id, resource, created_at, updated_at, indexed_at, index_retry_at, title, metadata";
 const TURN: &str =
     "seq, id, status, started_at, finished_at, messages, superseded_by, provider, model, usage, stop";
 
 impl<D: Database> Store<D> {
     /// Opens the storage and brings its tables up to date.
     pub fn open(database: D) -> Result<Self, D::Error> {
-        migrate(&database, SCHEMA)?;
-        Ok(Store(database))
+        let store = Store { database, singles: Singles::default(), has_grown: Cell::new(None) };
+        store.bring_up_to_date()?;
+        Ok(store)
     }
 
     /// Opens the storage of a thread that may not exist, without bringing it into being: `None` when nothing was ever
@@ -311,81 +204,17 @@ impl<D: Database> Store<D> {
 
     /// The database below.
     pub fn database(&self) -> &D {
-        &self.0
+        &self.database
     }
 
     /// Gives the database back.
     pub fn into_database(self) -> D {
-        self.0
-    }
-
-    /// The thread, once it exists.
-    pub fn thread(&self) -> Result<Option<Thread>, D::Error> {
-        let rows = self.0.query(&format!("SELECT {THREAD} FROM thread"), &[])?;
-        Ok(rows.first().map(|row| Thread {
-            project: row.text(0),
-            id: row.text(1),
-            resource: row.text(2),
-            created_at: row.unsigned(3),
-            updated_at: row.unsigned(4),
-            indexed_at: row.optional(5).map(|value| value.unsigned()),
-            index_retry_at: row.optional(6).map(|value| value.unsigned()),
-            title: row.optional(7).map(Value::text),
-            metadata: row.optional(8).map(Value::text),
-        }))
-    }
-
-    /// Writes the thread's row.
-    pub fn save_thread(&self, thread: &Thread) -> Result<(), D::Error> {
-        self.0
-            .query(
-                &format!(
-                    "INSERT OR REPLACE INTO thread (one, {THREAD}) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
-                ),
-                &[
-                    thread.project.as_str().into(),
-                    thread.id.as_str().into(),
-                    thread.resource.as_str().into(),
-                    thread.created_at.into(),
-                    thread.updated_at.into(),
-                    thread.indexed_at.into(),
-                    thread.index_retry_at.into(),
-                    thread.title.clone().into(),
-                    thread.metadata.clone().into(),
-                ],
-            )
-            .map(drop)
-    }
-
-    /// What memory keeps beside messages and notes.
-    pub fn state(&self) -> Result<State, D::Error> {
-        let rows = self.0.query("SELECT body FROM state", &[])?;
-        Ok(rows.first().and_then(|row| from_json(&row.text(0))).unwrap_or_default())
-    }
-
-    /// Writes it.
-    pub fn save_state(&self, state: &State) -> Result<(), D::Error> {
-        self.0
-            .query("INSERT OR REPLACE INTO state (one, body) VALUES (1, ?1)", &[to_json(state).into()])
-            .map(drop)
-    }
-
-    /// When the thread was deleted, if it ever was; nothing from before that may come back.
-    pub fn tombstone(&self) -> Result<Option<u64>, D::Error> {
-        let rows = self.0.query("SELECT deleted_at FROM tombstone", &[])?;
-        Ok(rows.first().map(|row| row.unsigned(0)))
-    }
-
-    /// Leaves the mark of a deletion.
-    pub fn bury(&self, deleted_at: u64) -> Result<(), D::Error> {
-        self.0
-            .query("INSERT OR REPLACE INTO tombstone (one, deleted_at) VALUES (1, ?1)", &[deleted_at.into()])
-            .map(drop)
+        self.database
     }
 
     /// How much there is of what a deletion takes.
     pub fn counts(&self) -> Result<Counts, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM notes),
                  (SELECT count(*) FROM segments WHERE state IN ('planned', 'running'))",
             &[],
@@ -399,34 +228,49 @@ impl<D: Database> Store<D> {
 
     /// Deletes every row but the mark of a deletion.
     pub fn empty(&self) -> Result<(), D::Error> {
-        self.0.run(
+        self.grown()?.run(
             "DELETE FROM message_rest; DELETE FROM messages; DELETE FROM notes; DELETE FROM render;
              DELETE FROM segments; DELETE FROM gaps; DELETE FROM outbox; DELETE FROM state; DELETE FROM turns;
              DELETE FROM generation_log; DELETE FROM generations; DELETE FROM thread; UPDATE search_progress SET message = 0, note = 0, is_behind = 0;",
-        )
+        )?;
+        self.undone();
+        Ok(())
     }
 
     /// A turn by its id.
     pub fn turn(&self, id: &str) -> Result<Option<Turn>, D::Error> {
-        let rows = self.0.query(&format!("SELECT {TURN} FROM turns WHERE id = ?1"), &[id.into()])?;
+        let rows = self.database.query(&format!("SELECT {TURN} FROM turns WHERE id = ?1"), &[id.into()])?;
         Ok(rows.first().map(read_turn))
     }
 
     /// A turn by its number.
     pub fn turn_at(&self, seq: i64) -> Result<Option<Turn>, D::Error> {
-        let rows = self.0.query(&format!("SELECT {TURN} FROM turns WHERE seq = ?1"), &[seq.into()])?;
+        let rows = self.database.query(&format!("SELECT {TURN} FROM turns WHERE seq = ?1"), &[seq.into()])?;
         Ok(rows.first().map(read_turn))
     }
 
     /// The number of the newest turn, 0 without any.
     pub fn last_turn(&self) -> Result<i64, D::Error> {
-        let rows = self.0.query("SELECT coalesce(max(seq), 0) FROM turns", &[])?;
+        let rows = self.database.query("SELECT coalesce(max(seq), 0) FROM turns", &[])?;
         Ok(rows.first().map_or(0, |row| row.integer(0)))
+    }
+
+    /// A turn by its id, and the number of the newest turn, 0 without any.
+    pub fn turn_and_last(&self, id: &str) -> Result<(Option<Turn>, i64), D::Error> {
+        let rows = self.database.query(
+            &format!(
+                "SELECT {TURN}, last FROM (SELECT coalesce(max(seq), 0) AS last FROM turns)
+                 LEFT JOIN turns ON turns.id = ?1"
+            ),
+            &[id.into()],
+        )?;
+        let Some(row) = rows.first() else { return Ok((None, 0)) };
+        Ok((row.optional(0).map(|_| read_turn(row)), row.integer(11)))
     }
 
     /// Writes a turn's row.
     pub fn save_turn(&self, turn: &Turn) -> Result<(), D::Error> {
-        self.0
+        self.database
             .query(
                 &format!(
                     "INSERT OR REPLACE INTO turns ({TURN}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
@@ -450,7 +294,7 @@ impl<D: Database> Store<D> {
 
     /// Turns that are still pending and arrived at `until` or before.
     pub fn pending_turns(&self, until: u64) -> Result<Vec<Turn>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!("SELECT {TURN} FROM turns WHERE status = 'pending' AND started_at <= ?1 ORDER BY seq"),
             &[until.into()],
         )?;
@@ -460,15 +304,9 @@ impl<D: Database> Store<D> {
     /// The number of the oldest turn that is still pending.
     pub fn first_pending(&self) -> Result<Option<i64>, D::Error> {
         let rows = self
-            .0
+            .database
             .query("SELECT min(seq) FROM turns INDEXED BY pending_turns WHERE status = 'pending'", &[])?;
         Ok(rows.first().and_then(|row| row.optional(0)).map(|value| value.integer()))
-    }
-
-    /// When the oldest pending turn arrived.
-    pub fn oldest_pending(&self) -> Result<Option<u64>, D::Error> {
-        let rows = self.0.query("SELECT min(started_at) FROM turns WHERE status = 'pending'", &[])?;
-        Ok(rows.first().and_then(|row| row.optional(0)).map(|value| value.unsigned()))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: runs inside `waitUntil`, so that it goes on when the client has left; every turn that began with a thread's
 //! object ends with a report, however it ended; the object never holds the answer up for longer than the deadline.
 
+use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::join;
 use serde_json::{Value, json};
@@ -52,10 +53,10 @@ pub type Reply = oneshot::Sender<Result<web_sys::Response, Error>>;
 
 /// Runs the turn; the client's answer goes through `reply`. Without an address nothing is remembered.
 pub async fn run(inference: Inference, dialect: Dialect, address: Option<Address>, reply: Reply) {
-    match start(&inference, dialect, address.as_ref()).await {
+    match start(&inference, dialect, address.as_ref()).boxed_local().await {
         Ok((delivery, None)) => delivery.run(&inference, reply).await,
         Ok((delivery, Some(turn))) => {
-            tool_turn::run(delivery, turn, &inference, address.as_ref(), reply).await;
+            tool_turn::run(delivery, turn, &inference, address.as_ref(), reply).boxed_local().await;
         }
         Err(Unstarted::Answered(kept)) => {
             let mut lines = inference.incoming.answer_lines.clone();
@@ -135,7 +136,8 @@ async fn start(
     };
     let mut remembered = None;
     if let (Some(address), Some(conversation)) = (address, &conversation) {
-        remembered = Some(remember(inference, address, &plan, &body, route, conversation).await?);
+        remembered =
+            Some(remember(inference, address, &plan, &body, route, conversation).boxed_local().await?);
         if let Some(state) = &mut state {
             state.belongs_to(inference.thread(&address.thread), inference.thread_key(address));
         }

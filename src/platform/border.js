@@ -2,7 +2,7 @@
 // a microsecond, and a request has dozens of headers. Invariant: nothing is decided here; what to send, how long to wait
 // and what an outcome means are Rust's to say.
 
-// Panics take the whole wasm instance with them; entry.js ends these then, so that nobody hangs.
+// Streams that are under way. What ends the wasm instance ends them all through entry.js, so that nobody hangs.
 const live = (globalThis.__memoryGatewayLive ??= new Set());
 
 /** The headers of these names as `name: value` lines. Values cannot hold line breaks. */
@@ -154,6 +154,17 @@ export function overhear(stream, pipe) {
     .catch(() => {});
   live.add(entry);
   return { flow, reader: heard.getReader({ mode: "byob" }), entry };
+}
+
+/** Ends what nobody will end any more. */
+export function breakOff(entry) {
+  live.delete(entry);
+  entry.end("the gateway failed");
+}
+
+/** The wasm instance is at its end; entry.js hears of it here. */
+export function instanceEnded() {
+  globalThis.__worker_init_state.criticalError = true;
 }
 
 /** Forgets it: it has ended. */

@@ -65,7 +65,7 @@ extern "C" {
     pub fn flow(this: &Overheard) -> Promise;
     #[wasm_bindgen(method, getter)]
     pub fn reader(this: &Overheard) -> ByteReader;
-    /// For `unwatch`.
+    /// For [`Watched`].
     #[wasm_bindgen(method, getter)]
     pub fn entry(this: &Overheard) -> JsValue;
 
@@ -131,7 +131,11 @@ extern "C" {
     #[wasm_bindgen(catch)]
     pub fn overhear(stream: &JsValue, pipe: &IdentityTransformStream) -> Result<Overheard, JsValue>;
     pub fn watch(writer: &Writer, controller: &AbortController) -> JsValue;
-    pub fn unwatch(entry: &JsValue);
+    fn unwatch(entry: &JsValue);
+    #[wasm_bindgen(js_name = breakOff)]
+    fn break_off(entry: &JsValue);
+    #[wasm_bindgen(js_name = instanceEnded)]
+    pub fn instance_ended();
 }
 
 thread_local! {
@@ -202,6 +206,31 @@ pub async fn whole_body(message: &JsValue, most: usize, ms: u32) -> Result<Uint8
     }
 }
 
+/// A stream under way, which is broken off where nobody comes to say that it has ended.
+pub struct Watched(Option<JsValue>);
+
+impl Watched {
+    /// Takes what `watch` and `overhear` give.
+    pub fn new(entry: JsValue) -> Self {
+        Watched(Some(entry))
+    }
+
+    /// It has ended.
+    pub fn ended(mut self) {
+        if let Some(entry) = self.0.take() {
+            unwatch(&entry);
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.take() {
+            break_off(&entry);
+        }
+    }
+}
+
 /// Resolves when the client has left. Its listener goes with it.
 pub struct ClientGone {
     left: oneshot::Receiver<()>,
@@ -223,7 +252,7 @@ impl ClientGone {
             tell();
             return ClientGone { left, _listener: None, signal };
         }
-        let listener = Closure::<dyn FnMut()>::new(tell);
+        let listener = Closure::<dyn FnMut()>::own_assert_unwind_safe(tell);
         let _ = signal.add_event_listener_with_callback("abort", listener.as_ref().unchecked_ref());
         ClientGone { left, _listener: Some(listener), signal }
     }

@@ -59,3 +59,15 @@ pub async fn check(
     }
     grant.check_part(part)
 }
+
+/// Counts what a request of a caller that was [checked](check) does beside what it was counted as then. Errors: 429, and 503
+/// when nobody can say.
+pub async fn count(incoming: &Incoming, context: &Context, scope: Scope) -> Result<(), Error> {
+    let principal = &incoming.caller()?.principal;
+    let limits = incoming.config.limits.changed(&principal.grant.limits);
+    match admit(&incoming.env, context, principal, scope, limits, None).await {
+        Ok(_) => Ok(()),
+        Err(Stopped::Over(refusal)) => Err(refusal.error()),
+        Err(Stopped::Uncounted(error)) => Err(error),
+    }
+}

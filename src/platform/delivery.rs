@@ -76,7 +76,11 @@ impl Listeners {
 
 impl Delivery {
     /// Delivers the answer, and reports how it ended.
-    pub async fn run(self, inference: &Inference, reply: Reply) {
+    pub fn run(self, inference: &Inference, reply: Reply) -> LocalBoxFuture<'_, ()> {
+        Box::pin(self.deliver(inference, reply))
+    }
+
+    async fn deliver(self, inference: &Inference, reply: Reply) {
         let status = self.upstream.status;
         let is_stream = is_event_stream(Headers::from_lines(&self.upstream.lines));
         let stores = self.report.as_ref().is_some_and(Report::stores)
@@ -140,7 +144,11 @@ impl Delivery {
         };
         let client = respond(upstream.status, lines.as_str(), &pipe.readable());
         let idle_ms = u64::from(inference.deadlines.idle_ms);
-        let on_chunk = |at| inference.meter.note(|account| account.first_byte(at));
+        let on_chunk = |at| {
+            #[cfg(feature = "fault-injection")]
+            super::fault::strike_stream(inference.incoming.headers().get("x-fault"));
+            inference.meter.note(|account| account.first_byte(at));
+        };
         let (controller, cut_short) = (&upstream.controller, &cut_short(&provider));
         let listeners = Listeners { report, state };
         let mut late = None;
@@ -203,10 +211,7 @@ impl Delivery {
         let timeout = inference.deadlines.rest_ms(now());
         let provider = way.target.provider.clone();
         let most = inference.incoming.config.max_answer_bytes;
-        if upstream.whole.is_none() {
-            upstream.wait_for_whole(gone, most, timeout).await;
-        }
-        let bytes = match upstream.whole.unwrap_or(Err(Unread::Broken)) {
+        let bytes = match upstream.take_whole(gone, most, timeout).await {
             Ok(bytes) => bytes,
             Err(Unread::Gone) => {
                 let report = report.map(|report| report.with_status(TurnStatus::Incomplete));

@@ -1,5 +1,7 @@
 // The module that the runtime loads: the compiled crate, and what has to be JavaScript around it.
-// Invariant: nobody hangs. A panic in Rust (and a JavaScript exception that reaches Rust uncaught) kills the wasm
+// Invariant: nobody hangs. A panic in Rust is an error of one request. A JavaScript exception that reaches it unwinds as a panic
+// does; the request that it came from is never answered by Rust, and the runtime, which sees that, fails it. What cannot be
+// unwound (a stack that overflowed, no memory left; panics and exceptions, where the build does not unwind) kills the wasm
 // instance without settling a single promise; here every pending call is rejected and every open stream broken then.
 // It leans on two internals of `worker` 0.8.7 (`__worker_init_state`, the text "Critical error"); tests hold both.
 import { DurableObject } from "cloudflare:workers";
@@ -46,7 +48,7 @@ Object.defineProperty(state, "criticalError", {
   get: () => critical,
   set(value) {
     critical = value;
-    if (value) instanceDied("the gateway panicked");
+    if (value) instanceDied("the gateway's instance ended");
   },
 });
 addEventListener("error", (event) => {

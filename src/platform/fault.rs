@@ -2,7 +2,7 @@
 //!
 //! Invariant: compiled only with the feature `fault-injection`, which no deployed build has.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -17,16 +17,24 @@ extern "C" {
     fn parse_uncaught(text: &str) -> JsValue;
 }
 
+thread_local! {
+    /// The next transaction's work is to panic once it has written.
+    static TRANSACTION_PANICS: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Does to the caller what the header `x-fault` asks for, if it is one of `place`'s: `panic` or `exception` (for
-/// `handler`; `panic-object`, `exception-object` and `slow-object=MS` for `object`; `slow-key=MS` for
+/// `handler`; `panic-turn` for `turn`, which goes on when the handler has answered; `panic-object`, `panic-transaction`, `exception-object` and `slow-object=MS` for `object`; `slow-key=MS` for
 /// `key`, the object that counts a key's requests).
 #[allow(clippy::panic)]
 pub async fn strike(place: &str, asked: Option<&str>) {
     match (place, asked) {
-        ("handler", Some("panic")) | ("object", Some("panic-object")) => panic!("fault injection: a panic"),
+        ("handler", Some("panic")) | ("turn", Some("panic-turn")) | ("object", Some("panic-object")) => {
+            panic!("fault injection: a panic")
+        }
         ("handler", Some("exception")) | ("object", Some("exception-object")) => {
             drop(parse_uncaught("fault injection: an exception"));
         }
+        ("object", Some("panic-transaction")) => TRANSACTION_PANICS.set(true),
         ("object" | "key", Some(fault)) => {
             let slow =
                 fault.strip_prefix("slow-").and_then(|rest| rest.strip_prefix(place)?.strip_prefix('='));
@@ -63,4 +71,14 @@ pub fn throw(asked: Option<&str>) -> worker::Result<()> {
         drop(js_sys::Reflect::set(&error, &flag.into(), &JsValue::TRUE));
     }
     Err(error.into())
+}
+
+/// Panics where a transaction was asked for it: after its work, before its end.
+pub fn strike_transaction() {
+    assert!(!TRANSACTION_PANICS.take(), "fault injection: a panic in a transaction");
+}
+
+/// Panics where what listens to a stream is asked to with `panic-stream`.
+pub fn strike_stream(asked: Option<&str>) {
+    assert!(asked != Some("panic-stream"), "fault injection: a panic in the middle of a stream");
 }

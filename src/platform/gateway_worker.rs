@@ -5,13 +5,16 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use futures::FutureExt;
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
 use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 
-use super::border::{now, openapi, random_id, request_lines, respond};
+use super::border::{instance_ended, now, openapi, random_id, request_lines, respond};
 use super::caller::{self, Caller};
-use super::{admin_api, erasure, inference, ledger, log, mcp_api, memory_api, models_api, responses_api};
+use super::{
+    admin_api, erasure, inference, ledger, log, mcp_api, memory_api, models_api, responses_api, unwind,
+};
 use crate::access::access_line;
 use crate::api::{Endpoint, dialect_of, endpoint};
 use crate::config::Config;
@@ -72,7 +75,12 @@ impl Incoming {
 
 #[event(start)]
 fn start() {
-    // `worker` has installed a hook that marks the instance for renewal; keep it, and print the panic's message before.
+    // What cannot be caught (a stack that overflowed, no memory left, an exception that reached Rust) ends the instance.
+    wasm_bindgen::handler::set_on_abort(|| {
+        wasm_bindgen::handler::schedule_reinit();
+        instance_ended();
+    });
+    // `worker` has installed a hook that may mark the instance for renewal; keep it, and print the panic's message before.
     let renew = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         console_error_panic_hook::hook(panic);
@@ -105,7 +113,8 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker:
                 started,
                 auth_ms: 0,
             };
-            serve(incoming, &context, &mut answer_lines, &metered).await
+            let served = Box::pin(serve(incoming, &context, &mut answer_lines, &metered));
+            unwind::caught(served).await.unwrap_or_else(|| Err(Error::internal()))
         }
     };
     if !metered.get() {
@@ -160,6 +169,7 @@ async fn serve(
             return Err(error);
         }
     }
+    // In boxes: all ways in one function would be one so large that the runtime takes longer to compile it than to run it.
     match endpoint {
         Endpoint::Health => {
             json_answer(&incoming, &json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
@@ -168,16 +178,16 @@ async fn serve(
         Endpoint::Inference(operation) => {
             #[cfg(feature = "fault-injection")]
             super::fault::strike("handler", incoming.headers().get("x-fault")).await;
-            inference::serve(incoming, context, operation, metered).await
+            inference::serve(incoming, context, operation, metered).boxed_local().await
         }
-        Endpoint::Models => models_api::list(&incoming).await,
-        Endpoint::Model { id } => models_api::one(&incoming, &id).await,
-        Endpoint::Response { id } => responses_api::one(&incoming, &id).await,
-        Endpoint::DeleteResponse { id } => responses_api::delete(&incoming, &id).await,
-        Endpoint::ResponseInputItems { id } => responses_api::input_items(&incoming, id).await,
-        Endpoint::Memory(resource) => memory_api::answer(&incoming, context, resource).await,
-        Endpoint::Mcp => mcp_api::answer(&incoming).await,
-        Endpoint::Management(resource) => admin_api::answer(&incoming, &resource).await,
+        Endpoint::Models => models_api::list(&incoming).boxed_local().await,
+        Endpoint::Model { id } => models_api::one(&incoming, &id).boxed_local().await,
+        Endpoint::Response { id } => responses_api::one(&incoming, &id).boxed_local().await,
+        Endpoint::DeleteResponse { id } => responses_api::delete(&incoming, &id).boxed_local().await,
+        Endpoint::ResponseInputItems { id } => responses_api::input_items(&incoming, id).boxed_local().await,
+        Endpoint::Memory(resource) => memory_api::answer(&incoming, context, resource).boxed_local().await,
+        Endpoint::Mcp => mcp_api::answer(&incoming, context).boxed_local().await,
+        Endpoint::Management(resource) => admin_api::answer(&incoming, &resource).boxed_local().await,
     }
 }
 

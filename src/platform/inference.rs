@@ -5,7 +5,9 @@
 
 use std::cell::Cell;
 
+use futures::FutureExt;
 use futures::channel::oneshot;
+use futures::future::join;
 use js_sys::Uint8Array;
 use worker::Context;
 
@@ -17,7 +19,7 @@ use super::delivery::Delivery;
 use super::gateway_worker::Incoming;
 use super::meter::Meter;
 use super::thread_client::ThreadClient;
-use super::{answer_turn, attempts};
+use super::{answer_turn, attempts, report, unwind};
 use crate::attempts::routes;
 use crate::auth::Credentials;
 use crate::body::{Body, Edit};
@@ -101,8 +103,16 @@ pub async fn serve(
         incoming,
     };
     let (reply, answer) = oneshot::channel();
+    let meter = inference.meter.clone();
+    // In a box: each future that holds another by value is as large again, and so is the stack on which it is made.
+    let run = Box::pin(inference.run(reply));
     // It goes on when the client has left: somebody has to learn how it ended.
-    context.wait_until(inference.run(reply));
+    context.wait_until(async move {
+        if unwind::caught(run).await.is_none() {
+            // Its client has lost the answer, and knows; its thread and its account do not.
+            join(report::send_left_behind(), meter.refuse(&Error::internal())).await;
+        }
+    });
     answer.await.unwrap_or_else(|_| Err(Error::internal()))
 }
 
@@ -191,6 +201,8 @@ impl Inference {
 
     /// Serves the request; the client's answer goes through `reply`.
     async fn run(mut self, reply: Reply) {
+        #[cfg(feature = "fault-injection")]
+        super::fault::strike("turn", self.incoming.headers().get("x-fault")).await;
         let address = match self.read().await {
             Ok(address) => address,
             Err(error) => return self.refuse(error, reply).await,
@@ -199,13 +211,13 @@ impl Inference {
             Operation::Answer(dialect) => {
                 let looked_at = if address.is_some() { Ok(true) } else { self.must_be_looked_at(dialect) };
                 match looked_at {
-                    Ok(true) => answer_turn::run(self, dialect, address, reply).await,
-                    Ok(false) => self.proxy(reply).await,
+                    Ok(true) => answer_turn::run(self, dialect, address, reply).boxed_local().await,
+                    Ok(false) => self.proxy(reply).boxed_local().await,
                     Err(error) => self.refuse(error, reply).await,
                 }
             }
-            Operation::CountTokens => self.count_tokens(reply).await,
-            Operation::Embeddings => self.proxy(reply).await,
+            Operation::CountTokens => self.count_tokens(reply).boxed_local().await,
+            Operation::Embeddings => self.proxy(reply).boxed_local().await,
         }
     }
 
@@ -317,7 +329,7 @@ impl Inference {
     /// Asks the provider to count, where it can; else gives our own estimate, marked as one.
     async fn count_tokens(self, reply: Reply) {
         match self.own_count() {
-            Ok(None) => self.proxy(reply).await,
+            Ok(None) => self.proxy(reply).boxed_local().await,
             Ok(Some(answer)) => {
                 let _ = reply.send(answer);
                 self.meter.note(|account| account.hear_counts(b"{}"));

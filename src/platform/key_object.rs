@@ -3,6 +3,7 @@
 //! Invariant: what an answer promises is stored before the answer goes; the platform holds it back until then.
 
 use std::cell::RefCell;
+use std::panic::RefUnwindSafe;
 
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
@@ -25,6 +26,9 @@ pub struct KeyObject {
     state: State,
     open: RefCell<Option<Open>>,
 }
+
+/// A panic finds it whole: what was being counted with has been taken out, and is read again.
+impl RefUnwindSafe for KeyObject {}
 
 struct Open {
     database: SqlDatabase,

@@ -7,32 +7,33 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use wasm_bindgen::JsValue;
+use worker::Context;
 
 use super::border::{now, random_id, respond};
 use super::gateway_worker::{Incoming, json_text_answer};
 use super::inference::read_body;
 use super::search::search;
 use super::thread_client::ThreadClient;
-use super::{d1_index, log, recall};
+use super::{caller, d1_index, log, recall};
 use crate::error::{Error, Kind};
 use crate::headers::is_json;
 use crate::keys::Principal;
+use crate::limits::Scope;
 use crate::mcp::{
-    self, Bound, Call, ListThreads, METHOD_NOT_FOUND, Request, Rpc, called, check_transport, definitions,
-    initialized,
+    self, Bound, Call, Forgotten, ListThreads, METHOD_NOT_FOUND, Meant, Request, Rpc, called,
+    check_transport, definitions, initialized, takes_batches,
 };
-use crate::protocol::{ForgetNotes, NotesForgotten, Remember, Remembered, ThreadKey};
+use crate::protocol::{
+    DeleteMessages, ForgetNotes, MessagesDeleted, NotesForgotten, Remember, Remembered, ThreadKey,
+};
 use crate::tools::outcome::ToolOutcome;
 use crate::tools::recall::{MAX_HITS, Reach};
 
 /// `POST /mcp`.
-pub async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Error> {
+pub async fn answer(incoming: &Incoming, context: &Context) -> Result<web_sys::Response, Error> {
     let headers = incoming.headers();
-    check_transport(
-        headers.get("mcp-protocol-version"),
-        headers.get("origin"),
-        &incoming.config.cors_origins,
-    )?;
+    let version = headers.get("mcp-protocol-version");
+    check_transport(version, headers.get("origin"), &incoming.config.cors_origins)?;
     if !is_json(headers) {
         return Err(Error::new(
             Kind::UnsupportedMediaType,
@@ -47,16 +48,16 @@ pub async fn answer(incoming: &Incoming) -> Result<web_sys::Response, Error> {
         incoming.config.body_timeout_ms,
     )
     .await?;
-    match mcp::parse(&body.to_vec()) {
+    match mcp::parse(&body.to_vec(), takes_batches(version)) {
         Err(wrong) => answered(incoming, 400, Some(&wrong)),
-        Ok(mcp::Incoming::One(message)) => match serve(incoming, &bound, message).await? {
+        Ok(mcp::Incoming::One(message)) => match serve(incoming, context, &bound, message).await? {
             Some(answer) => json_text_answer(incoming, &answer.to_string()),
             None => answered(incoming, 202, None),
         },
         Ok(mcp::Incoming::Batch(messages)) => {
             let mut answers = Vec::new();
             for message in messages {
-                answers.extend(serve(incoming, &bound, message).await?);
+                answers.extend(serve(incoming, context, &bound, message).await?);
             }
             if answers.is_empty() {
                 return answered(incoming, 202, None);
@@ -78,7 +79,12 @@ fn answered(incoming: &Incoming, status: u16, body: Option<&Value>) -> Result<we
     respond(status, lines.as_str(), &body).map_err(|_| Error::internal())
 }
 
-async fn serve(incoming: &Incoming, bound: &Bound, message: Rpc) -> Result<Option<Value>, Error> {
+async fn serve(
+    incoming: &Incoming,
+    context: &Context,
+    bound: &Bound,
+    message: Rpc,
+) -> Result<Option<Value>, Error> {
     let request = match message {
         Rpc::Silent => return Ok(None),
         Rpc::Wrong(answer) => return Ok(Some(answer)),
@@ -93,7 +99,7 @@ async fn serve(incoming: &Incoming, bound: &Bound, message: Rpc) -> Result<Optio
             Err((code, what)) => mcp::failure(id, code, &what),
             Ok(Err(told)) => mcp::result(id, called(&ToolOutcome::failed(told))),
             Ok(Ok(call)) => {
-                let outcome = carry_out(incoming, &incoming.caller()?.principal, call).await;
+                let outcome = carry_out(incoming, context, call).await;
                 mcp::result(id, called(&outcome.unwrap_or_else(|error| ToolOutcome::failed(error.message()))))
             }
         },
@@ -101,19 +107,24 @@ async fn serve(incoming: &Incoming, bound: &Bound, message: Rpc) -> Result<Optio
     }))
 }
 
-async fn carry_out(incoming: &Incoming, principal: &Principal, call: Call) -> Result<ToolOutcome, Error> {
+async fn carry_out(incoming: &Incoming, context: &Context, call: Call) -> Result<ToolOutcome, Error> {
     let env = &incoming.env;
+    let principal = &incoming.caller()?.principal;
+    if call.writes() {
+        // The message itself was counted as reading, before anybody knew what it asks.
+        caller::count(incoming, context, Scope::MemoryWrite).await?;
+    }
     Ok(match call {
         Call::Recall(reach, arguments) => recall::run(env, principal, &reach, &arguments.to_string()).await,
         Call::Remember { resource, thread, text } => {
             remember(incoming, principal, resource, thread, text).await?
         }
-        Call::FindNotes(reach, query) => {
+        Call::FindForgettable(reach, query) => {
             let found =
                 search(env, principal, Some(&reach.resource), reach.searched(), &query, MAX_HITS).await?;
             mcp::would_forget(&reach, &found)
         }
-        Call::Forget { resource, notes } => forget(incoming, principal, resource, notes).await,
+        Call::Forget { resource, meant } => forget(incoming, principal, resource, meant).await,
         Call::ListThreads(ListThreads { resource, limit }) => {
             let listed = d1_index::list(env, &principal.project, Some(&resource), (limit, 0)).await;
             mcp::threads(&listed.map_err(|error| unreachable(incoming, &error))?)
@@ -145,36 +156,51 @@ async fn forget(
     incoming: &Incoming,
     principal: &Principal,
     resource: String,
-    notes: Vec<(String, i64)>,
+    meant: BTreeMap<String, Meant>,
 ) -> ToolOutcome {
-    let mut threads: BTreeMap<String, Vec<i64>> = BTreeMap::new();
-    for (thread, note) in notes {
-        threads.entry(thread).or_default().push(note);
-    }
-    let asked = threads.into_iter().map(async |(thread, notes)| {
+    let asked = meant.into_iter().map(async |(thread, meant)| {
         let object = ThreadClient::new(incoming.env.clone(), principal, &thread);
         let key = ThreadKey {
             project: principal.project.clone(),
             thread: thread.clone(),
             resource: Some(resource.clone()),
         };
-        (thread, object.forget_notes(&ForgetNotes { key, notes }).await)
+        let mut gone = Forgotten::default();
+        if let Err(error) = forget_in(&object, key, meant, &mut gone).await {
+            let _ = unreachable(incoming, &error);
+            gone.failed.push(thread);
+        }
+        gone
     });
-    let (mut gone, mut failed) = (Vec::new(), Vec::new());
-    for (thread, answer) in join_all(asked).await {
-        match answer {
-            Ok(NotesForgotten::Forgotten { notes }) => {
-                gone.extend(notes.into_iter().map(|(note, text)| (thread.clone(), note, text)));
-            }
-            Ok(NotesForgotten::NotFound) => {}
-            Err(error) => {
-                let _ = unreachable(incoming, &error);
-                failed.push(thread);
-            }
+    let mut all = Forgotten::default();
+    for gone in join_all(asked).await {
+        all.add(gone);
+    }
+    mcp::forgotten(&Reach { resource, thread: None, is_wide: true }, &all)
+}
+
+/// Forgets in one thread; `gone` tells what is gone, also where the rest could not be done.
+async fn forget_in(
+    object: &ThreadClient,
+    key: ThreadKey,
+    meant: Meant,
+    gone: &mut Forgotten,
+) -> worker::Result<()> {
+    let thread = key.thread.clone();
+    if !meant.notes.is_empty() {
+        let asked = ForgetNotes { key: key.clone(), notes: meant.notes };
+        if let NotesForgotten::Forgotten { notes } = object.forget_notes(&asked).await? {
+            gone.notes.extend(notes.into_iter().map(|(note, text)| (thread.clone(), note, text)));
         }
     }
-    let reach = Reach { resource, thread: None, is_wide: true };
-    mcp::forgotten(&reach, &gone, &failed)
+    if !meant.messages.is_empty() {
+        let asked = DeleteMessages { key, ids: meant.messages };
+        if let MessagesDeleted::Deleted { ids, notes, .. } = object.delete_messages(&asked).await? {
+            gone.messages.extend(ids.into_iter().map(|id| (thread.clone(), id)));
+            gone.fallen += notes;
+        }
+    }
+    Ok(())
 }
 
 fn unreachable(incoming: &Incoming, error: &worker::Error) -> Error {

@@ -6,12 +6,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures::channel::oneshot::Receiver;
-use wasm_bindgen_futures::spawn_local;
+use futures::future::{LocalBoxFuture, join_all, join3};
 use worker::Env;
 
 use super::border::{now, random_id, within};
 use super::budgets::{self, Promise};
 use super::gateway_worker::Incoming;
+use super::unwind::spawn;
 use super::{ledger, log, spans};
 use crate::body::Body;
 use crate::budget::{Budget, Owner, Use};
@@ -102,7 +103,7 @@ impl Meter {
         for (owner, budget) in self.budgets() {
             let promise = budgets::admit(env, owner, budget, wanted).await?;
             let (env, object) = (env.clone(), promise.object().to_owned());
-            spawn_local(async move { budgets::watch(&env, &object, budget).await });
+            spawn(async move { budgets::watch(&env, &object, budget).await });
             promises.borrow_mut().push(promise);
         }
         Ok(())
@@ -158,7 +159,7 @@ impl Meter {
             return;
         }
         let meter = self.clone();
-        spawn_local(async move {
+        spawn(async move {
             within(ledger::GATHER_MS, std::future::pending::<()>()).await;
             let Inner { env, config, account, .. } = &*meter.0;
             let draft = account.borrow().as_ref().map(|account| account.draft(&config.prices));
@@ -189,22 +190,31 @@ impl Meter {
     }
 
     async fn settle(&self, row: impl FnOnce(Account, &Config) -> Row) {
-        let Some(account) = self.0.account.take() else { return };
-        let Inner { env, config, parent, promises, .. } = &*self.0;
-        let row = row(account, config);
-        log::event("request", row.log_line());
-        let exported = spans::record(config, &row, parent.as_ref());
-        let recorded = async {
-            if config.ledger {
-                let row = Row { message_ids: self.message_ids().await, ..row.clone() };
-                ledger::record(env, row, ledger::GATHER_MS).await;
-                ledger::keep_up(env).await;
-            }
-        };
-        let tokens = row.usage.input.saturating_add(row.usage.output).saturating_add(row.failed_tokens);
-        let kept = promises.take().into_iter().map(|promise| budgets::settle(env, promise, tokens, row.cost));
-        futures::future::join3(exported, recorded, futures::future::join_all(kept)).await;
+        if let Some(account) = self.0.account.take() {
+            self.book(row(account, &self.0.config)).await;
+        }
     }
+
+    /// Sends a row wherever rows go.
+    fn book(&self, row: Row) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async move {
+            let Inner { env, config, parent, promises, .. } = &*self.0;
+            log::event("request", row.log_line());
+            let exported = spans::record(config, &row, parent.as_ref());
+            let recorded = async {
+                if config.ledger {
+                    let row = Row { message_ids: self.message_ids().await, ..row.clone() };
+                    ledger::record(env, row, ledger::GATHER_MS).await;
+                    ledger::keep_up(env).await;
+                }
+            };
+            let tokens = row.usage.input.saturating_add(row.usage.output).saturating_add(row.failed_tokens);
+            let settle = |promise| budgets::settle(env, promise, tokens, row.cost);
+            let kept = join_all(promises.take().into_iter().map(settle));
+            join3(exported, recorded, kept).await;
+        })
+    }
+
     /// The ids of the messages that the turn stored; none where the store takes longer than it may to begin a turn.
     async fn message_ids(&self) -> Vec<String> {
         let Some(expected) = self.0.message_ids.take() else { return Vec::new() };

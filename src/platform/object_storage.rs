@@ -5,6 +5,7 @@
 //! Asking whether there is anything makes no database.
 
 use std::cell::{Cell, RefCell};
+use std::panic::RefUnwindSafe;
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -25,10 +26,12 @@ pub trait OpensOver: Sized {
     fn open_over(database: SqlDatabase) -> worker::Result<Self>;
     /// Opens one that exists, without bringing it into being.
     fn open_existing_over(database: SqlDatabase) -> worker::Result<Option<Self>>;
+    /// What it wrote last was undone.
+    fn undone(&self);
 }
 
 macro_rules! opens_over {
-    ($store:ident) => {
+    ($store:ident, $undone:expr) => {
         impl OpensOver for $store<SqlDatabase> {
             fn open_over(database: SqlDatabase) -> worker::Result<Self> {
                 $store::open(database)
@@ -37,13 +40,18 @@ macro_rules! opens_over {
             fn open_existing_over(database: SqlDatabase) -> worker::Result<Option<Self>> {
                 $store::open_existing(database)
             }
+
+            fn undone(&self) {
+                let undone: fn(&Self) = $undone;
+                undone(self);
+            }
         }
     };
 }
 
-opens_over!(ThreadStore);
-opens_over!(ResourceStore);
-opens_over!(ResponseStore);
+opens_over!(ThreadStore, ThreadStore::undone);
+opens_over!(ResourceStore, |_| {});
+opens_over!(ResponseStore, |_| {});
 
 /// The storage of one object.
 pub struct ObjectStorage<S> {
@@ -52,6 +60,9 @@ pub struct ObjectStorage<S> {
     /// When the alarm that is set will ring; setting it costs a written row.
     alarm_at: Cell<Option<u64>>,
 }
+
+/// A panic finds it whole: both cells are replaced at once, with what is on disk already, and no work runs while one is lent.
+impl<S> RefUnwindSafe for ObjectStorage<S> {}
 
 impl<S: OpensOver> ObjectStorage<S> {
     /// The storage behind an object's state.
@@ -82,7 +93,11 @@ impl<S: OpensOver> ObjectStorage<S> {
     /// Runs work on the store in one transaction.
     pub fn transaction<T>(&self, work: impl FnOnce(&S) -> worker::Result<T>) -> worker::Result<T> {
         let store = self.store()?;
-        transaction(&self.state, || work(&store))
+        let outcome = transaction(&self.state, || work(&store));
+        if outcome.is_err() {
+            store.undone();
+        }
+        outcome
     }
 
     /// Runs a message in one transaction, and answers it.
@@ -108,6 +123,7 @@ impl<S: OpensOver> ObjectStorage<S> {
             outcome = Some(work(&store, &message)?);
             Err("undone on purpose".into())
         });
+        store.undone();
         match (outcome, undone) {
             (Some(outcome), _) => answer(&outcome),
             (None, Err(error)) => Err(error),

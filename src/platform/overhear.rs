@@ -17,7 +17,7 @@ use wasm_bindgen::JsCast;
 use worker::Delay;
 
 use super::border::{
-    AbortController, ClientGone, IdentityTransformStream, Overheard, Read, now, settled, unwatch, within,
+    AbortController, ClientGone, IdentityTransformStream, Overheard, Read, Watched, now, settled, within,
 };
 use super::pump::{end_stream, silence};
 use crate::carriage::{Carriage, Outcome, Stopped};
@@ -52,6 +52,8 @@ impl Bystander<'_> {
     /// Listens until the end; gives what was heard.
     pub async fn run(self, mut carriage: Carriage) -> (Outcome, Stopped) {
         let Bystander { overheard, pipe, controller, gone, idle_ms, on_chunk, cut_short } = self;
+        // Where listening fails, the flow goes on to its own end.
+        let watched = Watched::new(overheard.entry());
         let reader = overheard.reader();
         let heard = Cell::new(now());
         let mut silence = pin!(silence(&heard, idle_ms, None));
@@ -137,7 +139,7 @@ impl Bystander<'_> {
             (None, Stopped::ClientGone) => drop(flow.await),
             (None, _) => drop(select(flow, leaving).await),
         }
-        unwatch(&overheard.entry());
+        watched.ended();
         if let Ok(writer) = pipe.writable().writer() {
             end_stream(&writer, &mut carriage, stopped, cut_short).await;
         }

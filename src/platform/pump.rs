@@ -12,7 +12,8 @@ use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast, JsValue};
 use worker::Delay;
 
-use super::border::{AbortController, ClientGone, Read, Readable, Writer, now, settled, unwatch, watch};
+use super::border::{AbortController, ClientGone, Read, Readable, Watched, Writer, now, settled, watch};
+use super::unwind::{attempt, caught};
 use super::upstream::First;
 use crate::carriage::{Carriage, Carried, Outcome, Stopped};
 use crate::error::Error;
@@ -44,7 +45,7 @@ impl Pump<'_> {
     /// answer reach the client; so a client that has seen the end finds it remembered.
     pub async fn run(self, mut carriage: Carriage, on_end: impl AsyncFnOnce(Outcome)) -> Stopped {
         let Pump { from, to, controller, gone, first: held, idle_ms, over_by, on_chunk, cut_short } = self;
-        let entry = watch(to, controller);
+        let watched = Watched::new(watch(to, controller));
         let mut on_end = Some(on_end);
 
         let heard = Cell::new(now());
@@ -62,53 +63,56 @@ impl Pump<'_> {
             Some(First { reader, read, at }) => (Ok(reader), Some((read, at))),
             None => (from.reader(), None),
         };
-        let mut stopped = loop {
-            let Ok(reader) = &reader else { break Stopped::Cut };
-            let (chunk, came_at) = match held.take() {
-                Some((read, at)) => (read.value(), at),
-                None => match select(pin!(settled(reader.read())), interrupted.as_mut()).await {
-                    Either::Left((Ok(read), _)) => {
-                        let read: Read = read.unchecked_into();
-                        if read.done() {
-                            break Stopped::Ended;
+        let carrying = caught(async {
+            loop {
+                let Ok(reader) = &reader else { break Stopped::Cut };
+                let (chunk, came_at) = match held.take() {
+                    Some((read, at)) => (read.value(), at),
+                    None => match select(pin!(settled(reader.read())), interrupted.as_mut()).await {
+                        Either::Left((Ok(read), _)) => {
+                            let read: Read = read.unchecked_into();
+                            if read.done() {
+                                break Stopped::Ended;
+                            }
+                            (read.value(), now())
                         }
-                        (read.value(), now())
+                        // All was said: how the connection ends says nothing of the answer.
+                        Either::Left((Err(_), _)) if carriage.is_finished() => break Stopped::Ended,
+                        Either::Left((Err(_), _)) => break Stopped::Cut,
+                        Either::Right((Either::Right(_), _)) => break Stopped::Silent,
+                        Either::Right((Either::Left(_), _)) => break Stopped::ClientGone,
+                    },
+                };
+                heard.set(came_at);
+                on_chunk(came_at);
+                let mut carried = carriage.push(&chunk.to_vec());
+                if carriage.is_over()
+                    && let Some(on_end) = on_end.take()
+                {
+                    let end = carriage.finish(false);
+                    on_end(end.outcome).await;
+                    if let Carried::Other(bytes) = &mut carried {
+                        bytes.extend_from_slice(&end.last);
                     }
-                    // All was said: how the connection ends says nothing of the answer.
-                    Either::Left((Err(_), _)) if carriage.is_finished() => break Stopped::Ended,
-                    Either::Left((Err(_), _)) => break Stopped::Cut,
-                    Either::Right((Either::Right(_), _)) => break Stopped::Silent,
-                    Either::Right((Either::Left(_), _)) => break Stopped::ClientGone,
-                },
-            };
-            heard.set(came_at);
-            on_chunk(came_at);
-            let mut carried = carriage.push(&chunk.to_vec());
-            if carriage.is_over()
-                && let Some(on_end) = on_end.take()
-            {
-                let end = carriage.finish(false);
-                on_end(end.outcome).await;
-                if let Carried::Other(bytes) = &mut carried {
-                    bytes.extend_from_slice(&end.last);
+                }
+                let chunk = match carried {
+                    Carried::Same => Some(chunk),
+                    Carried::Other(bytes) => (!bytes.is_empty()).then(|| Uint8Array::from(bytes.as_slice())),
+                };
+                if let Some(chunk) = chunk {
+                    match select(pin!(settled(to.write(&chunk))), interrupted.as_mut()).await {
+                        Either::Left((Ok(_), _)) => {}
+                        _ => break Stopped::ClientGone,
+                    }
+                }
+                if carriage.is_done() {
+                    // Nothing of substance can follow; a provider that keeps the connection open must not keep the client.
+                    let _ = reader.cancel();
+                    break Stopped::Ended;
                 }
             }
-            let chunk = match carried {
-                Carried::Same => Some(chunk),
-                Carried::Other(bytes) => (!bytes.is_empty()).then(|| Uint8Array::from(bytes.as_slice())),
-            };
-            if let Some(chunk) = chunk {
-                match select(pin!(settled(to.write(&chunk))), interrupted.as_mut()).await {
-                    Either::Left((Ok(_), _)) => {}
-                    _ => break Stopped::ClientGone,
-                }
-            }
-            if carriage.is_done() {
-                // Nothing of substance can follow; a provider that keeps the connection open must not keep the client.
-                let _ = reader.cancel();
-                break Stopped::Ended;
-            }
-        };
+        });
+        let mut stopped = carrying.await.unwrap_or(Stopped::Failed);
 
         if stopped != Stopped::Ended {
             controller.abort();
@@ -116,20 +120,28 @@ impl Pump<'_> {
                 let _ = settled(reader.cancel()).await;
             }
         }
-        let mut last = carriage.flush();
+        // Where it failed, what it knows may be half of something; what can still be said of it is.
+        let mut last = attempt(|| carriage.flush()).unwrap_or_default();
         if let Some(on_end) = on_end.take() {
-            let end = carriage.finish(stopped == Stopped::Ended);
-            if stopped == Stopped::Ended && end.cut {
-                stopped = Stopped::Cut;
+            match attempt(|| carriage.finish(stopped == Stopped::Ended)) {
+                Some(end) => {
+                    if stopped == Stopped::Ended && end.cut {
+                        stopped = Stopped::Cut;
+                    }
+                    last.extend_from_slice(&end.last);
+                    on_end(end.outcome).await;
+                }
+                None => {
+                    stopped = Stopped::Failed;
+                    on_end(Outcome::default()).await;
+                }
             }
-            last.extend_from_slice(&end.last);
-            on_end(end.outcome).await;
         }
         if stopped != Stopped::ClientGone && !last.is_empty() {
             let _ = settled(to.write(&Uint8Array::from(last.as_slice()))).await;
         }
         end_stream(to, &mut carriage, stopped, cut_short).await;
-        unwatch(&entry);
+        watched.ended();
         stopped
     }
 }
@@ -149,9 +161,11 @@ pub async fn silence(heard: &Cell<u64>, idle_ms: u64, over_by: Option<u64>) {
 /// Ends what the client reads as the answer ended: in its own words where it broke off, and never cleanly then.
 pub async fn end_stream(to: &Writer, carriage: &mut Carriage, stopped: Stopped, cut_short: &Error) {
     let words = match stopped {
-        Stopped::Cut | Stopped::Silent => carriage.fail(cut_short),
-        Stopped::Ended | Stopped::ClientGone => String::new(),
+        Stopped::Cut | Stopped::Silent => attempt(|| carriage.fail(cut_short)),
+        Stopped::Failed => attempt(|| carriage.fail(&Error::internal())),
+        Stopped::Ended | Stopped::ClientGone => None,
     };
+    let words = words.unwrap_or_default();
     end_with(to, stopped, &words).await;
 }
 
@@ -159,7 +173,7 @@ pub async fn end_stream(to: &Writer, carriage: &mut Carriage, stopped: Stopped, 
 pub async fn end_with(to: &Writer, stopped: Stopped, words: &str) {
     match stopped {
         Stopped::Ended => drop(settled(to.close()).await),
-        Stopped::Cut | Stopped::Silent => {
+        Stopped::Cut | Stopped::Silent | Stopped::Failed => {
             if !words.is_empty() {
                 // A write is done when it is taken from the pipe, and what is still on its way there is lost with an
                 // abort: only when the line behind the words is taken have the words themselves gone out.
@@ -167,7 +181,7 @@ pub async fn end_with(to: &Writer, stopped: Stopped, words: &str) {
                     let _ = settled(to.write(&Uint8Array::from(words.as_bytes()))).await;
                 }
             }
-            let _ = settled(to.abort(&JsValue::from_str("the provider broke off"))).await;
+            let _ = settled(to.abort(&JsValue::from_str("the answer broke off"))).await;
         }
         Stopped::ClientGone => drop(settled(to.abort(&JsValue::from_str("the client left"))).await),
     }

@@ -1,11 +1,13 @@
 //! What a thread's object is told about the end of a turn.
 //!
-//! Invariant: until somebody says otherwise, the turn has failed.
+//! Invariant: until somebody says otherwise, the turn has failed; a panic loses no report.
 
+use std::cell::RefCell;
+use std::thread::panicking;
 use std::time::Duration;
 
 use futures::channel::oneshot;
-use futures::future::{Either, LocalBoxFuture, select};
+use futures::future::{Either, LocalBoxFuture, join_all, select};
 use serde_json::json;
 use worker::Delay;
 
@@ -17,14 +19,36 @@ use crate::memory::store::TurnStatus;
 use crate::protocol::{Commit, Prepare};
 use crate::turn::{Answer, Message};
 
+thread_local! {
+    /// The reports that a panic kept from being sent, until whoever catches it sends them.
+    static LEFT_BEHIND: RefCell<Vec<Unsent>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A report that is still to be sent.
-pub struct Report {
+pub struct Report(Option<Unsent>);
+
+struct Unsent {
     thread: ThreadClient,
     beginning: Prepare,
     commit: Commit,
     /// Who wants to know the ids of the messages that the turn stored.
     listener: Option<oneshot::Sender<Vec<String>>>,
     idempotency_key: Option<String>,
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if panicking()
+            && let Some(unsent) = self.0.take()
+        {
+            LEFT_BEHIND.with_borrow_mut(|left| left.push(unsent));
+        }
+    }
+}
+
+/// Sends the reports that a panic left behind: those turns have failed. To be called as soon as it is caught.
+pub async fn send_left_behind() {
+    join_all(LEFT_BEHIND.take().into_iter().map(Unsent::send)).await;
 }
 
 impl Report {
@@ -44,37 +68,37 @@ impl Report {
             prompt_tokens: None,
             names_messages: true,
         };
-        Report { thread, beginning, commit, listener: None, idempotency_key: None }
+        Report(Some(Unsent { thread, beginning, commit, listener: None, idempotency_key: None }))
     }
 
     /// The report, and who hears from it the ids of the messages that the turn stored. It is dropped unheard where nothing
     /// is reported.
     pub fn heard(self) -> (Self, oneshot::Receiver<Vec<String>>) {
         let (listener, heard) = oneshot::channel();
-        (Report { listener: Some(listener), ..self }, heard)
+        (self.with(|unsent| unsent.listener = Some(listener)), heard)
     }
 
     /// True when the turn is stored at all.
     pub fn stores(&self) -> bool {
-        self.beginning.store
+        self.0.as_ref().is_some_and(|unsent| unsent.beginning.store)
     }
 
     /// The request came with this key.
-    pub fn with_idempotency_key(mut self, key: Option<String>) -> Self {
-        self.idempotency_key = key;
-        self
+    pub fn with_idempotency_key(self, key: Option<String>) -> Self {
+        self.with(|unsent| unsent.idempotency_key = key)
     }
 
     /// What keeps a whole answer for those that send the request again; `None` where it came without a key.
     pub fn keeper_of(&self, body: &str) -> Option<LocalBoxFuture<'static, ()>> {
-        let thread = self.thread.clone();
+        let Unsent { thread, beginning, commit, idempotency_key, .. } = self.0.as_ref()?;
+        let thread = thread.clone();
         let keep = KeepAnswer {
-            key: self.idempotency_key.clone()?,
-            turn: self.beginning.turn.clone(),
+            key: idempotency_key.clone()?,
+            turn: beginning.turn.clone(),
             answer: KeptAnswer {
                 body: body.to_owned(),
-                provider: self.commit.provider.clone(),
-                model: self.commit.model.clone(),
+                provider: commit.provider.clone(),
+                model: commit.model.clone(),
             },
         };
         Some(Box::pin(async move {
@@ -86,36 +110,53 @@ impl Report {
     }
 
     /// What the model was shown: the resource's profile, where the thread wanted it, and our estimate of all of it.
-    pub fn with_prompt(mut self, profile: Option<String>, tokens: Option<u64>) -> Self {
-        self.commit.profile = profile;
-        self.commit.prompt_tokens = tokens;
-        self
+    pub fn with_prompt(self, profile: Option<String>, tokens: Option<u64>) -> Self {
+        self.with(|unsent| {
+            unsent.commit.profile = profile;
+            unsent.commit.prompt_tokens = tokens;
+        })
     }
 
     /// Who answers, which may be another than who was to be asked first.
-    pub fn answered_by(mut self, provider: &str, model: &str) -> Self {
-        provider.clone_into(&mut self.commit.provider);
-        model.clone_into(&mut self.commit.model);
-        self
+    pub fn answered_by(self, provider: &str, model: &str) -> Self {
+        self.with(|unsent| {
+            provider.clone_into(&mut unsent.commit.provider);
+            model.clone_into(&mut unsent.commit.model);
+        })
     }
 
     /// The turn ended like this.
-    pub fn with_status(mut self, status: TurnStatus) -> Self {
-        self.commit.status = status;
-        self
+    pub fn with_status(self, status: TurnStatus) -> Self {
+        self.with(|unsent| unsent.commit.status = status)
     }
 
     /// The turn ended with this answer.
-    pub fn with_answer(mut self, answer: Answer) -> Self {
-        self.commit.status = TurnStatus::of(&answer);
-        self.commit.answer = answer.message.map(Message::without_logprobs);
-        self.commit.usage = answer.usage;
-        self.commit.stop = answer.stop;
-        self
+    pub fn with_answer(self, answer: Answer) -> Self {
+        self.with(|unsent| {
+            unsent.commit.status = TurnStatus::of(&answer);
+            unsent.commit.answer = answer.message.map(Message::without_logprobs);
+            unsent.commit.usage = answer.usage;
+            unsent.commit.stop = answer.stop;
+        })
     }
 
     /// Sends it, for as long as it takes.
     pub async fn send(mut self) {
+        if let Some(unsent) = self.0.take() {
+            unsent.send().await;
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Unsent)) -> Self {
+        if let Some(unsent) = &mut self.0 {
+            change(unsent);
+        }
+        self
+    }
+}
+
+impl Unsent {
+    async fn send(mut self) {
         self.commit.finished_at = now();
         let message_ids = self.thread.commit(&self.beginning, self.commit).await;
         if let Some(listener) = self.listener {

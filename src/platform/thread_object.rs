@@ -332,7 +332,7 @@ impl ThreadObject {
 
     async fn keep_alarm(&self) -> worker::Result<()> {
         let store = self.storage.store()?;
-        let due = thread::next_alarm(&*store, now(), self.pending_turn_ttl_ms(), self.around())?;
+        let due = thread::next_alarm(&*store, now(), self.pending_turn_ttl_ms())?;
         self.storage.ring_by(due).await
     }
 }

@@ -10,9 +10,9 @@ use futures::future::{Either, join_all, select};
 use super::attempts::{self, Asked, Written};
 use super::border::{ClientGone, Unread, now};
 use super::inference::Inference;
-use super::tool_call;
 use super::tool_stream::ClientStream;
-use super::upstream::{self, Begun};
+use super::upstream::Begun;
+use super::{tool_call, upstream};
 use crate::body::Body;
 use crate::carriage::Stopped;
 use crate::error::{Error, Kind};
@@ -133,19 +133,18 @@ impl Asking<'_> {
             return match stopped {
                 Stopped::Ended => Ok((answer, failure)),
                 Stopped::ClientGone => Err(Ended::Left(answer)),
-                Stopped::Cut | Stopped::Silent => Err(Ended::Failed(cut_short(provider), answer, stopped)),
+                Stopped::Cut | Stopped::Silent | Stopped::Failed => {
+                    Err(Ended::Failed(cut_short(provider), answer, stopped))
+                }
             };
         }
         let timeout = self.inference.deadlines.rest_ms(now());
         let most = self.inference.incoming.config.max_answer_bytes;
-        if upstream.whole.is_none() {
-            upstream.wait_for_whole(gone, most, timeout).await;
-        }
-        let bytes = match upstream.whole.take().unwrap_or(Err(Unread::Broken)) {
+        let bytes = match upstream.take_whole(gone, most, timeout).await {
             Ok(bytes) => bytes.to_vec(),
             Err(Unread::Gone) => return Err(Ended::Left(unsaid())),
             Err(why) => {
-                let stopped = if matches!(why, Unread::Slow) { Stopped::Silent } else { Stopped::Cut };
+                let stopped = if why == Unread::Slow { Stopped::Silent } else { Stopped::Cut };
                 let error = upstream::unread(why, provider, most, timeout);
                 return Err(Ended::Failed(error, unsaid(), stopped));
             }

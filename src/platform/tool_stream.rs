@@ -14,7 +14,7 @@ use worker::Delay;
 
 use super::answer_turn::Reply;
 use super::border::{
-    ClientGone, IdentityTransformStream, Read, Readable, Writer, body_of, now, respond, settled, unwatch,
+    ClientGone, IdentityTransformStream, Read, Readable, Watched, Writer, body_of, now, respond, settled,
     watch,
 };
 use super::inference::Inference;
@@ -34,8 +34,7 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
 pub struct ClientStream {
     to: Writer,
     stream: AnswerStream,
-    /// For `unwatch`.
-    entry: Option<JsValue>,
+    watched: Option<Watched>,
 }
 
 impl ClientStream {
@@ -47,7 +46,7 @@ impl ClientStream {
         });
         let Ok((answer, to)) = opened else { return Err((Error::internal(), reply)) };
         let _ = reply.send(Ok(answer));
-        let mut client = ClientStream { to, stream, entry: None };
+        let mut client = ClientStream { to, stream, watched: None };
         let begin = client.stream.begin();
         client.write_at_leisure(&begin);
         Ok(client)
@@ -62,7 +61,7 @@ impl ClientStream {
         rounds: &Rounds,
     ) -> (Answer, Option<String>, Stopped) {
         self.unwatch();
-        self.entry = Some(watch(&self.to, &upstream.controller));
+        self.watched = Some(Watched::new(watch(&self.to, &upstream.controller)));
         let ClientStream { to, stream, .. } = self;
         let heard = Cell::new(now());
         let (idle_ms, over_by) = (u64::from(inference.deadlines.idle_ms), inference.deadlines.over_by);
@@ -177,8 +176,8 @@ impl ClientStream {
     }
 
     fn unwatch(&mut self) {
-        if let Some(entry) = self.entry.take() {
-            unwatch(&entry);
+        if let Some(watched) = self.watched.take() {
+            watched.ended();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `ctx.storage.transactionSync`, which the `worker` crate does not wrap.
 //!
-//! Invariant: all of the work's writes happen, or none.
+//! Invariant: all of the work's writes happen, or none; a panic of the work undoes them, and is an error.
 
 use std::cell::RefCell;
 
@@ -18,12 +18,16 @@ pub fn transaction<T>(state: &State, work: impl FnOnce() -> worker::Result<T>) -
     let mut body = || -> Result<JsValue, JsValue> {
         let Some(work) = work.borrow_mut().take() else { return Ok(JsValue::UNDEFINED) };
         let result = work();
+        #[cfg(feature = "fault-injection")]
+        super::fault::strike_transaction();
         let failed = result.is_err();
         outcome.replace(Some(result));
         if failed { Err(JsValue::from_str("undo")) } else { Ok(JsValue::UNDEFINED) }
     };
     let called = {
-        let body = ScopedClosure::<dyn FnMut() -> Result<JsValue, JsValue>>::borrow_mut_aborting(&mut body);
+        let body = ScopedClosure::<dyn FnMut() -> Result<JsValue, JsValue>>::borrow_mut_assert_unwind_safe(
+            &mut body,
+        );
         run.call1(raw, body.as_ref())
     };
     match (outcome.into_inner(), called) {

@@ -149,6 +149,19 @@ impl Begun {
         self.whole = Some(read);
         reported
     }
+
+    /// The whole body, waited for as `wait_for_whole` does unless it was already.
+    pub async fn take_whole(
+        &mut self,
+        gone: &mut ClientGone,
+        most: usize,
+        ms: u32,
+    ) -> Result<Uint8Array, Unread> {
+        if self.whole.is_none() {
+            self.wait_for_whole(gone, most, ms).await;
+        }
+        self.whole.take().unwrap_or(Err(Unread::Broken))
+    }
 }
 
 /// What is sent.

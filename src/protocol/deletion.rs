@@ -76,6 +76,9 @@ pub enum MessagesDeleted {
         deleted_at: u64,
         /// How many of the ids were messages of the thread.
         messages: u64,
+        /// Which of the ids those were, but for messages that a branch had replaced.
+        #[serde(default)]
+        ids: Vec<String>,
         /// How many notes fell with them.
         notes: u64,
         /// How many jobs that were waiting or under way were about them.

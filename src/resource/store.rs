@@ -46,7 +46,7 @@ pub struct Store<D>(D);
 impl<D: Database> Store<D> {
     /// Opens the storage and brings its tables up to date.
     pub fn open(database: D) -> Result<Self, D::Error> {
-        migrate(&database, SCHEMA)?;
+        migrate(&database, "migrations", SCHEMA)?;
         Ok(Store(database))
     }
 

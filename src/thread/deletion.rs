@@ -11,7 +11,7 @@ use super::upkeep::plan;
 use super::{Surroundings, owns};
 use crate::memory::database::Database;
 use crate::memory::erasure::erase;
-use crate::memory::store::{LinkedResponse, Store};
+use crate::memory::store::{LinkedResponse, Store, Waiting};
 use crate::protocol::deletion::{Delete, DeleteMessages, Deleted, LinkResponse, Linked, MessagesDeleted};
 
 /// How long to wait before others are told again, when they could not be, in milliseconds.
@@ -87,7 +87,7 @@ pub fn delete<D: Database>(store: &Store<D>, request: &Delete, now: u64) -> Resu
 
 /// The deletion that is under way, if one is.
 pub fn departure<D: Database>(store: &Store<D>) -> Result<Option<Departure>, D::Error> {
-    Ok(store.departure()?.and_then(|body| serde_json::from_str(&body).ok()))
+    Ok(store.departure()?.as_deref().and_then(read))
 }
 
 /// The project whose responses are to be deleted.
@@ -127,11 +127,13 @@ pub fn delete_messages<D: Database>(
         return Ok(MessagesDeleted::Deleted {
             deleted_at: now,
             messages: 0,
+            ids: Vec::new(),
             notes: 0,
             jobs: 0,
             responses: 0,
         });
     }
+    let ids = store.message_ids(&places)?.into_iter().map(|(_, id)| id).collect();
     let mut state = store.state()?;
     let settings = around.settings(&state);
     let zone = |at: u64| (around.zones)(&settings.time_zone, at);
@@ -144,6 +146,7 @@ pub fn delete_messages<D: Database>(
     Ok(MessagesDeleted::Deleted {
         deleted_at: now,
         messages: named,
+        ids,
         notes: counts.notes,
         jobs: counts.jobs,
         responses: store.send_responses_away()?,
@@ -167,11 +170,16 @@ pub fn link_response<D: Database>(store: &Store<D>, asked: &LinkResponse) -> Res
 }
 
 /// When others are to be told of what was deleted, in Unix milliseconds; `None` when all were.
-pub(super) fn due<D: Database>(store: &Store<D>, now: u64) -> Result<Option<u64>, D::Error> {
-    if let Some(leaving) = departure(store)? {
-        return Ok(Some(leaving.retry_at));
+pub(super) fn due(waiting: &Waiting, now: u64) -> Option<u64> {
+    let leaving = waiting.departure.as_deref().and_then(read);
+    match leaving {
+        Some(leaving) => Some(leaving.retry_at),
+        None => waiting.has_leaving_responses.then_some(now + RETRY_MS),
     }
-    Ok((!store.leaving_responses(1)?.is_empty()).then_some(now + RETRY_MS))
+}
+
+fn read(body: &str) -> Option<Departure> {
+    serde_json::from_str(body).ok()
 }
 
 fn save<D: Database>(store: &Store<D>, leaving: &Departure) -> Result<(), D::Error> {

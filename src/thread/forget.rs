@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::notes::forget;
-use super::remember::BY_HAND;
+use super::remember::erase_words;
 use super::{Surroundings, owns};
 use crate::memory::database::Database;
 use crate::memory::erasure::{free_segments, take_back};
@@ -40,10 +40,7 @@ pub fn forget_notes<D: Database>(
         let before = store.predecessors(id)?;
         falling.extend(before.iter().map(|note| note.id).filter(|id| fallen.insert(*id)));
     }
-    let all = store.notes_at(&fallen.iter().copied().collect::<Vec<_>>())?;
-    let words: Vec<i64> =
-        all.iter().filter(|note| note.segment == BY_HAND).flat_map(|note| note.sources.clone()).collect();
-    store.erase_messages(&store.by_hand(&words)?)?;
+    erase_words(store, &fallen.iter().copied().collect::<Vec<_>>())?;
     // Whoever is at work was shown the log as it was.
     free_segments(store, &BTreeSet::new(), &[])?;
     take_back(store, &fallen)?;

@@ -2,10 +2,11 @@
 //!
 //! Invariant: what its owner put right, no model changes; what was forgotten is in no prompt from then on, and no text of it
 //! stays: neither in a note that it was made from or that was made of it, nor in a detail of it, nor in the log as it was
-//! before, nor in a rewrite under way. The messages stay.
+//! before, nor in a rewrite under way. The messages of the conversation stay; words that were stored for a note alone go with it.
 
 use std::collections::BTreeSet;
 
+use super::remember::erase_words;
 use super::upkeep::plan;
 use super::{Surroundings, owns};
 use crate::memory::activation::render_anew;
@@ -108,7 +109,9 @@ pub fn forget<D: Database>(
     if store.note_row(request.note)?.is_none() {
         return Ok(Forgotten::NotFound);
     }
-    let Fallen { ids, texts, returning } = take_out(store, &what_says_the_same(store, request.note)?)?;
+    let same = what_says_the_same(store, request.note)?;
+    erase_words(store, &same)?;
+    let Fallen { ids, texts, returning } = take_out(store, &same)?;
     store.compact_index()?;
     store.forget_in_generations(&texts)?;
     store.withdraw_rewrites()?;

@@ -160,7 +160,10 @@ fn public(messages: Vec<FoundMessage>) -> Vec<PublicMessage> {
     public.collect()
 }
 
-/// Takes the index of words a step further, for the alarm; [`next_alarm`](super::next_alarm) rings again at once while more is left.
+/// Takes the index of words, where there is one, a step further, for the alarm; [`next_alarm`](super::next_alarm) rings again at once while more is left.
 pub fn index_words<D: Database>(store: &Store<D>) -> Result<(), D::Error> {
-    store.index_words().map(drop)
+    if store.has_grown()? {
+        store.index_words()?;
+    }
+    Ok(())
 }

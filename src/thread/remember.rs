@@ -15,7 +15,7 @@ use crate::tokens;
 use crate::turn::{Message, Part, Role};
 
 /// The segment of notes, and of the messages behind them, that no observer made: there is none of that number.
-pub(super) const BY_HAND: i64 = 0;
+const BY_HAND: i64 = 0;
 
 /// Notes something. The words are kept as a message of their own, so that the note has a source like any other; no prompt
 /// shows that message, and no client's history is compared with it.
@@ -76,6 +76,14 @@ pub fn remember<D: Database>(
         store.save_state(&state)?;
     }
     Ok(Remembered::Noted { note: id })
+}
+
+/// Erases the words that were stored for the sake of these notes alone.
+pub(super) fn erase_words<D: Database>(store: &Store<D>, notes: &[i64]) -> Result<(), D::Error> {
+    let notes = store.notes_at(notes)?;
+    let words: Vec<i64> =
+        notes.into_iter().filter(|note| note.segment == BY_HAND).flat_map(|note| note.sources).collect();
+    store.erase_messages(&store.by_hand(&words)?)
 }
 
 /// Stores the words as a turn of their own; gives their place.

@@ -11,7 +11,6 @@ use crate::memory::database::Database;
 use crate::memory::news::News;
 use crate::memory::state::State;
 use crate::memory::store::{Store, Thread, TurnStatus};
-use crate::time::utc;
 
 /// The index across threads hears of a thread at most this often, in milliseconds.
 pub const INDEX_INTERVAL_MS: u64 = 60_000;
@@ -177,19 +176,16 @@ pub fn index_told<D: Database>(
 }
 
 /// When the object has to wake up by itself, in Unix milliseconds; `None` when there is nothing to do.
-pub fn next_alarm<D: Database>(
-    store: &Store<D>,
-    now: u64,
-    ttl: u64,
-    around: Surroundings<'_>,
-) -> Result<Option<u64>, D::Error> {
+pub fn next_alarm<D: Database>(store: &Store<D>, now: u64, ttl: u64) -> Result<Option<u64>, D::Error> {
     let index = store.thread()?.as_ref().and_then(index_due);
-    let sweep = store.oldest_pending()?.map(|started_at| started_at + ttl);
     let state = store.state()?;
-    let settings = around.settings(&state);
-    let job = Desk { store, settings: &settings, now, zone: &utc }.due(&state)?;
-    let news = if store.outbox(1)?.is_empty() { None } else { Some(state.news_retry_at) };
-    let words = store.index_is_behind()?.then_some(now);
-    let deletion = super::deletion::due(store, now)?;
+    let waiting = store.waiting()?;
+    let sweep = waiting.oldest_pending.map(|started_at| started_at + ttl);
+    // One question at a time; the end of its lease is when it counts as lost.
+    let job =
+        waiting.running_until.or_else(|| waiting.planned_for.map(|due| due.max(state.latch.open_until)));
+    let news = waiting.has_news.then_some(state.news_retry_at);
+    let words = waiting.is_index_behind.then_some(now);
+    let deletion = super::deletion::due(&waiting, now);
     Ok([index, sweep, job, news, words, deletion].into_iter().flatten().min().map(|due| due.max(now)))
 }

@@ -526,6 +526,29 @@ fn seals_come_home_through_clients_of_other_dialects() {
 }
 
 #[test]
+fn sources_that_the_gateway_named_beside_a_text_do_not_go_back_with_it() {
+    let mut text = Part::text("High water is at noon [1].");
+    text.extra = json!({
+        "annotations": [{"type": "url_citation", "url": "https://x.test"}],
+        "logprobs": [],
+        "cache_control": {"type": "ephemeral"},
+    })
+    .as_object()
+    .cloned()
+    .unwrap();
+    let mut message = Message::new(Role::Assistant, vec![text]);
+    message.origin = Some(Origin { dialect: Dialect::Messages, provider: "anthropic".into() });
+    let request = request(
+        "claude-opus-4-6",
+        vec![entry(said(Role::User, "q")), entry(message), entry(said(Role::User, "r"))],
+    );
+    assert_eq!(
+        written(&request)["messages"][1]["content"],
+        json!([{"type": "text", "text": "High water is at noon [1].", "cache_control": {"type": "ephemeral"}}])
+    );
+}
+
+#[test]
 fn tools_are_written_in_the_subset_of_the_api() {
     let mut request = question("claude-sonnet-4-5");
     let mut hinted = function("functions.c", None, None);

@@ -5,14 +5,16 @@ import { randomUUID } from "node:crypto";
 import { after, before, test } from "node:test";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
-import { MODEL, newThread, post, until, user } from "./conversation.mjs";
+import { MODEL, messagesOf, newThread, post, until, user } from "./conversation.mjs";
 import { sandboxVars, startGateway, startSandbox } from "./gateway.mjs";
 
 const PAGE = "https://agents.example";
 let sandbox, gateway;
 before(async () => {
   sandbox = await startSandbox();
-  gateway = await startGateway({ vars: { ...sandboxVars(sandbox), CORS_ORIGINS: PAGE } });
+  gateway = await startGateway({
+    vars: { ...sandboxVars(sandbox), CORS_ORIGINS: PAGE, MAX_BODY_BYTES: String(4 * 1024 * 1024) },
+  });
 });
 after(async () => {
   await gateway?.stop();
@@ -51,7 +53,12 @@ async function raw(body, headers = {}, method = "POST") {
       accept: "application/json, text/event-stream",
       ...headers,
     },
-    body: method === "POST" ? (typeof body === "string" ? body : JSON.stringify(body)) : undefined,
+    body:
+      method === "POST"
+        ? typeof body === "string" || Buffer.isBuffer(body)
+          ? body
+          : JSON.stringify(body)
+        : undefined,
   });
   const text = await answer.text();
   return { status: answer.status, headers: answer.headers, body: text && JSON.parse(text) };
@@ -95,7 +102,7 @@ test("the official client connects, and is told of four tools", async () => {
     [
       ["recall", ["cursor", "open", "query", "resourceId", "threadId"], ["resourceId"], true],
       ["remember", ["resourceId", "text", "threadId"], ["text", "resourceId"], false],
-      ["forget", ["notes", "query", "resourceId", "threadId"], ["resourceId"], false],
+      ["forget", ["messages", "notes", "query", "resourceId", "threadId"], ["resourceId"], false],
       ["list_threads", ["limit", "resourceId"], ["resourceId"], true],
     ],
   );
@@ -165,6 +172,89 @@ test("what an agent remembers is told to the model in the next turn, and what it
   await say(thread, resource, "Second question.");
   assert.doesNotMatch(JSON.stringify(asked("Second question.").body), /pistachios/);
   assert.match((await call(client, "recall", { query: "pistachios" })).text, /Nothing that was said/);
+  await client.close();
+});
+
+test("messages are forgotten by what recall showed, with the notes that were made from them", async () => {
+  const [thread, resource] = [newThread(), newResource()];
+  await say(thread, resource, "My badger is called Archibald.");
+  await say(thread, resource, "My lemur is called Beatrice.");
+  const client = await connect({ "x-resource-id": resource });
+  const args = { threadId: thread };
+  const found = await recalled(client, { ...args, query: "badger" }, "> My badger is called Archibald.");
+  const message = found.text.match(/(msg_\S+) · user · .*\n> My badger/)[1];
+  const would = await call(client, "forget", { ...args, query: "badger" });
+  assert.match(would.text, /^Nothing is forgotten yet/);
+  assert.ok(would.text.includes(`\n${message}: "My badger is called Archibald."\n`), would.text);
+
+  const gone = await call(client, "forget", { messages: [`${message}@${thread}`, `msg_none@${thread}`] });
+  assert.deepEqual(gone, {
+    text: `Forgotten:\n${message}@${thread}: the message`,
+    isError: false,
+  });
+  assert.match(
+    (await call(client, "recall", { ...args, query: "Archibald" })).text,
+    /Nothing that was said|^(?![^]*My badger)/,
+  );
+  assert.match((await call(client, "recall", { ...args, open: message })).text, /no such message/);
+  const again = await call(client, "forget", { ...args, messages: [message] });
+  assert.equal(again.text, "Nothing was forgotten: there are no such notes or messages here.");
+  await recalled(client, { ...args, query: "lemur" }, "> My lemur is called Beatrice.");
+
+  const neighbour = await connect({ "x-resource-id": newResource() });
+  const [lemur] = (await recalled(client, { ...args, query: "lemur" }, "· user ·")).text.match(
+    /msg_\S+(?= · user · .*\n> My lemur)/,
+  );
+  const foreign = await call(neighbour, "forget", { ...args, messages: [lemur] });
+  assert.match(foreign.text, /^Nothing was forgotten/);
+  await recalled(client, { ...args, open: lemur }, "> My lemur is called Beatrice.");
+  await Promise.all([client.close(), neighbour.close()]);
+});
+
+test("words that were remembered are gone when their note is deleted over REST", async () => {
+  const [thread, resource] = [newThread(), newResource()];
+  const client = await connect({ "x-resource-id": resource, "x-thread-id": thread });
+  const remembered = await call(client, "remember", { text: "Ann keeps a tortoise." });
+  assert.equal(remembered.isError, false);
+  await recalled(client, { query: "tortoise" }, "Ann keeps a tortoise.");
+  const headers = { authorization: `Bearer ${gateway.key}` };
+  const listed = await fetch(`${gateway.baseURL}/memory/threads/${thread}/notes`, { headers });
+  const { notes } = await listed.json();
+  assert.deepEqual(
+    notes.map(({ text }) => text),
+    ["Ann keeps a tortoise."],
+  );
+  const answer = await fetch(`${gateway.baseURL}/memory/notes/${notes[0].id}`, { method: "DELETE", headers });
+  assert.equal(answer.status, 200, await answer.text());
+  assert.match((await call(client, "recall", { query: "tortoise" })).text, /Nothing that was said/);
+  assert.deepEqual((await messagesOf(gateway, thread)).messages, []);
+  await client.close();
+});
+
+test("only calls that change something count as writing, and a key above its limit still reads", async () => {
+  const [thread, resource] = [newThread(), newResource()];
+  await say(thread, resource, "My gecko is called Clementine.");
+  const made = await gateway.manage("POST", "/projects/default/keys", {
+    label: "reader",
+    limits: { memory_write: 1 },
+  });
+  assert.ok(made.secret, JSON.stringify(made));
+  const client = await connect({ "x-resource-id": resource, "x-thread-id": thread }, made.secret);
+  const found = await recalled(client, { query: "gecko" }, "> My gecko is called Clementine.");
+  const message = found.text.match(/msg_\S+(?= · user)/)[0];
+  assert.equal((await call(client, "forget", { query: "gecko" })).isError, false);
+  assert.equal((await call(client, "list_threads")).isError, false);
+  assert.equal((await call(client, "remember", { text: "Geckos climb." })).isError, false);
+  for (const [name, args] of [
+    ["remember", { text: "Planted." }],
+    ["forget", { messages: [message] }],
+    ["forget", { notes: ["note_1"] }],
+  ]) {
+    const { text, isError } = await call(client, name, args);
+    assert.deepEqual([isError, /may make 1 in 60 seconds \(memory_write\)/.test(text)], [true, true], text);
+  }
+  await recalled(client, { open: message }, "> My gecko is called Clementine.");
+  await recalled(client, { query: "climb" }, "Geckos climb.");
   await client.close();
 });
 
@@ -276,6 +366,12 @@ test("wrong messages are answered with the codes of JSON-RPC", async () => {
     { jsonrpc: "2.0", id: 1, result: {} },
     { jsonrpc: "2.0", id: "b", result: {} },
   ]);
+  const newer = await raw([request("ping")], { "mcp-protocol-version": "2025-06-18" });
+  assert.deepEqual([newer.status, newer.body.error.code], [400, -32600]);
+  const deep = await raw("[".repeat(5_000));
+  assert.deepEqual([deep.status, deep.body.error.code], [400, -32700]);
+  const notUtf8 = await raw(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x7d]));
+  assert.deepEqual([notUtf8.status, notUtf8.body.error.code], [400, -32700]);
 });
 
 test("the transport's own rules hold: methods, types, versions, pages, keys, headers", async () => {
@@ -299,8 +395,13 @@ test("the transport's own rules hold: methods, types, versions, pages, keys, hea
     const answer = await raw(ping, headers);
     assert.equal(answer.status, status, JSON.stringify(headers));
   }
+  // Nothing is kept between messages, so an id of a session means nothing, and none is given out.
+  const session = await raw(ping, { "mcp-session-id": "somebody-elses" });
+  assert.deepEqual([session.status, session.headers.get("mcp-session-id")], [200, null]);
+  const huge = await raw({ ...ping, params: { pad: "x".repeat(6 * 1024 * 1024) } });
+  assert.equal(huge.status, 413, JSON.stringify(huge.body));
   const counted = await raw(ping);
-  assert.equal(counted.headers.get("x-ratelimit-scope"), "memory_write");
+  assert.equal(counted.headers.get("x-ratelimit-scope"), "memory_read");
   assert.equal(counted.headers.get("content-type"), "application/json");
 });
 

@@ -1,7 +1,9 @@
-// Owns what is built in: the list of it, and what may be on that list.
+// Owns what is built in and what it is built from: the list of it, what may be on that list, and what is missing.
 // Invariant: no tool, no network and no gateway is needed.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { isAllowed, judged, wrongCrates } from "../../scripts/audit.mjs";
@@ -106,4 +108,24 @@ test("a weakness is an error, and a database that cannot be reached is none", ()
     () => judged("npm audit", { code: 1, text: "1 high severity vulnerability" }),
     /npm audit found something:\n1 high/,
   );
+});
+
+test("where the standard library's source cannot be had, one line says what panics cost in that build", () => {
+  const folder = mkdtempSync(join(tmpdir(), "memory-gateway-no-source-"));
+  try {
+    // A compiler of a distribution: without rustup beside it, and without the source.
+    writeFileSync(join(folder, "rustc"), `#!/bin/sh\necho ${folder}\n`, { mode: 0o755 });
+    const program = `import { ensureRustSource } from ${JSON.stringify(join(root, "scripts", "setup.mjs"))};
+      console.log(await ensureRustSource());`;
+    const done = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
+      env: { ...process.env, PATH: folder },
+      encoding: "utf8",
+    });
+    assert.equal(done.status, 0, done.stderr);
+    const [, line, answer] = done.stdout.trim().split("\n");
+    assert.match(line, /panics cost all requests of their isolate.*By hand: rustup component add rust-src$/);
+    assert.equal(answer, "false");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });

@@ -112,7 +112,7 @@ fn rows(world: &World) -> i64 {
         .iter()
         .map(|table| {
             let sql = format!("SELECT count(*) FROM {table}");
-            world.thread.store.database().query(&sql, &[]).unwrap()[0].integer(0)
+            world.thread.store.grown().unwrap().query(&sql, &[]).unwrap()[0].integer(0)
         })
         .sum()
 }

@@ -28,7 +28,7 @@ fn a_thread_written_anew_says_what_it_said_and_gives_no_number_again() {
     assert_eq!(new.plan_segment(Kind::Reflect, (0, 0), 1, 0).unwrap(), next_segment);
     new.database().run("DELETE FROM segments WHERE kind = 'reflect'").unwrap();
     // The index of words is made anew.
-    assert!(new.index_is_behind().unwrap());
+    assert!(new.waiting().unwrap().is_index_behind);
     while new.index_words().unwrap() {}
     let terms = ["\"statement\"".to_owned()];
     let rarity = new.rarity(&terms).unwrap();
@@ -47,7 +47,7 @@ fn what_is_larger_than_memory_is_not_copied() {
     let half = rewrite::MAX_BYTES / 2;
     let fill =
         "INSERT INTO message_rest (seq, part, body) VALUES (1, ?1, replace(hex(zeroblob(?2)), '0', 'x'))";
-    store.database().query(fill, &[1i64.into(), (half / 2).into()]).unwrap();
+    store.grown().unwrap().query(fill, &[1i64.into(), (half / 2).into()]).unwrap();
     assert!(store.copy().unwrap().is_some());
     store.database().query(fill, &[2i64.into(), (half / 2).into()]).unwrap();
     assert!(store.copy().unwrap().is_none());

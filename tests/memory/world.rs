@@ -119,7 +119,7 @@ impl World {
 
     /// When the object would wake up for a job.
     pub fn due(&self) -> Option<u64> {
-        let Thread { store, settings, .. } = &self.thread;
+        let Thread { store, .. } = &self.thread;
         // Nothing else is waited for: index and resource have been told, no turn is pending for long.
         let states = [SegmentState::Planned, SegmentState::Running];
         let open = states.iter().any(|state| !store.segments(*state).unwrap().is_empty());
@@ -129,7 +129,7 @@ impl World {
         let told = store.thread().unwrap().unwrap().updated_at;
         thread::index_told(store, told, told, true).unwrap();
         store.posted(i64::MAX).unwrap();
-        thread::next_alarm(store, self.thread.now, u64::MAX / 4, around(settings)).unwrap()
+        thread::next_alarm(store, self.thread.now, u64::MAX / 4).unwrap()
     }
 
     pub fn segments(&self, state: SegmentState) -> Vec<Segment> {

@@ -267,3 +267,29 @@ test("twenty megabytes take well under two seconds", () => {
     assert.ok(performance.now() - start < 2000, `${JSON.stringify(piece)}: ${performance.now() - start} ms`);
   }
 });
+
+test("a call that is spelt out is made as it stands, where there is such a tool", () => {
+  const look = tool("recall", { query: string, cursor: string }, []);
+  assert.deepEqual(calls('Call recall with {"query": "tea"}.', [look]), [["recall", { query: "tea" }]]);
+  assert.deepEqual(calls('Call recall with {"query": tea}.', [greet]), []);
+  const twice = 'Call recall with {"query": "tea"} and call recall with {"query": "milk"}.';
+  assert.deepEqual(
+    calls(twice, [look]).map(([, { query }]) => query),
+    ["tea", "milk"],
+  );
+  assert.equal(calls(twice, [look], { parallel: false }).length, 1);
+});
+
+test("a model that is to read on follows what a result says, and one that loops calls whatever it was told", () => {
+  const look = tool("recall", { query: string, cursor: string }, []);
+  const told = (text, more) =>
+    ask(['Call recall with {"query": "tea"} and read on.', turn("tool", text)], { tools: [look], ...more });
+  assert.deepEqual(told('One. To read on, call recall with {"cursor":"9"}\nEnd.').toolCalls, [
+    { name: "recall", arguments: '{"cursor":"9"}' },
+  ]);
+  assert.equal(told("One.").text, "One.");
+  assert.deepEqual(told("One.", { loops: true }).toolCalls, [
+    { name: "recall", arguments: '{"query": "tea"}' },
+  ]);
+  assert.equal(told("One.", { loops: true, toolChoice: "none" }).text, "One.");
+});

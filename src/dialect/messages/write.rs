@@ -18,6 +18,9 @@ use crate::turn::{Media, Message, Origin, Part, PartKind, Reasoning, Role, Sourc
 /// The picture types that the API takes.
 const IMAGE_TYPES: &[&str] = &["image/jpeg", "image/png", "image/gif", "image/webp"];
 
+/// Extras that are the gateway's own and no field of a block: it refuses what it does not know.
+const OURS: &[&str] = &["annotations", "logprobs"];
+
 /// How the parts of one message are written.
 #[derive(Clone, Copy, Debug)]
 pub struct Writing<'a> {
@@ -110,7 +113,8 @@ impl Writing<'_> {
         let Some(Value::Object(mut fields)) = block else { return Ok(block) };
         let has_type = fields.get("type").cloned();
         if native {
-            fields.extend(part.extra.clone());
+            let theirs = part.extra.iter().filter(|(name, _)| !OURS.contains(&name.as_str()));
+            fields.extend(theirs.map(|(name, value)| (name.clone(), value.clone())));
             fields.extend(has_type.map(|kind| ("type".to_owned(), kind)));
         } else if self.hints
             && !matches!(part.kind, PartKind::Reasoning(_))

@@ -41,7 +41,7 @@ impl<D: Database> Store<D> {
     /// The places of the standing messages that may be known in a copy, the newest first.
     pub fn chosen(&self, filter: &Filter) -> Result<Vec<i64>, D::Error> {
         let ids = filter.ids.as_ref().map(to_json);
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT seq FROM messages WHERE superseded_by IS NULL AND created_at >= ?1 AND created_at <= ?2
              AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3))) ORDER BY seq DESC",
             &[filter.from.unwrap_or(0).into(), filter.to.unwrap_or(u64::MAX).into(), ids.into()],
@@ -51,7 +51,7 @@ impl<D: Database> Store<D> {
 
     /// The segments that rest on a standing message which is not among the chosen.
     pub fn segments_beside(&self, chosen: &[i64]) -> Result<Vec<i64>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT DISTINCT segment FROM messages WHERE superseded_by IS NULL AND segment > 0
              AND seq NOT IN (SELECT value FROM json_each(?1)) ORDER BY segment",
             &[to_json(&chosen).into()],
@@ -61,7 +61,7 @@ impl<D: Database> Store<D> {
 
     /// How many bytes the texts of a copy take: of these messages, and of all notes.
     pub fn copy_bytes(&self, chosen: &[i64]) -> Result<u64, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT
                  (SELECT coalesce(sum(octet_length(body)), 0) FROM messages
                   WHERE seq IN (SELECT value FROM json_each(?1)))
@@ -81,7 +81,7 @@ impl<D: Database> Store<D> {
             .map(|(table, columns, which)| {
                 let values: &[Value] = if which.contains("?1") { &[seqs.as_str().into()] } else { &[] };
                 let sql = format!("SELECT {columns} FROM {table} WHERE {which}");
-                Ok(((*table).to_owned(), self.0.query(&sql, values)?))
+                Ok(((*table).to_owned(), self.grown()?.query(&sql, values)?))
             })
             .collect()
     }
@@ -94,28 +94,28 @@ impl<D: Database> Store<D> {
                 (1..=columns.split(',').count()).map(|place| format!("?{place}")).collect();
             let sql = format!("INSERT INTO {table} ({columns}) VALUES ({})", places.join(", "));
             for row in rows.unwrap_or_default() {
-                self.0.query(&sql, &row.0)?;
+                self.grown()?.query(&sql, &row.0)?;
             }
         }
         // Nobody will report the end of a turn that is under way elsewhere.
-        self.0.query("UPDATE turns SET status = 'lost' WHERE status = 'pending'", &[])?;
-        self.0.query(
+        self.grown()?.query("UPDATE turns SET status = 'lost' WHERE status = 'pending'", &[])?;
+        self.grown()?.query(
             "UPDATE turns SET id = iif(id GLOB 'post_*', 'post_', 'turn_') || ?1 || '_' || seq",
             &[token.into()],
         )?;
-        self.0.query(
+        self.grown()?.query(
             "UPDATE messages SET segment = NULL, covered = 0
              WHERE segment IS NOT NULL AND segment NOT IN (SELECT id FROM segments)",
             &[],
         )?;
-        let inputs = self.0.query("SELECT seq, role, content_hash FROM messages ORDER BY seq", &[])?;
+        let inputs = self.grown()?.query("SELECT seq, role, content_hash FROM messages ORDER BY seq", &[])?;
         let mut chain: Option<String> = None;
         for (nth, row) in (0i64..).zip(&inputs) {
             let is_input = row.text(1) != "assistant";
             if is_input {
                 chain = Some(chain_hash(chain.as_deref(), &row.text(2)));
             }
-            self.0.query(
+            self.grown()?.query(
                 "UPDATE messages SET id = ?2, chain_hash = ?3 WHERE seq = ?1",
                 &[
                     row.integer(0).into(),
@@ -129,9 +129,9 @@ impl<D: Database> Store<D> {
 
     /// Makes the messages of a segment free and raw again, and gives the numbers of its notes.
     pub fn release(&self, segment: i64) -> Result<Vec<i64>, D::Error> {
-        self.0
+        self.grown()?
             .query("UPDATE messages SET segment = NULL, covered = 0 WHERE segment = ?1", &[segment.into()])?;
-        self.0.query("UPDATE segments SET state = 'superseded' WHERE id = ?1", &[segment.into()])?;
+        self.grown()?.query("UPDATE segments SET state = 'superseded' WHERE id = ?1", &[segment.into()])?;
         Ok(self.notes_of(segment)?.into_iter().map(|note| note.id).collect())
     }
 }

@@ -63,7 +63,7 @@ impl<D: Database> Store<D> {
 
     /// The note that a reflector made of a note, if it did.
     pub fn rewritten_as(&self, note: i64) -> Result<Option<i64>, D::Error> {
-        let rows = self.database().query(
+        let rows = self.grown()?.query(
             "SELECT superseded_by FROM notes WHERE id = ?1 AND status = 'superseded' AND superseded_by IS NOT NULL",
             &[note.into()],
         )?;
@@ -80,7 +80,7 @@ impl<D: Database> Store<D> {
                  WHERE id IN (SELECT value FROM json_each(?1))",
                 "DELETE FROM notes WHERE id IN (SELECT value FROM json_each(?1))",
             ] {
-                self.database().query(statement, &[to_json(&some).into()])?;
+                self.grown()?.query(statement, &[to_json(&some).into()])?;
             }
         }
         Ok(())
@@ -100,7 +100,7 @@ impl<D: Database> Store<D> {
                 "DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?1))",
                 "DELETE FROM gaps WHERE seq IN (SELECT value FROM json_each(?1))",
             ] {
-                self.database().query(statement, &[to_json(&some).into()])?;
+                self.grown()?.query(statement, &[to_json(&some).into()])?;
             }
         }
         self.compact_index()
@@ -108,7 +108,7 @@ impl<D: Database> Store<D> {
 
     /// The hash of all inputs before a place that no branch replaced.
     pub fn chain_before(&self, seq: i64) -> Result<Option<String>, D::Error> {
-        let rows = self.database().query(
+        let rows = self.grown()?.query(
             "SELECT chain_hash FROM messages
              WHERE seq < ?1 AND superseded_by IS NULL AND chain_hash IS NOT NULL ORDER BY seq DESC LIMIT 1",
             &[seq.into()],
@@ -118,7 +118,7 @@ impl<D: Database> Store<D> {
 
     /// The inputs from a place on that no branch replaced, with the hashes of their contents, in order.
     pub fn standing_inputs_from(&self, seq: i64) -> Result<Vec<(i64, String)>, D::Error> {
-        let rows = self.database().query(
+        let rows = self.grown()?.query(
             "SELECT seq, content_hash FROM messages
              WHERE seq >= ?1 AND superseded_by IS NULL AND chain_hash IS NOT NULL ORDER BY seq",
             &[seq.into()],
@@ -128,13 +128,13 @@ impl<D: Database> Store<D> {
 
     /// Writes hashes of all inputs up to a place; those of replaced inputs from `first` on are no hash any more.
     pub fn save_chains(&self, first: i64, chains: &[(i64, String)]) -> Result<(), D::Error> {
-        self.database().query(
+        self.grown()?.query(
             "UPDATE messages SET chain_hash = ''
              WHERE seq >= ?1 AND superseded_by IS NOT NULL AND chain_hash IS NOT NULL",
             &[first.into()],
         )?;
         for some in chains.chunks(AT_ONCE) {
-            self.database().query(
+            self.grown()?.query(
                 "UPDATE messages SET chain_hash = anew.value ->> 1 FROM json_each(?1) AS anew
                  WHERE messages.seq = anew.value ->> 0",
                 &[to_json(&some).into()],
@@ -145,19 +145,19 @@ impl<D: Database> Store<D> {
 
     /// Deletes the log as it was before each rewrite.
     pub fn erase_generations(&self) -> Result<(), D::Error> {
-        self.database().run("DELETE FROM generation_log; DELETE FROM generations;")
+        self.grown()?.run("DELETE FROM generation_log; DELETE FROM generations;")
     }
 
     /// Puts something else in the place of what the resource's object is to be told.
     pub fn repost(&self, id: i64, news: &News) -> Result<(), D::Error> {
-        self.database()
+        self.grown()?
             .query("UPDATE outbox SET body = ?2 WHERE id = ?1", &[id.into(), to_json(news).into()])
             .map(drop)
     }
 
     /// Remembers that a response was made in the thread, at `created_at` in Unix milliseconds.
     pub fn link_response(&self, linked: &LinkedResponse, created_at: u64) -> Result<(), D::Error> {
-        self.database()
+        self.database
             .query(
                 "INSERT INTO linked_responses (id, chain, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
                 &[linked.id.as_str().into(), linked.chain.as_str().into(), created_at.into()],
@@ -167,14 +167,14 @@ impl<D: Database> Store<D> {
 
     /// All responses that were made in the thread are to be deleted; gives how many there are.
     pub fn send_responses_away(&self) -> Result<u64, D::Error> {
-        self.database().query("UPDATE linked_responses SET leaving = 1 WHERE leaving = 0", &[])?;
-        let rows = self.database().query("SELECT count(*) FROM linked_responses WHERE leaving = 1", &[])?;
+        self.database.query("UPDATE linked_responses SET leaving = 1 WHERE leaving = 0", &[])?;
+        let rows = self.database.query("SELECT count(*) FROM linked_responses WHERE leaving = 1", &[])?;
         Ok(rows.first().map_or(0, |row| row.unsigned(0)))
     }
 
     /// The responses that are to be deleted, at most `limit`.
     pub fn leaving_responses(&self, limit: u32) -> Result<Vec<LinkedResponse>, D::Error> {
-        let rows = self.database().query(
+        let rows = self.database.query(
             "SELECT id, chain FROM linked_responses WHERE leaving = 1 ORDER BY id LIMIT ?1",
             &[i64::from(limit).into()],
         )?;
@@ -183,7 +183,7 @@ impl<D: Database> Store<D> {
 
     /// Knows no more of these responses.
     pub fn unlink_responses(&self, ids: &[String]) -> Result<(), D::Error> {
-        self.database()
+        self.database
             .query(
                 "DELETE FROM linked_responses WHERE id IN (SELECT value FROM json_each(?1))",
                 &[to_json(&ids).into()],
@@ -193,16 +193,19 @@ impl<D: Database> Store<D> {
 
     /// The deletion of the thread that is under way, in JSON, if one is.
     pub fn departure(&self) -> Result<Option<String>, D::Error> {
-        Ok(self.database().query("SELECT body FROM departure", &[])?.first().map(|row| row.text(0)))
+        if !self.has_grown()? {
+            return Ok(None);
+        }
+        Ok(self.database.query("SELECT body FROM departure", &[])?.first().map(|row| row.text(0)))
     }
 
     /// Keeps a deletion that is under way; `None` when it is over.
     pub fn save_departure(&self, body: Option<String>) -> Result<(), D::Error> {
-        self.database().run("DELETE FROM departure")?;
+        self.grown()?.run("DELETE FROM departure")?;
         match body {
             None => Ok(()),
             Some(body) => self
-                .database()
+                .grown()?
                 .query("INSERT INTO departure (one, body) VALUES (1, ?1)", &[body.into()])
                 .map(drop),
         }
@@ -210,19 +213,20 @@ impl<D: Database> Store<D> {
 
     /// All rows but those of the index of words; `None` where they are more than fit into memory.
     pub fn copy(&self) -> Result<Option<Copy>, D::Error> {
-        copy(self.database(), DERIVED)
+        copy(self.grown()?, DERIVED)
     }
 
     /// Writes them into an empty storage. The index of words is made anew.
     pub fn paste(&self, rows: &Copy) -> Result<(), D::Error> {
-        paste(self.database(), rows)?;
-        self.database().run("UPDATE search_progress SET is_behind = 1")
+        paste(self.grown()?, rows)?;
+        self.undone();
+        self.grown()?.run("UPDATE search_progress SET is_behind = 1")
     }
 
     fn numbers(&self, sql: &str, lists: impl Iterator<Item = String>) -> Result<Vec<i64>, D::Error> {
         let mut numbers = Vec::new();
         for list in lists {
-            numbers.extend(self.database().query(sql, &[list.into()])?.iter().map(|row| row.integer(0)));
+            numbers.extend(self.grown()?.query(sql, &[list.into()])?.iter().map(|row| row.integer(0)));
         }
         Ok(numbers)
     }

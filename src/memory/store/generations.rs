@@ -11,7 +11,7 @@ impl<D: Database> Store<D> {
     /// Keeps a generation that ends.
     pub fn add_generation(&self, record: &Record) -> Result<(), D::Error> {
         let generation = record.reflections;
-        self.0.query(
+        self.grown()?.query(
             "INSERT OR REPLACE INTO generations (generation, created_at, body) VALUES (?1, ?2, ?3)",
             &[
                 generation.into(),
@@ -20,7 +20,7 @@ impl<D: Database> Store<D> {
             ],
         )?;
         for (part, piece) in (0i64..).zip(record.log.iter().flat_map(|log| pieces(log))) {
-            self.0.query(
+            self.grown()?.query(
                 "INSERT OR REPLACE INTO generation_log (generation, part, text) VALUES (?1, ?2, ?3)",
                 &[generation.into(), part.into(), piece.into()],
             )?;
@@ -30,7 +30,8 @@ impl<D: Database> Store<D> {
 
     /// When the newest generation ended, in Unix milliseconds.
     pub fn last_generation_ended(&self) -> Result<Option<u64>, D::Error> {
-        let rows = self.0.query("SELECT body FROM generations ORDER BY generation DESC LIMIT 1", &[])?;
+        let rows =
+            self.grown()?.query("SELECT body FROM generations ORDER BY generation DESC LIMIT 1", &[])?;
         let record = rows.first().and_then(|row| from_json::<Record>(&row.text(0)));
         Ok(record.map(|record| record.updated_at))
     }
@@ -42,7 +43,7 @@ impl<D: Database> Store<D> {
         limit: u32,
         offset: u32,
     ) -> Result<Vec<Record>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT generation, body FROM generations WHERE created_at >= ?1 AND created_at <= ?2
              ORDER BY generation DESC LIMIT ?3 OFFSET ?4",
             &[from.into(), to.into(), i64::from(limit).into(), i64::from(offset).into()],
@@ -57,7 +58,7 @@ impl<D: Database> Store<D> {
     }
 
     fn generation_log(&self, generation: i64) -> Result<Option<String>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT text FROM generation_log WHERE generation = ?1 ORDER BY part",
             &[generation.into()],
         )?;
@@ -67,11 +68,12 @@ impl<D: Database> Store<D> {
 
     /// Takes the text out of the generations that say any of these.
     pub fn forget_in_generations(&self, texts: &[String]) -> Result<(), D::Error> {
-        let rows = self.0.query("SELECT DISTINCT generation FROM generation_log", &[])?;
+        let rows = self.grown()?.query("SELECT DISTINCT generation FROM generation_log", &[])?;
         for generation in rows.iter().map(|row| row.integer(0)) {
             let log = self.generation_log(generation)?.unwrap_or_default();
             if texts.iter().any(|text| log.contains(text)) {
-                self.0.query("DELETE FROM generation_log WHERE generation = ?1", &[generation.into()])?;
+                self.grown()?
+                    .query("DELETE FROM generation_log WHERE generation = ?1", &[generation.into()])?;
             }
         }
         Ok(())

@@ -21,7 +21,7 @@ pub struct IdempotencyKey {
 impl<D: Database> Store<D> {
     /// A key that was claimed at `since` or later.
     pub fn idempotency_key(&self, key: &str, since: u64) -> Result<Option<IdempotencyKey>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT fingerprint, turn, claimed_at, answer FROM idempotency_keys WHERE key = ?1 AND claimed_at >= ?2",
             &[key.into(), since.into()],
         )?;
@@ -42,7 +42,7 @@ impl<D: Database> Store<D> {
         since: u64,
         most: u32,
     ) -> Result<(), D::Error> {
-        self.0.query(
+        self.grown()?.query(
             "INSERT OR REPLACE INTO idempotency_keys (key, fingerprint, turn, claimed_at, answer)
              VALUES (?1, ?2, ?3, ?4, ?5)",
             &[
@@ -53,8 +53,8 @@ impl<D: Database> Store<D> {
                 claimed.answer.clone().into(),
             ],
         )?;
-        self.0.query("DELETE FROM idempotency_keys WHERE claimed_at < ?1", &[since.into()])?;
-        self.0.query(
+        self.grown()?.query("DELETE FROM idempotency_keys WHERE claimed_at < ?1", &[since.into()])?;
+        self.grown()?.query(
             "DELETE FROM idempotency_keys WHERE key IN
                  (SELECT key FROM idempotency_keys ORDER BY claimed_at DESC, rowid DESC LIMIT -1 OFFSET ?1)",
             &[i64::from(most).into()],
@@ -64,7 +64,7 @@ impl<D: Database> Store<D> {
 
     /// Keeps the answer of a key's turn; nothing where the key stands for another turn by now.
     pub fn keep_idempotent_answer(&self, key: &str, turn: &str, answer: &str) -> Result<(), D::Error> {
-        self.0.query(
+        self.grown()?.query(
             "UPDATE idempotency_keys SET answer = ?3 WHERE key = ?1 AND turn = ?2",
             &[key.into(), turn.into(), answer.into()],
         )?;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a message is never changed, only marked: superseded by a branch, claimed by a segment, covered by its notes.
 
+use super::tables::GROWN_BY;
 use super::{Store, first_seq, to_json, turn_of};
 use crate::memory::database::{Database, Row, Value};
 use crate::memory::schema::{may_go_on, pieces};
@@ -69,7 +70,13 @@ impl<D: Database> Store<D> {
     pub fn add_message(&self, stored: &StoredMessage) -> Result<(), D::Error> {
         let body = to_json(&stored.message);
         let mut pieces = pieces(&body);
-        self.0.query(
+        let turn = turn_of(stored.seq);
+        let database = if turn >= GROWN_BY || stored.seq - first_seq(turn) >= GROWN_BY {
+            self.grown()?
+        } else {
+            &self.database
+        };
+        database.query(
             &format!(
                 "INSERT INTO messages ({MESSAGE}, role) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
             ),
@@ -88,7 +95,7 @@ impl<D: Database> Store<D> {
             ],
         )?;
         for (part, piece) in (1i64..).zip(pieces) {
-            self.0.query(
+            self.grown()?.query(
                 "INSERT INTO message_rest (seq, part, body) VALUES (?1, ?2, ?3)",
                 &[stored.seq.into(), part.into(), piece.into()],
             )?;
@@ -100,7 +107,7 @@ impl<D: Database> Store<D> {
     pub fn conversation(&self, turn: i64) -> Result<Vec<StoredMessage>, D::Error> {
         // Two questions, each answered by an index of its own: an `OR` would read the whole thread, and so would SQLite, to
         // save sorting the second.
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!(
                 "SELECT {MESSAGE} FROM messages WHERE covered = 0 AND superseded_by IS NULL AND seq < ?2
                  UNION ALL
@@ -118,7 +125,7 @@ impl<D: Database> Store<D> {
     pub fn covered(&self, turn: i64, seq: i64, before: u32) -> Result<Vec<StoredMessage>, D::Error> {
         const PLACE: &str =
             "seq, id, content_hash, chain_hash, incomplete, created_at, tokens, superseded_by, role, covered";
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!(
                 "SELECT * FROM (
                      SELECT {PLACE} FROM messages WHERE covered = 1 AND {SAID} AND {SEEN} AND seq < ?3 ORDER BY seq DESC LIMIT ?4
@@ -139,7 +146,7 @@ impl<D: Database> Store<D> {
 
     /// The newest answer that holds the call with this id, if notes stand for it.
     pub fn covered_call(&self, turn: i64, call_id: &str) -> Result<Option<StoredMessage>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!(
                 "SELECT {MESSAGE} FROM messages
                  WHERE covered = 1 AND {SEEN} AND role = 'assistant' AND instr(body, ?3) > 0
@@ -152,7 +159,7 @@ impl<D: Database> Store<D> {
 
     /// The message with this public id, whatever became of it.
     pub fn by_id(&self, id: &str) -> Result<Option<StoredMessage>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             &format!("SELECT {MESSAGE} FROM messages WHERE id = ?1 ORDER BY seq LIMIT 1"),
             &[id.into()],
         )?;
@@ -161,7 +168,7 @@ impl<D: Database> Store<D> {
 
     /// The newest input that `turn` sees of those that came with a turn, and not over the memory API.
     pub fn last_asked(&self, turn: i64) -> Result<Option<i64>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!(
                 "SELECT seq FROM messages WHERE {SEEN} AND chain_hash IS NOT NULL
                  AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.seq = messages.seq >> 20 AND turns.id GLOB 'post_*')
@@ -174,8 +181,9 @@ impl<D: Database> Store<D> {
 
     /// How many inputs came over the memory API.
     pub fn count_posted(&self) -> Result<u32, D::Error> {
-        let rows =
-            self.0.query("SELECT coalesce(sum(messages), 0) FROM turns WHERE id GLOB 'post_*'", &[])?;
+        let rows = self
+            .database
+            .query("SELECT coalesce(sum(messages), 0) FROM turns WHERE id GLOB 'post_*'", &[])?;
         Ok(rows.first().map_or(0, |row| u32::try_from(row.unsigned(0)).unwrap_or(u32::MAX)))
     }
 
@@ -187,19 +195,19 @@ impl<D: Database> Store<D> {
         descending: bool,
     ) -> Result<(Vec<StoredMessage>, u64), D::Error> {
         let order = if descending { "DESC" } else { "ASC" };
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!(
                 "SELECT {MESSAGE} FROM messages WHERE superseded_by IS NULL ORDER BY seq {order} LIMIT ?1 OFFSET ?2"
             ),
             &[i64::from(limit).into(), i64::from(offset).into()],
         )?;
-        let count = self.0.query("SELECT count(*) FROM messages WHERE superseded_by IS NULL", &[])?;
+        let count = self.database.query("SELECT count(*) FROM messages WHERE superseded_by IS NULL", &[])?;
         Ok((self.read_messages(rows)?, count.first().map_or(0, |row| row.unsigned(0))))
     }
 
     /// The newest input that `turn` sees.
     pub fn last_input(&self, turn: i64) -> Result<Option<StoredInput>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!(
                 "SELECT {INPUT} FROM messages WHERE {SEEN} AND chain_hash IS NOT NULL ORDER BY seq DESC LIMIT 1"
             ),
@@ -210,7 +218,7 @@ impl<D: Database> Store<D> {
 
     /// The newest input before `until` that `turn` sees.
     pub fn input_before(&self, turn: i64, until: i64) -> Result<Option<StoredInput>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!(
                 "SELECT {INPUT} FROM messages WHERE {SEEN} AND seq < ?3 AND chain_hash IS NOT NULL
                  ORDER BY seq DESC LIMIT 1"
@@ -222,7 +230,7 @@ impl<D: Database> Store<D> {
 
     /// The newest message of the user that `turn` sees.
     pub fn last_of_user(&self, turn: i64) -> Result<Option<StoredInput>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!("SELECT {INPUT} FROM messages WHERE {SEEN} AND role = 'user' ORDER BY seq DESC LIMIT 1"),
             &[turn.into(), first_seq(turn).into()],
         )?;
@@ -231,13 +239,25 @@ impl<D: Database> Store<D> {
 
     /// The input with this chain hash.
     pub fn input_by_chain(&self, turn: i64, chain_hash: &str) -> Result<Option<StoredInput>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!(
                 "SELECT {INPUT} FROM messages WHERE {SEEN} AND chain_hash = ?3 ORDER BY seq DESC LIMIT 1"
             ),
             &[turn.into(), first_seq(turn).into(), chain_hash.into()],
         )?;
         Ok(rows.first().map(read_input))
+    }
+
+    /// True when `turn` sees an input with one of these contents.
+    pub fn has_any_input(&self, turn: i64, content_hashes: &[&str]) -> Result<bool, D::Error> {
+        let rows = self.database.query(
+            &format!(
+                "SELECT 1 FROM messages WHERE {SEEN} AND chain_hash IS NOT NULL
+                 AND content_hash IN (SELECT value FROM json_each(?3)) LIMIT 1"
+            ),
+            &[turn.into(), first_seq(turn).into(), to_json(&content_hashes).into()],
+        )?;
+        Ok(!rows.is_empty())
     }
 
     /// The newest inputs with this content, newest first, at most `limit`.
@@ -247,7 +267,7 @@ impl<D: Database> Store<D> {
         content_hash: &str,
         limit: u32,
     ) -> Result<Vec<StoredInput>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!(
                 "SELECT {INPUT} FROM messages WHERE {SEEN} AND content_hash = ?3 AND chain_hash IS NOT NULL
                  ORDER BY seq DESC LIMIT ?4"
@@ -259,7 +279,7 @@ impl<D: Database> Store<D> {
 
     /// The inputs behind `seq`, in order, at most `limit`.
     pub fn inputs_after(&self, turn: i64, seq: i64, limit: u32) -> Result<Vec<StoredInput>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!(
                 "SELECT {INPUT} FROM messages WHERE {SEEN} AND seq > ?3 AND chain_hash IS NOT NULL
                  ORDER BY seq LIMIT ?4"
@@ -271,7 +291,7 @@ impl<D: Database> Store<D> {
 
     /// The user's messages behind `seq`, in order, at most `limit`.
     pub fn of_user_after(&self, turn: i64, seq: i64, limit: u32) -> Result<Vec<StoredInput>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!(
                 "SELECT {INPUT} FROM messages WHERE {SEEN} AND seq > ?3 AND role = 'user' ORDER BY seq LIMIT ?4"
             ),
@@ -283,7 +303,7 @@ impl<D: Database> Store<D> {
     /// The last of the assistant's messages that stand behind `seq` with no input between.
     pub fn answer_to(&self, turn: i64, seq: i64) -> Result<Option<StoredMessage>, D::Error> {
         let until = self.inputs_after(turn, seq, 1)?.first().map_or(i64::MAX, |next| next.seq);
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!(
                 "SELECT {MESSAGE} FROM messages WHERE {SEEN} AND seq > ?3 AND seq < ?4 ORDER BY seq DESC LIMIT 1"
             ),
@@ -294,7 +314,7 @@ impl<D: Database> Store<D> {
 
     /// Marks the messages behind `seq` that `turn` sees, and the turns still answering there, as replaced by `turn`.
     pub fn supersede_after(&self, turn: i64, seq: i64) -> Result<(), D::Error> {
-        self.0.query(
+        self.database.query(
             &format!(
                 "UPDATE messages SET superseded_by = ?1, segment = coalesce(segment, -1)
                  WHERE seq < ?2 AND seq > ?3 AND superseded_by IS NULL AND {SAID}"
@@ -302,7 +322,7 @@ impl<D: Database> Store<D> {
             &[turn.into(), first_seq(turn).into(), seq.into()],
         )?;
         // The turn of `seq` itself may still be answering; if it has answered, the mark changes nothing.
-        self.0.query(
+        self.database.query(
             "UPDATE turns SET superseded_by = ?1 WHERE seq < ?1 AND seq >= ?2 AND superseded_by IS NULL",
             &[turn.into(), turn_of(seq).into()],
         )?;
@@ -311,7 +331,7 @@ impl<D: Database> Store<D> {
 
     /// Those of these places at which a message was stored by hand.
     pub fn by_hand(&self, seqs: &[i64]) -> Result<Vec<i64>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.database.query(
             "SELECT seq FROM messages WHERE segment = 0 AND seq IN (SELECT value FROM json_each(?1))",
             &[to_json(&seqs).into()],
         )?;
@@ -323,14 +343,9 @@ impl<D: Database> Store<D> {
         self.extent("covered = 0 AND superseded_by IS NULL")
     }
 
-    /// How much of the conversation no segment has claimed.
-    pub fn unclaimed_extent(&self) -> Result<Extent, D::Error> {
-        self.extent("segment IS NULL")
-    }
-
     fn extent(&self, which: &str) -> Result<Extent, D::Error> {
         let rows = self
-            .0
+            .database
             .query(&format!("SELECT count(*), coalesce(sum(tokens), 0) FROM messages WHERE {which}"), &[])?;
         Ok(rows
             .first()
@@ -340,7 +355,7 @@ impl<D: Database> Store<D> {
     /// The first messages before `until` that no segment has claimed, in order: at most `rows`, and no more than `bytes` of
     /// them unless a single one is larger. What is behind them is for the next time.
     pub fn unclaimed(&self, until: i64, rows: u32, bytes: u64) -> Result<Vec<StoredMessage>, D::Error> {
-        let sizes = self.0.query(
+        let sizes = self.grown()?.query(
             "SELECT m.seq, octet_length(m.body)
                  + (SELECT coalesce(sum(octet_length(r.body)), 0) FROM message_rest AS r WHERE r.seq = m.seq)
              FROM messages AS m WHERE m.segment IS NULL AND m.seq < ?1 ORDER BY m.seq LIMIT ?2",
@@ -356,7 +371,7 @@ impl<D: Database> Store<D> {
             })
             .last();
         let Some(last) = last.map(|row| row.integer(0)) else { return Ok(Vec::new()) };
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             &format!("SELECT {MESSAGE} FROM messages WHERE segment IS NULL AND seq <= ?1 ORDER BY seq"),
             &[last.into()],
         )?;
@@ -365,7 +380,7 @@ impl<D: Database> Store<D> {
 
     /// The raw messages that no branch replaced, newest first, as places with tokens and roles.
     pub fn raw_places(&self) -> Result<Vec<(i64, u64, Role)>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT seq, tokens, role FROM messages WHERE covered = 0 AND superseded_by IS NULL ORDER BY seq DESC",
             &[],
         )?;
@@ -379,7 +394,7 @@ impl<D: Database> Store<D> {
 
     /// The messages that a segment has claimed, in order.
     pub fn claimed_by(&self, segment: i64) -> Result<Vec<StoredMessage>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             &format!("SELECT {MESSAGE} FROM messages WHERE segment = ?1 ORDER BY seq"),
             &[segment.into()],
         )?;
@@ -402,7 +417,8 @@ impl<D: Database> Store<D> {
     }
 
     fn places(&self, which: &str, values: &[Value]) -> Result<Vec<i64>, D::Error> {
-        let rows = self.0.query(&format!("SELECT seq FROM messages WHERE {which} ORDER BY seq"), values)?;
+        let rows =
+            self.grown()?.query(&format!("SELECT seq FROM messages WHERE {which} ORDER BY seq"), values)?;
         Ok(rows.iter().map(|row| row.integer(0)).collect())
     }
 
@@ -419,7 +435,7 @@ impl<D: Database> Store<D> {
     fn mark(&self, change: &str, value: Value, seqs: &[i64]) -> Result<(), D::Error> {
         // A list in JSON is one parameter, of which a statement takes at most a hundred.
         for some in seqs.chunks(10_000) {
-            self.0.query(
+            self.database.query(
                 &format!("UPDATE messages SET {change} WHERE seq IN (SELECT value FROM json_each(?2))"),
                 &[value.clone(), to_json(&some).into()],
             )?;
@@ -429,7 +445,7 @@ impl<D: Database> Store<D> {
 
     /// When the newest message before a turn was stored.
     pub fn last_said_at(&self, turn: i64) -> Result<Option<u64>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.database.query(
             &format!("SELECT created_at FROM messages WHERE {SEEN} ORDER BY seq DESC LIMIT 1"),
             &[turn.into(), first_seq(turn).into()],
         )?;
@@ -438,14 +454,18 @@ impl<D: Database> Store<D> {
 
     /// Keeps what stands in front of a message for the time that passed before it.
     pub fn add_gap(&self, seq: i64, text: &str) -> Result<(), D::Error> {
-        self.0
+        self.grown()?
             .query("INSERT OR IGNORE INTO gaps (seq, text) VALUES (?1, ?2)", &[seq.into(), text.into()])
             .map(drop)
     }
 
     /// What stands in front of the messages from `seq` on.
     pub fn gaps_from(&self, seq: i64) -> Result<Vec<(i64, String)>, D::Error> {
-        let rows = self.0.query("SELECT seq, text FROM gaps WHERE seq >= ?1 ORDER BY seq", &[seq.into()])?;
+        if !self.has_grown()? {
+            return Ok(Vec::new());
+        }
+        let rows =
+            self.database.query("SELECT seq, text FROM gaps WHERE seq >= ?1 ORDER BY seq", &[seq.into()])?;
         Ok(rows.iter().map(|row| (row.integer(0), row.text(1))).collect())
     }
 
@@ -461,8 +481,9 @@ impl<D: Database> Store<D> {
     /// The message whose body begins with `body`.
     pub(super) fn read_body(&self, seq: i64, mut body: String) -> Result<Message, D::Error> {
         if may_go_on(&body) {
-            for rest in
-                self.0.query("SELECT body FROM message_rest WHERE seq = ?1 ORDER BY part", &[seq.into()])?
+            for rest in self
+                .grown()?
+                .query("SELECT body FROM message_rest WHERE seq = ?1 ORDER BY part", &[seq.into()])?
             {
                 body.push_str(&rest.text(0));
             }

@@ -39,24 +39,26 @@ impl<D: Database> Store<D> {
         let words = to_json(&statuses.iter().map(|status| status.as_str()).collect::<Vec<_>>());
         let order = if descending { "DESC" } else { "ASC" };
         let which = "status IN (SELECT value FROM json_each(?1))";
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             &format!("SELECT {NOTE}, {ROW} FROM notes WHERE {which} ORDER BY id {order} LIMIT ?2 OFFSET ?3"),
             &[words.as_str().into(), i64::from(limit).into(), i64::from(offset).into()],
         )?;
-        let count =
-            self.0.query(&format!("SELECT count(*) FROM notes WHERE {which}"), &[words.as_str().into()])?;
+        let count = self
+            .grown()?
+            .query(&format!("SELECT count(*) FROM notes WHERE {which}"), &[words.as_str().into()])?;
         Ok((rows.iter().map(read_row).collect(), count.first().map_or(0, |row| row.unsigned(0))))
     }
 
     /// One note.
     pub fn note_row(&self, id: i64) -> Result<Option<NoteRow>, D::Error> {
-        let rows = self.0.query(&format!("SELECT {NOTE}, {ROW} FROM notes WHERE id = ?1"), &[id.into()])?;
+        let rows =
+            self.grown()?.query(&format!("SELECT {NOTE}, {ROW} FROM notes WHERE id = ?1"), &[id.into()])?;
         Ok(rows.first().map(read_row))
     }
 
     /// The public ids of the messages at these places that no branch replaced, each with its place.
     pub fn message_ids(&self, seqs: &[i64]) -> Result<Vec<(i64, String)>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT seq, id FROM messages WHERE seq IN (SELECT value FROM json_each(?1)) AND superseded_by IS NULL
              ORDER BY seq",
             &[to_json(&seqs).into()],
@@ -66,7 +68,7 @@ impl<D: Database> Store<D> {
 
     /// Writes what a note says from now on, and that it is its owner's word.
     pub fn correct_note(&self, note: &Note, tokens: u64, at: u64) -> Result<(), D::Error> {
-        self.0.query(
+        self.grown()?.query(
             "UPDATE notes SET text = ?2, priority = ?3, speaker = ?4, tokens = ?5, corrected_at = ?6 WHERE id = ?1",
             &[
                 note.id.into(),
@@ -82,7 +84,7 @@ impl<D: Database> Store<D> {
 
     /// The live notes that their owner has put right: no model changes them.
     pub fn corrected_notes(&self) -> Result<Vec<i64>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT id FROM notes WHERE status = 'active' AND corrected_at IS NOT NULL ORDER BY id",
             &[],
         )?;
@@ -91,20 +93,21 @@ impl<D: Database> Store<D> {
 
     /// The details of a note, whatever became of them.
     pub fn details_of(&self, note: i64) -> Result<Vec<i64>, D::Error> {
-        let rows = self.0.query("SELECT id FROM notes WHERE parent = ?1 ORDER BY id", &[note.into()])?;
+        let rows =
+            self.grown()?.query("SELECT id FROM notes WHERE parent = ?1 ORDER BY id", &[note.into()])?;
         Ok(rows.iter().map(|row| row.integer(0)).collect())
     }
 
     /// Deletes notes, and with them their words from the index.
     pub fn delete_notes(&self, ids: &[i64]) -> Result<(), D::Error> {
-        self.0
+        self.grown()?
             .query("DELETE FROM notes WHERE id IN (SELECT value FROM json_each(?1))", &[to_json(&ids).into()])
             .map(drop)
     }
 
     /// Calls back the rewrites of the log that are planned, under way or ready: they may say what is to be forgotten.
     pub fn withdraw_rewrites(&self) -> Result<(), D::Error> {
-        self.0
+        self.grown()?
             .query(
                 "UPDATE segments SET state = 'superseded', script = NULL, lease_until = NULL
                  WHERE kind = 'reflect' AND state IN ('planned', 'running', 'ready')",

@@ -75,7 +75,7 @@ impl<D: Database> Store<D> {
     /// Adds a note; gives its number.
     pub fn add_note(&self, new: &NewNote) -> Result<i64, D::Error> {
         let note = &new.note;
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "INSERT INTO notes (segment, parent, priority, speaker, said_at, refers, key, text, sources, last_source,
                  tokens, status, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) RETURNING id",
@@ -100,7 +100,7 @@ impl<D: Database> Store<D> {
 
     /// The notes of a status, in the order in which they were made.
     pub fn notes(&self, status: NoteStatus) -> Result<Vec<Note>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             &format!("SELECT {NOTE} FROM notes WHERE status = ?1 ORDER BY id"),
             &[status.as_str().into()],
         )?;
@@ -109,7 +109,7 @@ impl<D: Database> Store<D> {
 
     /// The notes of a status that no frozen stretch shows: those of segments in use that came into it later, by hand.
     pub fn notes_unfrozen(&self, status: NoteStatus) -> Result<Vec<Note>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             &format!("SELECT {NOTE} FROM notes WHERE status = ?1 AND frozen = 0 ORDER BY id"),
             &[status.as_str().into()],
         )?;
@@ -118,25 +118,27 @@ impl<D: Database> Store<D> {
 
     /// Marks all live notes as shown by the frozen log.
     pub fn freeze_notes(&self) -> Result<(), D::Error> {
-        self.0.query("UPDATE notes SET frozen = 1 WHERE frozen = 0 AND status = 'active'", &[]).map(drop)
+        self.grown()?
+            .query("UPDATE notes SET frozen = 1 WHERE frozen = 0 AND status = 'active'", &[])
+            .map(drop)
     }
 
     /// Marks a segment's notes as shown by the frozen log.
     pub fn freeze_notes_of(&self, segment: i64) -> Result<(), D::Error> {
-        self.0.query("UPDATE notes SET frozen = 1 WHERE segment = ?1", &[segment.into()]).map(drop)
+        self.grown()?.query("UPDATE notes SET frozen = 1 WHERE segment = ?1", &[segment.into()]).map(drop)
     }
 
     /// The notes that a segment made, whatever became of them.
     pub fn notes_of(&self, segment: i64) -> Result<Vec<Note>, D::Error> {
         let rows = self
-            .0
+            .grown()?
             .query(&format!("SELECT {NOTE} FROM notes WHERE segment = ?1 ORDER BY id"), &[segment.into()])?;
         Ok(rows.iter().map(read_note).collect())
     }
 
     /// The notes with these numbers, whatever became of them.
     pub fn notes_at(&self, ids: &[i64]) -> Result<Vec<Note>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             &format!("SELECT {NOTE} FROM notes WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id"),
             &[to_json(&ids).into()],
         )?;
@@ -145,7 +147,7 @@ impl<D: Database> Store<D> {
 
     /// The notes that gave way to a note.
     pub fn predecessors(&self, note: i64) -> Result<Vec<Note>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             &format!("SELECT {NOTE} FROM notes WHERE superseded_by = ?1 ORDER BY id"),
             &[note.into()],
         )?;
@@ -154,13 +156,13 @@ impl<D: Database> Store<D> {
 
     /// The note that a note gave way to.
     pub fn successor(&self, note: i64) -> Result<Option<i64>, D::Error> {
-        let rows = self.0.query("SELECT superseded_by FROM notes WHERE id = ?1", &[note.into()])?;
+        let rows = self.grown()?.query("SELECT superseded_by FROM notes WHERE id = ?1", &[note.into()])?;
         Ok(rows.first().and_then(|row| row.optional(0)).map(|value| value.integer()))
     }
 
     /// Gives the live details of a note to another.
     pub fn adopt(&self, from: i64, to: i64) -> Result<(), D::Error> {
-        self.0
+        self.grown()?
             .query(
                 "UPDATE notes SET parent = ?2 WHERE parent = ?1 AND status = 'active'",
                 &[from.into(), to.into()],
@@ -170,7 +172,7 @@ impl<D: Database> Store<D> {
 
     /// Estimated tokens and number of the notes of a status.
     pub fn note_extent(&self, status: NoteStatus) -> Result<super::Extent, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT count(*), coalesce(sum(tokens), 0) FROM notes WHERE status = ?1",
             &[status.as_str().into()],
         )?;
@@ -187,7 +189,7 @@ impl<D: Database> Store<D> {
         status: NoteStatus,
         superseded_by: Option<i64>,
     ) -> Result<(), D::Error> {
-        self.0
+        self.grown()?
             .query(
                 "UPDATE notes SET status = ?1, superseded_by = ?2 WHERE id IN (SELECT value FROM json_each(?3))",
                 &[status.as_str().into(), superseded_by.into(), to_json(&ids).into()],
@@ -197,7 +199,10 @@ impl<D: Database> Store<D> {
 
     /// The frozen log, in order.
     pub fn rendered(&self) -> Result<Vec<Rendered>, D::Error> {
-        let rows = self.0.query("SELECT segment, last_day, bytes FROM render ORDER BY ord", &[])?;
+        if !self.has_grown()? {
+            return Ok(Vec::new());
+        }
+        let rows = self.grown()?.query("SELECT segment, last_day, bytes FROM render ORDER BY ord", &[])?;
         Ok(rows
             .iter()
             .map(|row| Rendered {
@@ -210,7 +215,7 @@ impl<D: Database> Store<D> {
 
     /// Adds a stretch to the frozen log.
     pub fn append_render(&self, rendered: &Rendered) -> Result<(), D::Error> {
-        self.0
+        self.grown()?
             .query(
                 "INSERT INTO render (ord, segment, last_day, bytes)
                  VALUES ((SELECT coalesce(max(ord), 0) + 1 FROM render), ?1, ?2, ?3)",
@@ -225,25 +230,29 @@ impl<D: Database> Store<D> {
 
     /// Empties the frozen log, for one that is written anew.
     pub fn clear_render(&self) -> Result<(), D::Error> {
-        self.0.query("DELETE FROM render", &[]).map(drop)
+        self.grown()?.query("DELETE FROM render", &[]).map(drop)
     }
 
     /// Keeps something that the resource's object is to be told.
     pub fn post(&self, news: &News) -> Result<(), D::Error> {
-        self.0.query("INSERT INTO outbox (body) VALUES (?1)", &[to_json(news).into()]).map(drop)
+        self.grown()?.query("INSERT INTO outbox (body) VALUES (?1)", &[to_json(news).into()]).map(drop)
     }
 
     /// What the resource's object is still to be told, oldest first, at most `limit`; `None` for what only a newer version
     /// can read.
     pub fn outbox(&self, limit: u32) -> Result<Vec<(i64, Option<News>)>, D::Error> {
-        let rows =
-            self.0.query("SELECT id, body FROM outbox ORDER BY id LIMIT ?1", &[i64::from(limit).into()])?;
+        if !self.has_grown()? {
+            return Ok(Vec::new());
+        }
+        let rows = self
+            .grown()?
+            .query("SELECT id, body FROM outbox ORDER BY id LIMIT ?1", &[i64::from(limit).into()])?;
         Ok(rows.iter().map(|row| (row.integer(0), from_json(&row.text(1)))).collect())
     }
 
     /// They were told up to this one.
     pub fn posted(&self, until: i64) -> Result<(), D::Error> {
-        self.0.query("DELETE FROM outbox WHERE id <= ?1", &[until.into()]).map(drop)
+        self.grown()?.query("DELETE FROM outbox WHERE id <= ?1", &[until.into()]).map(drop)
     }
 }
 

@@ -31,7 +31,7 @@ impl<D: Database> Store<D> {
     /// any.
     pub fn rows_after(&self, kind: &Kind, after: i64, bytes: u64) -> Result<Vec<(i64, Row)>, D::Error> {
         let (key, table) = (kind.key(), kind.table);
-        let sizes = self.0.query(
+        let sizes = self.grown()?.query(
             &format!(
                 "SELECT {key}, {} FROM {table} WHERE {key} > ?1 ORDER BY {key} LIMIT {PAGE_ROWS}",
                 kind.size
@@ -45,7 +45,7 @@ impl<D: Database> Store<D> {
             is_first || sum <= bytes
         });
         let Some(last) = last.last().map(|row| row.integer(0)) else { return Ok(Vec::new()) };
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             &format!(
                 "SELECT {} FROM {table} WHERE {key} > ?1 AND {key} <= ?2 ORDER BY {key}",
                 kind.columns()
@@ -65,8 +65,9 @@ impl<D: Database> Store<D> {
         if let Some(Value::Text(body)) = row.0.last_mut()
             && may_go_on(body)
         {
-            let rest =
-                self.0.query("SELECT body FROM message_rest WHERE seq = ?1 ORDER BY part", &[seq.into()])?;
+            let rest = self
+                .grown()?
+                .query("SELECT body FROM message_rest WHERE seq = ?1 ORDER BY part", &[seq.into()])?;
             rest.iter().for_each(|piece| body.push_str(&piece.text(0)));
         }
         Ok(row)
@@ -105,6 +106,7 @@ impl<D: Database> Store<D> {
         for (kind, row) in new {
             brought.added += u64::from(self.insert(kind, row)?);
         }
+        self.undone();
         Ok(brought)
     }
 
@@ -118,7 +120,7 @@ impl<D: Database> Store<D> {
             sql.push_str(" OR id = ?2");
             values.push(row.text(1).into());
         }
-        let there = self.0.query(&sql, &values)?;
+        let there = self.grown()?.query(&sql, &values)?;
         if there.is_empty() {
             return Ok(None);
         }
@@ -149,9 +151,9 @@ impl<D: Database> Store<D> {
             places.join(", "),
             kind.key()
         );
-        let is_new = !self.0.query(&sql, &values)?.is_empty();
+        let is_new = !self.grown()?.query(&sql, &values)?.is_empty();
         for (part, piece) in (1i64..).zip(rest).filter(|_| is_new) {
-            self.0.query(
+            self.grown()?.query(
                 "INSERT INTO message_rest (seq, part, body) VALUES (?1, ?2, ?3)",
                 &[row.integer(0).into(), part.into(), piece.into()],
             )?;
@@ -161,12 +163,12 @@ impl<D: Database> Store<D> {
 
     /// True when the thread has a message.
     pub fn is_begun(&self) -> Result<bool, D::Error> {
-        Ok(!self.0.query("SELECT 1 FROM messages LIMIT 1", &[])?.is_empty())
+        Ok(!self.grown()?.query("SELECT 1 FROM messages LIMIT 1", &[])?.is_empty())
     }
 
     /// Those of these message ids that the thread has.
     pub fn known_ids(&self, ids: &[&str]) -> Result<BTreeSet<String>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT id FROM messages WHERE id IN (SELECT value FROM json_each(?1))",
             &[to_json(&ids).into()],
         )?;
@@ -175,12 +177,12 @@ impl<D: Database> Store<D> {
 
     /// Gives a message the id that it had elsewhere.
     pub fn rename_message(&self, seq: i64, id: &str) -> Result<(), D::Error> {
-        self.0.query("UPDATE messages SET id = ?2 WHERE seq = ?1", &[seq.into(), id.into()]).map(drop)
+        self.grown()?.query("UPDATE messages SET id = ?2 WHERE seq = ?1", &[seq.into(), id.into()]).map(drop)
     }
 
     /// The places of unclaimed messages that were said until `at`, in order, with their estimated tokens in all.
     pub fn unclaimed_until(&self, at: u64) -> Result<(Vec<i64>, u64), D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT seq, tokens FROM messages WHERE segment IS NULL AND created_at <= ?1 ORDER BY seq",
             &[at.into()],
         )?;

@@ -52,12 +52,12 @@ impl<D: Database> Store<D> {
         self.index_messages(&next)?;
         if !late.is_empty() {
             let seqs: Vec<i64> = late.iter().map(|(seq, _)| *seq).collect();
-            self.0.query(
+            self.grown()?.query(
                 "DELETE FROM unindexed_messages WHERE seq IN (SELECT value FROM json_each(?1))",
                 &[to_json(&seqs).into()],
             )?;
         }
-        let notes = self.0.query(
+        let notes = self.grown()?.query(
             "SELECT id, text FROM notes WHERE id > ?2 ORDER BY id LIMIT ?1",
             &[i64::from(STEP_ROWS).into(), note.into()],
         )?;
@@ -70,7 +70,7 @@ impl<D: Database> Store<D> {
             is_behind,
         );
         if reached != (message, note, was_behind) {
-            self.0.query(
+            self.grown()?.query(
                 "UPDATE search_progress SET message = ?1, note = ?2, is_behind = ?3",
                 &[reached.0.into(), reached.1.into(), i64::from(is_behind).into()],
             )?;
@@ -78,18 +78,13 @@ impl<D: Database> Store<D> {
         Ok(is_behind)
     }
 
-    /// True when a step of the index left something to do.
-    pub fn index_is_behind(&self) -> Result<bool, D::Error> {
-        Ok(self.index_progress()?.2)
-    }
-
     fn index_progress(&self) -> Result<(i64, i64, bool), D::Error> {
-        let rows = self.0.query("SELECT message, note, is_behind FROM search_progress", &[])?;
+        let rows = self.grown()?.query("SELECT message, note, is_behind FROM search_progress", &[])?;
         Ok(rows.first().map_or((0, 0, false), |row| (row.integer(0), row.integer(1), row.integer(2) != 0)))
     }
 
     fn rows_to_index(&self, sql: &str, values: &[Value]) -> Result<Vec<(i64, u64)>, D::Error> {
-        Ok(self.0.query(sql, values)?.iter().map(|row| (row.integer(0), row.unsigned(1))).collect())
+        Ok(self.grown()?.query(sql, values)?.iter().map(|row| (row.integer(0), row.unsigned(1))).collect())
     }
 
     /// Indexes the messages at these places, given with their lengths, so many at a time as memory allows.
@@ -118,7 +113,7 @@ impl<D: Database> Store<D> {
         if rows.is_empty() {
             return Ok(());
         }
-        self.0
+        self.grown()?
             .query(
                 "INSERT OR REPLACE INTO words (rowid, text)
                  SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?1)",
@@ -129,13 +124,13 @@ impl<D: Database> Store<D> {
 
     /// Writes the index anew in one piece, so that nothing is left in it of rows that were deleted.
     pub fn compact_index(&self) -> Result<(), D::Error> {
-        self.0.query("INSERT INTO words (words) VALUES ('optimize')", &[]).map(drop)
+        self.grown()?.query("INSERT INTO words (words) VALUES ('optimize')", &[]).map(drop)
     }
 
     /// How rare the terms are among what is indexed.
     pub fn rarity(&self, terms: &[String]) -> Result<Rarity, D::Error> {
-        let total = self.0.query("SELECT count(*) FROM words_docsize", &[])?;
-        let having = self.0.query(
+        let total = self.grown()?.query("SELECT count(*) FROM words_docsize", &[])?;
+        let having = self.grown()?.query(
             "SELECT (SELECT count(*) FROM words WHERE words MATCH term.value) FROM json_each(?1) AS term ORDER BY term.key",
             &[to_json(&terms).into()],
         )?;
@@ -162,7 +157,7 @@ impl<D: Database> Store<D> {
             .filter(|(_, (having, _))| (1..=most).contains(*having))
             .map(|((at, term), (having, weight))| (at, term, rarity.own_weight(*having), *weight))
             .collect();
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "WITH term AS MATERIALIZED (
                  SELECT json_extract(value, '$[0]') AS at, json_extract(value, '$[1]') AS expression,
                      json_extract(value, '$[2]') AS own, json_extract(value, '$[3]') AS weight FROM json_each(?1)
@@ -194,7 +189,7 @@ impl<D: Database> Store<D> {
 
     /// The places of the standing messages around one, in order: at most `count` on each side, said within `within` ms of it.
     pub fn around(&self, seq: i64, count: u32, within: u64) -> Result<Vec<i64>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "WITH it AS (SELECT created_at AS at FROM messages WHERE seq = ?1)
              SELECT seq FROM (
                  SELECT * FROM (SELECT seq, created_at FROM messages
@@ -209,12 +204,12 @@ impl<D: Database> Store<D> {
 
     /// The places of a standing message and of those before and behind it, in order; none where it is not there.
     pub fn seqs_around(&self, id: &str, before: u32, behind: u32) -> Result<Vec<i64>, D::Error> {
-        let found = self.0.query(
+        let found = self.grown()?.query(
             "SELECT seq FROM messages WHERE id = ?1 AND superseded_by IS NULL ORDER BY seq DESC LIMIT 1",
             &[id.into()],
         )?;
         let Some(seq) = found.first().map(|row| row.integer(0)) else { return Ok(Vec::new()) };
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT seq FROM (
                  SELECT seq FROM messages WHERE seq < ?1 AND superseded_by IS NULL ORDER BY seq DESC LIMIT ?2
              )
@@ -229,7 +224,7 @@ impl<D: Database> Store<D> {
 
     /// The messages at these places that no branch replaced, in order.
     pub fn messages_at(&self, seqs: &[i64]) -> Result<Vec<FoundMessage>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT seq, id, created_at, incomplete, body FROM messages
              WHERE seq IN (SELECT value FROM json_each(?1)) AND superseded_by IS NULL ORDER BY seq",
             &[to_json(&seqs).into()],

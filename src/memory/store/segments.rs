@@ -121,7 +121,7 @@ impl<D: Database> Store<D> {
         tokens: u64,
         now: u64,
     ) -> Result<i64, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "INSERT INTO segments (kind, state, seq_from, seq_to, tokens, attempt, level, not_before, planned_at,
                  tokens_in, tokens_out)
              VALUES (?1, 'planned', ?2, ?3, ?4, 0, 1, ?5, ?5, 0, 0) RETURNING id",
@@ -132,7 +132,7 @@ impl<D: Database> Store<D> {
 
     /// Writes a segment's row.
     pub fn save_segment(&self, segment: &Segment) -> Result<(), D::Error> {
-        self.0
+        self.grown()?
             .query(
                 &format!(
                     "INSERT OR REPLACE INTO segments ({SEGMENT}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,
@@ -166,7 +166,10 @@ impl<D: Database> Store<D> {
 
     /// The segments in a state, oldest first.
     pub fn segments(&self, state: SegmentState) -> Result<Vec<Segment>, D::Error> {
-        let rows = self.0.query(
+        if !self.has_grown()? {
+            return Ok(Vec::new());
+        }
+        let rows = self.grown()?.query(
             &format!("SELECT {SEGMENT} FROM segments WHERE state = ?1 ORDER BY id"),
             &[state.as_str().into()],
         )?;
@@ -175,14 +178,18 @@ impl<D: Database> Store<D> {
 
     /// The segment that a try is at.
     pub fn segment_by_cycle(&self, cycle: &str) -> Result<Option<Segment>, D::Error> {
-        let rows =
-            self.0.query(&format!("SELECT {SEGMENT} FROM segments WHERE cycle = ?1"), &[cycle.into()])?;
+        let rows = self
+            .grown()?
+            .query(&format!("SELECT {SEGMENT} FROM segments WHERE cycle = ?1"), &[cycle.into()])?;
         Ok(rows.first().map(read_segment))
     }
 
     /// The observing segments that are about anything behind `seq` and not given up, oldest first.
     pub fn segments_reaching(&self, seq: i64) -> Result<Vec<Segment>, D::Error> {
-        let rows = self.0.query(
+        if !self.has_grown()? {
+            return Ok(Vec::new());
+        }
+        let rows = self.grown()?.query(
             &format!(
                 "SELECT {SEGMENT} FROM segments WHERE kind = 'observe' AND seq_to > ?1
                  AND state IN ('planned', 'running', 'ready', 'active') ORDER BY id"
@@ -194,7 +201,7 @@ impl<D: Database> Store<D> {
 
     /// The observing segments on their way into use, in the order of the conversation.
     pub fn segments_in_order(&self) -> Result<Vec<Segment>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             &format!(
                 "SELECT {SEGMENT} FROM segments WHERE kind = 'observe' AND state IN ('planned', 'running', 'ready')
                  ORDER BY seq_from, id"
@@ -206,7 +213,7 @@ impl<D: Database> Store<D> {
 
     /// True while a rewrite of the log is under way or waits to be used.
     pub fn is_reflecting(&self) -> Result<bool, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             "SELECT count(*) FROM segments WHERE kind = 'reflect' AND state IN ('planned', 'running', 'ready')",
             &[],
         )?;
@@ -215,7 +222,7 @@ impl<D: Database> Store<D> {
 
     /// The newest segment of a kind that is in use, for the record.
     pub fn last_active(&self, kind: Kind) -> Result<Option<Segment>, D::Error> {
-        let rows = self.0.query(
+        let rows = self.grown()?.query(
             &format!(
                 "SELECT {SEGMENT} FROM segments WHERE state = 'active' AND kind = ?1 ORDER BY id DESC LIMIT 1"
             ),

@@ -34,7 +34,7 @@ pub async fn delete_messages(incoming: &Incoming, thread: String) -> Result<web_
     let ids = public::read_message_ids(&body.to_vec())?;
     let asked = DeleteMessages { key, ids };
     match object.delete_messages(&asked).await.map_err(|error| unreachable(incoming, &error))? {
-        MessagesDeleted::Deleted { deleted_at, messages, notes, jobs, responses } => {
+        MessagesDeleted::Deleted { deleted_at, messages, notes, jobs, responses, .. } => {
             let counts = serde_json::json!({
                 "messages": messages, "notes": notes, "jobs": jobs, "responses": responses,
             });
