@@ -73,16 +73,12 @@ async function fault(query, entry, response) {
 /** Sends fifty megabytes, as fast as they are taken. */
 async function pour(entry, response) {
   response.writeHead(200, { "content-type": "application/json" });
+  const closed = new Promise((resolve) => response.once("close", resolve));
   const piece = Buffer.alloc(64 * 1024, " ");
   for (entry.bytesSent = 0; entry.bytesSent < 50 * MEGABYTE && !response.destroyed;) {
     const hasRoom = response.write(piece);
     entry.bytesSent += piece.length;
-    if (!hasRoom) {
-      await new Promise((resolve) => {
-        response.once("drain", resolve);
-        response.once("close", resolve);
-      });
-    }
+    if (!hasRoom) await Promise.race([closed, new Promise((resolve) => response.once("drain", resolve))]);
   }
   response.end();
 }
