@@ -393,6 +393,8 @@ mod tests {
             (None, Truncated, Ended, (Outcome::Truncated, PROMPT, said, true)),
             (None, Failed, Ended, (Outcome::Failed, PROMPT, said, true)),
             (Some(COUNTED), Failed, Ended, (Outcome::Failed, 100, 20, true)),
+            (None, Truncated, Stopped::Failed, (Outcome::Failed, PROMPT, said, true)),
+            (Some(COUNTED), Complete, Stopped::Failed, (Outcome::Complete, 100, 20, false)),
         ] {
             let mut account = sent();
             account.hear(&answer(words, usage, ending));
