@@ -133,11 +133,20 @@ pub fn is_json(request: Headers<'_>) -> bool {
     })
 }
 
+/// The type of a stream of events.
+pub const EVENT_STREAM: &str = "text/event-stream";
+
 /// True when an answer is a stream of events.
 pub fn is_event_stream(answer: Headers<'_>) -> bool {
     answer
         .get("content-type")
-        .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with("text/event-stream"))
+        .is_some_and(|value| value.trim_start().to_ascii_lowercase().starts_with(EVENT_STREAM))
+}
+
+/// How long the body that comes with these headers is, in bytes; `None` where nobody knows, or where it is compressed and the
+/// length says nothing of what comes out.
+pub fn body_length(headers: Headers<'_>) -> Option<u64> {
+    headers.get("content-length").filter(|_| headers.get("content-encoding").is_none())?.parse().ok()
 }
 
 #[cfg(test)]

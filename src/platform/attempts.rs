@@ -16,7 +16,7 @@ use super::border::{ClientGone, now, random_bytes};
 use super::inference::Inference;
 use super::log;
 use super::response_state::ResponseState;
-use super::upstream::{self, Begun, Unbegun};
+use super::upstream::{self, Begun, Reading, Unbegun};
 use crate::attempts::beginning::Reported;
 use crate::attempts::breaker::Breaker;
 use crate::attempts::failure::Failure;
@@ -209,32 +209,34 @@ impl<'a> Current<'a> {
         gone: &mut ClientGone,
         has_others: bool,
     ) -> Result<(Begun, Option<Reported>), (Unbegun, u32)> {
+        // A stream that nothing has to be taken from flows by the runtime's own hands, which begin with its first byte.
+        let is_taken_from = self.way.frame.is_some() || self.way.hides_usage || self.state.is_some();
+        let sent_at = now();
+        let allowed = inference.deadlines.attempt_ms(sent_at, self.way.streams);
+        let is_read = has_others || is_taken_from || inference.meter.counts();
+        let reading = is_read.then(|| Reading {
+            most: inference.incoming.config.max_answer_bytes,
+            but_streams: self.way.streams,
+            ms: inference.deadlines.rest_ms(sent_at),
+        });
         let question = upstream::Question {
             operation: inference.operation,
             headers: inference.incoming.headers(),
             body: &self.body,
             stream: self.way.streams_upstream,
+            reading,
         };
-        let sent_at = now();
-        let allowed = inference.deadlines.attempt_ms(sent_at, self.way.streams);
         inference.meter.send(&self.bytes);
         let opened = upstream::open(&self.route, &question, &inference.client, allowed).await;
         let mut begun = opened.map_err(|unbegun| (unbegun, allowed))?;
         let is_stream = is_event_stream(Headers::from_lines(&begun.lines));
         let succeeded = (200..300).contains(&begun.status);
-        // A stream that nothing has to be taken from flows by the runtime's own hands, which begin with its first byte.
-        let is_taken_from = self.way.frame.is_some() || self.way.hides_usage || self.state.is_some();
         let is_awaited = has_others || inference.deadlines.awaits_first_token || is_taken_from;
-        let mut reported = None;
-        if succeeded && is_stream && self.way.streams {
-            if is_awaited {
-                let left = inference.deadlines.attempt_ms(now(), true);
-                let left = left.min(allowed.saturating_sub(u32::try_from(now() - sent_at).unwrap_or(0)));
-                reported = begun.wait_for_first(gone, left).await.map_err(|unbegun| (unbegun, allowed))?;
-            }
-        } else if succeeded && (has_others || is_taken_from || inference.meter.counts()) {
-            let most = inference.incoming.config.max_answer_bytes;
-            reported = begun.wait_for_whole(gone, most, inference.deadlines.rest_ms(now())).await;
+        let mut reported = begun.reported();
+        if succeeded && is_stream && self.way.streams && is_awaited {
+            let left = inference.deadlines.attempt_ms(now(), true);
+            let left = left.min(allowed.saturating_sub(u32::try_from(now() - sent_at).unwrap_or(0)));
+            reported = begun.wait_for_first(gone, left).await.map_err(|unbegun| (unbegun, allowed))?;
         }
         Ok((begun, reported))
     }

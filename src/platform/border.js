@@ -35,8 +35,11 @@ function toHeaders(lines) {
  * Sends a request and waits for the answer to begin; credentials never follow a redirect. Resolves to the answer, its
  * headers as lines and what ends its connection, or to why there is none: "gone" (the client left), "slow" (the time is
  * up) or "unreachable". One promise for all of it: each one that Rust awaits costs as much as the rest of the call.
+ *
+ * With `most`, the body of a success is read as well, unless it is of the type `unread`: `whole` is its bytes then, or why
+ * they could not be had: "gone", "slow" (not all of it was there `wholeMs` after the sending), "large" or "broken".
  */
-export async function send(method, url, lines, body, client, timeoutMs) {
+export async function send(method, url, lines, body, client, timeoutMs, most, unread, wholeMs) {
   const controller = new AbortController();
   let why = "unreachable";
   const end = (reason) => {
@@ -46,11 +49,23 @@ export async function send(method, url, lines, body, client, timeoutMs) {
   if (client.aborted) return "gone";
   const leave = () => end("gone");
   client.addEventListener("abort", leave);
-  const timer = setTimeout(end, timeoutMs, "slow");
+  const began = Date.now();
+  let timer = setTimeout(end, timeoutMs, "slow");
   try {
     const init = { method, headers: toHeaders(lines), body, signal: controller.signal, redirect: "manual" };
     const answer = await fetch(url, init);
-    return { answer, controller, status: answer.status, lines: headerLines(answer.headers) };
+    const { status, headers } = answer;
+    const sent = { answer, controller, status, lines: headerLines(headers), whole: undefined };
+    if (most && answer.ok && !(unread && headers.get("content-type")?.toLowerCase().startsWith(unread))) {
+      clearTimeout(timer);
+      timer = setTimeout(end, wholeMs - (Date.now() - began), "slow");
+      why = "broken";
+      // Compressed, a length says nothing of what comes out.
+      const length = headers.has("content-encoding") ? NaN : Number(headers.get("content-length") ?? NaN);
+      sent.whole = await bytesOf(answer, most, length).catch(() => why);
+      if (typeof sent.whole === "string") controller.abort();
+    }
+    return sent;
   } catch {
     return why;
   } finally {
@@ -65,30 +80,31 @@ export function respond(status, lines, body) {
 }
 
 /**
- * Reads the body of a request or an answer to its end. Resolves to its bytes, to "large" as soon as there are more than
- * `most`, or to "slow" after so many milliseconds; what is not wanted any more is let go.
+ * Reads the body of a request or an answer to its end; its `length` is NaN where nobody knows. Resolves to its bytes, to
+ * "large" as soon as there are more than `most`, or to "slow" after so many milliseconds; what is not wanted any more is let go.
  */
-export async function readWhole(message, most, ms) {
-  const { body, headers } = message;
-  if (!body) return new Uint8Array();
-  const length = Number(headers.get("content-length") ?? NaN);
-  // Compressed, it says nothing of what comes out.
-  const isKnown = length >= 0 && !headers.has("content-encoding");
-  if (isKnown && length > most) {
-    body.cancel().catch(() => {});
+export function readWhole(message, most, length, ms) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms, "slow");
+    const settle = (how) => (what) => {
+      clearTimeout(timer);
+      how(what);
+    };
+    bytesOf(message, most, length).then(settle(resolve), settle(reject));
+  });
+}
+
+/** The bytes of a body, or "large". */
+async function bytesOf(message, most, length) {
+  if (length > most) {
+    message.body?.cancel().catch(() => {});
     return "large";
   }
-  let timer;
-  const late = new Promise((resolve) => (timer = setTimeout(resolve, ms, "slow")));
-  const reader = isKnown ? null : body.getReader();
-  const whole = isKnown ? message.arrayBuffer().then((bytes) => new Uint8Array(bytes)) : gather(reader, most);
-  try {
-    const read = await Promise.race([whole, late]);
-    if (typeof read === "string") reader?.cancel().catch(() => {});
-    return read;
-  } finally {
-    clearTimeout(timer);
+  if (length >= 0) {
+    const bytes = new Uint8Array(await message.arrayBuffer());
+    return bytes.byteLength > most ? "large" : bytes;
   }
+  return message.body ? gather(message.body.getReader(), most) : new Uint8Array();
 }
 
 async function gather(reader, most) {
@@ -98,7 +114,10 @@ async function gather(reader, most) {
     const { done, value } = await reader.read();
     if (done) break;
     length += value.byteLength;
-    if (length > most) return "large";
+    if (length > most) {
+      reader.cancel().catch(() => {});
+      return "large";
+    }
     pieces.push(value);
   }
   if (pieces.length === 1) return pieces[0];

@@ -16,7 +16,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::JsFuture;
 use worker::Delay;
 
-use crate::headers::{FORWARDED, READ};
+use crate::headers::{FORWARDED, Headers, READ, body_length};
 use crate::turn::hex;
 
 #[wasm_bindgen]
@@ -101,6 +101,8 @@ extern "C" {
     pub fn status(this: &Sent) -> u16;
     #[wasm_bindgen(method, getter)]
     pub fn lines(this: &Sent) -> String;
+    #[wasm_bindgen(method, getter)]
+    pub fn whole(this: &Sent) -> JsValue;
 }
 
 #[wasm_bindgen(module = "/src/platform/border.js")]
@@ -117,8 +119,21 @@ extern "C" {
     ) -> Promise;
     #[wasm_bindgen(catch)]
     pub fn respond(status: u16, header_lines: &str, body: &JsValue) -> Result<web_sys::Response, JsValue>;
+    /// `send`, which reads the body of a success, too.
+    #[wasm_bindgen(js_name = send)]
+    pub fn send_and_read(
+        method: &str,
+        url: &str,
+        header_lines: &str,
+        body: &JsValue,
+        client: &web_sys::AbortSignal,
+        timeout_ms: u32,
+        most: f64,
+        unread: &str,
+        whole_ms: u32,
+    ) -> Promise;
     #[wasm_bindgen(js_name = readWhole)]
-    fn read_whole(message: &JsValue, most: f64, ms: u32) -> Promise;
+    fn read_whole(message: &JsValue, most: f64, length: f64, ms: u32) -> Promise;
     pub fn openapi() -> String;
     #[wasm_bindgen(js_name = bodyOf)]
     pub fn body_of(message: &web_sys::Response) -> JsValue;
@@ -196,13 +211,26 @@ pub enum Unread {
     Gone,
 }
 
-/// The body of a request or an answer, of `most` bytes at most and within `ms` milliseconds.
-pub async fn whole_body(message: &JsValue, most: usize, ms: u32) -> Result<Uint8Array, Unread> {
-    let read = settled(Ok(read_whole(message, most as f64, ms))).await.map_err(|_| Unread::Broken)?;
+/// The body of a request or an answer with these headers, of `most` bytes at most and within `ms` milliseconds.
+pub async fn whole_body(
+    message: &JsValue,
+    headers: Headers<'_>,
+    most: usize,
+    ms: u32,
+) -> Result<Uint8Array, Unread> {
+    let length = body_length(headers).map_or(f64::NAN, |length| length as f64);
+    let read = settled(Ok(read_whole(message, most as f64, length, ms))).await.map_err(|_| Unread::Broken)?;
+    bytes_or_why(read)
+}
+
+/// What reading a body came to.
+pub fn bytes_or_why(read: JsValue) -> Result<Uint8Array, Unread> {
     match read.as_string().as_deref() {
         None => Ok(read.unchecked_into()),
         Some("large") => Err(Unread::TooLarge),
-        Some(_) => Err(Unread::Slow),
+        Some("slow") => Err(Unread::Slow),
+        Some("gone") => Err(Unread::Gone),
+        Some(_) => Err(Unread::Broken),
     }
 }
 

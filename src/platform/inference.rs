@@ -129,14 +129,7 @@ pub async fn read_body(
             format!("The body is larger than {limit} bytes, the gateway's limit. Send less."),
         )
     };
-    if headers
-        .get("content-length")
-        .and_then(|length| length.parse::<u64>().ok())
-        .is_some_and(|length| length > limit as u64)
-    {
-        return Err(too_large());
-    }
-    whole_body(request, limit, timeout_ms).await.map_err(|why| match why {
+    whole_body(request, headers, limit, timeout_ms).await.map_err(|why| match why {
         Unread::TooLarge => too_large(),
         Unread::Slow => Error::new(
             Kind::SlowBody,

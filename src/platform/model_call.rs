@@ -123,6 +123,7 @@ async fn exchange(
         headers: Headers::from_lines(""),
         body: &Uint8Array::from(bytes.as_slice()),
         stream: request.stream,
+        reading: None,
     };
     let begun =
         upstream::request(route, &question, &web_sys::AbortSignal::timeout_with_u32(deadline), deadline)

@@ -16,6 +16,7 @@ use super::upstream::USER_AGENT;
 use crate::bindings::Bindings;
 use crate::cache::ExpiringCache;
 use crate::error::{Error, Kind};
+use crate::headers::Headers;
 use crate::keys::{Principal, Secret};
 use crate::models::{Model, anthropic_list, anthropic_model, merged, openai_list, openai_model, read_list};
 use crate::providers::{OPENROUTER, Provider};
@@ -137,7 +138,9 @@ async fn ask(
         sent.controller().abort();
         return None;
     }
-    let Ok(bytes) = whole_body(&sent.answer(), MOST_BYTES, TIMEOUT_MS).await else {
+    let Ok(bytes) =
+        whole_body(&sent.answer(), Headers::from_lines(&sent.lines()), MOST_BYTES, TIMEOUT_MS).await
+    else {
         sent.controller().abort();
         return None;
     };

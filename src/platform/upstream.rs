@@ -10,13 +10,13 @@ use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::border::{
-    AbortController, ClientGone, Read, Readable, Reader, Sent, Unread, body_of, now, send, settled,
-    whole_body, within,
+    AbortController, ClientGone, Read, Readable, Reader, Sent, Unread, body_of, bytes_or_why, now, send,
+    send_and_read, settled, whole_body, within,
 };
 use crate::attempts::beginning::{Beginning, Reported};
 use crate::attempts::failure::Failure;
 use crate::error::{Error, Kind};
-use crate::headers::{Headers, for_upstream};
+use crate::headers::{EVENT_STREAM, Headers, for_upstream};
 use crate::operation::Operation;
 use crate::refusal;
 use crate::reply::Lines;
@@ -129,15 +129,19 @@ fn joined(bytes: &[u8]) -> Read {
 impl Begun {
     /// The whole body, of `most` bytes at most and within `ms` milliseconds. The connection is closed where it cannot be had.
     pub async fn read(&self, most: usize, ms: u32) -> Result<Uint8Array, Unread> {
-        let read = whole_body(&self.answer, most, ms).await;
+        let read = whole_body(&self.answer, Headers::from_lines(&self.lines), most, ms).await;
         if read.is_err() {
             self.controller.abort();
         }
         read
     }
 
-    /// Waits for the whole body, as `read` does, and keeps it or why it could not be had. Gives the error that it is.
-    pub async fn wait_for_whole(&mut self, gone: &mut ClientGone, most: usize, ms: u32) -> Option<Reported> {
+    /// The error that the whole body is, where it was read.
+    pub fn reported(&self) -> Option<Reported> {
+        Reported::of_whole(&self.whole.as_ref()?.as_ref().ok()?.to_vec())
+    }
+
+    async fn wait_for_whole(&mut self, gone: &mut ClientGone, most: usize, ms: u32) {
         let read = match select(pin!(self.read(most, ms)), pin!(gone.wait())).await {
             Either::Left((read, _)) => read,
             Either::Right(_) => Err(Unread::Gone),
@@ -145,12 +149,10 @@ impl Begun {
         if read.is_err() {
             self.controller.abort();
         }
-        let reported = read.as_ref().ok().and_then(|bytes| Reported::of_whole(&bytes.to_vec()));
         self.whole = Some(read);
-        reported
     }
 
-    /// The whole body, waited for as `wait_for_whole` does unless it was already.
+    /// The whole body, or why it could not be had; waited for unless it was read already.
     pub async fn take_whole(
         &mut self,
         gone: &mut ClientGone,
@@ -174,6 +176,19 @@ pub struct Question<'a> {
     pub body: &'a JsValue,
     /// True when it asks for a stream.
     pub stream: bool,
+    /// Whether the body of a success is read as a whole.
+    pub reading: Option<Reading>,
+}
+
+/// How a body is read as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Its most bytes.
+    pub most: usize,
+    /// Streams of events are left alone.
+    pub but_streams: bool,
+    /// When all of it must be there, in milliseconds from the sending.
+    pub ms: u32,
 }
 
 /// Sends a question to the route's provider, and waits up to `timeout_ms` for the head of the answer, whatever it says.
@@ -183,7 +198,7 @@ pub async fn open(
     client: &web_sys::AbortSignal,
     timeout_ms: u32,
 ) -> Result<Begun, Unbegun> {
-    let Question { operation, headers, body, stream } = *question;
+    let Question { operation, headers, body, stream, reading } = *question;
     let mut lines = Lines::default();
     lines.add("content-type", "application/json");
     lines.add("user-agent", USER_AGENT);
@@ -195,9 +210,15 @@ pub async fn open(
     }
     let url = route.url(operation, stream);
     let unreachable = || Unbegun::Failed(Failure::Unreachable);
-    let sent = settled(Ok(send("POST", &url, lines.as_str(), body, client, timeout_ms)))
-        .await
-        .map_err(|_| unreachable())?;
+    let sending = match reading {
+        None => send("POST", &url, lines.as_str(), body, client, timeout_ms),
+        Some(Reading { most, but_streams, ms }) => {
+            let unread = if but_streams { EVENT_STREAM } else { "" };
+            let most = most as f64;
+            send_and_read("POST", &url, lines.as_str(), body, client, timeout_ms, most, unread, ms)
+        }
+    };
+    let sent = settled(Ok(sending)).await.map_err(|_| unreachable())?;
     match sent.as_string().as_deref() {
         None => {}
         Some("gone") => return Err(Unbegun::Gone),
@@ -205,6 +226,7 @@ pub async fn open(
         Some(_) => return Err(unreachable()),
     }
     let sent: Sent = sent.unchecked_into();
+    let whole = sent.whole();
     Ok(Begun {
         answer: sent.answer(),
         status: sent.status(),
@@ -212,7 +234,7 @@ pub async fn open(
         controller: sent.controller(),
         began_at: now(),
         first: None,
-        whole: None,
+        whole: (!whole.is_undefined()).then(|| bytes_or_why(whole)),
     })
 }
 
