@@ -8,7 +8,7 @@ import OpenAI from "openai";
 export const MODEL = "openai/gpt-5.4-mini";
 
 /** Waits for a condition; `condition` gives something truthy, or throws or gives nothing as long as it does not hold. */
-export async function until(condition, what, within = 10_000) {
+export async function until(condition, what, within = 60_000) {
   const deadline = performance.now() + within;
   for (;;) {
     let failure = "";

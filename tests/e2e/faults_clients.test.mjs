@@ -154,7 +154,7 @@ for (const [dialect, memory] of [
     outgoing.end(JSON.stringify({ model: `${dialect}/m`, stream: true, ...body }));
     const answer = await head; // Nobody reads it.
     assert.equal(answer.statusCode, 200);
-    await until(() => waits || sent >= ENDLESS, "the provider waits", 60_000);
+    await until(() => waits || sent >= ENDLESS, "the provider waits", 240_000);
     assert.ok(sent < ENDLESS, `the provider could send ${sent} bytes`);
     outgoing.destroy();
     await until(() => closed, "the provider is let go", 60_000);

@@ -201,7 +201,10 @@ test("a kept response is read, listed, gone on from and deleted by its own proje
     };
     for (const [name, operation] of Object.entries(OPERATIONS)) {
       for (const other of foreign(project)) {
-        const before = sandbox.requests.length;
+        // What memory asks for earlier turns may come at any time.
+        const words = text("asking", other.project, "-");
+        const asked = () => sandbox.requests.filter(({ body }) => JSON.stringify(body).includes(words)).length;
+        const before = asked();
         const theirs = await operation(other.key, id, other.project);
         const unknown = id.replace(/.{4}$/, (end) => (end === "0000" ? "1111" : "0000"));
         const nobodys = await operation(other.key, unknown, other.project);
@@ -211,7 +214,7 @@ test("a kept response is read, listed, gone on from and deleted by its own proje
           [nobodys.status, plain(nobodys.text.replaceAll(unknown, "ID"))],
           name,
         );
-        assert.equal(sandbox.requests.length, before, "nothing of it reached a provider");
+        assert.equal(asked(), before, "nothing of it reached a provider");
       }
     }
     for (const own of keys.filter((each) => each.project === project)) {
