@@ -203,7 +203,8 @@ test("a kept response is read, listed, gone on from and deleted by its own proje
       for (const other of foreign(project)) {
         // What memory asks for earlier turns may come at any time.
         const words = text("asking", other.project, "-");
-        const asked = () => sandbox.requests.filter(({ body }) => JSON.stringify(body).includes(words)).length;
+        const asked = () =>
+          sandbox.requests.filter(({ body }) => JSON.stringify(body).includes(words)).length;
         const before = asked();
         const theirs = await operation(other.key, id, other.project);
         const unknown = id.replace(/.{4}$/, (end) => (end === "0000" ? "1111" : "0000"));
