@@ -162,3 +162,22 @@ fn undone_at_any_statement(turns: u32) {
     assert_eq!(store.database().tables(), control.database().tables());
     assert_eq!(store.thread().unwrap(), control.thread().unwrap());
 }
+
+/// Storage whose tables were all made at once, under the numbers of one list, is read on.
+#[test]
+fn a_thread_that_had_all_tables_from_the_beginning_goes_on() {
+    let (store, request, thread) = thread(6);
+    let script =
+        "DROP TABLE more_migrations; INSERT INTO migrations (version) VALUES (2), (3), (4), (5), (6)";
+    store.grown().unwrap().run(script).unwrap();
+    let store = Store::open(store.into_database()).unwrap();
+    assert!(store.has_grown().unwrap());
+    thread::prepare(&store, &request, around(&thread.settings)).unwrap();
+    thread::commit(&store, &commit(&request), around(&thread.settings)).unwrap();
+    store.grown().unwrap();
+    let versions = |table: &str| {
+        let sql = format!("SELECT group_concat(version) FROM {table}");
+        store.database().query(&sql, &[]).unwrap()[0].text(0)
+    };
+    assert_eq!([versions("migrations"), versions("more_migrations")], ["1", "1"]);
+}

@@ -126,9 +126,24 @@ const MORE_TABLES: &[&str] = &["
 /// Where the versions of [`MORE_TABLES`] stand.
 const MORE_MIGRATIONS: &str = "more_migrations";
 
+/// A thread that had all tables from its first turn counted the versions of both lists as one.
+const RENUMBER: &str = "
+    CREATE TABLE more_migrations (version INTEGER PRIMARY KEY) STRICT;
+    INSERT INTO more_migrations (version) VALUES (1);
+    DELETE FROM migrations WHERE version > 1;
+";
+
 impl<D: Database> Store<D> {
     /// Brings the tables up to date that are there.
     pub(super) fn bring_up_to_date(&self) -> Result<(), D::Error> {
+        let found = self.database.query(
+            "SELECT count(*) FROM sqlite_master WHERE name IN ('idempotency_keys', ?1)",
+            &[MORE_MIGRATIONS.into()],
+        )?;
+        let has_other_numbers = found.first().is_some_and(|row| row.integer(0) == 1);
+        if has_other_numbers {
+            self.database.run(RENUMBER)?;
+        }
         migrate(&self.database, "migrations", TABLES)?;
         if self.has_grown()? {
             migrate(&self.database, MORE_MIGRATIONS, MORE_TABLES)?;
