@@ -9,6 +9,7 @@ mod border;
 mod budget_object;
 mod budgets;
 mod caller;
+mod conveyor;
 mod d1_index;
 mod d1_keys;
 mod d1_ledger;

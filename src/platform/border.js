@@ -2,6 +2,8 @@
 // a microsecond, and a request has dozens of headers. Invariant: nothing is decided here; what to send, how long to wait
 // and what an outcome means are Rust's to say.
 
+import { joined } from "./conveyor.js";
+
 // Streams that are under way. What ends the wasm instance ends them all through entry.js, so that nobody hangs.
 const live = (globalThis.__memoryGatewayLive ??= new Set());
 
@@ -118,14 +120,7 @@ async function gather(reader, most) {
     }
     pieces.push(value);
   }
-  if (pieces.length === 1) return pieces[0];
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, at);
-    at += piece.byteLength;
-  }
-  return bytes;
+  return joined(pieces, length);
 }
 
 /** The document of the HTTP surface, as text; entry.js has it. */

@@ -1,7 +1,7 @@
 //! Carries a streamed answer from the provider to the client.
 //!
-//! Invariant: the client gets each chunk as soon as it is there, as it came or as the carriage made it; a broken answer
-//! never ends cleanly; when either side goes, the other is let go too.
+//! Invariant: the client gets each chunk within two milliseconds, as it came or as the carriage made it; a broken answer never
+//! ends cleanly; when either side goes, the other is let go too.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use js_sys::Uint8Array;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsValue;
 use worker::Delay;
 
-use super::border::{AbortController, ClientGone, Read, Readable, Watched, Writer, now, settled, watch};
+use super::border::{AbortController, ClientGone, Readable, Watched, Writer, now, settled, watch};
+use super::conveyor::{Conveyor, Standstill, Taken};
 use super::unwind::{attempt, caught};
 use super::upstream::First;
 use crate::carriage::{Carriage, Carried, Outcome, Stopped};
@@ -59,47 +60,57 @@ impl Pump<'_> {
             // Not awaited: the next write waits for it, and the provider need not.
             let _ = to.write(&Uint8Array::from(first.as_slice()));
         }
-        let (reader, mut held) = match held {
-            Some(First { reader, read, at }) => (Ok(reader), Some((read, at))),
-            None => (from.reader(), None),
+        let (reader, held, mut came_at) = match held {
+            Some(First { reader, read, at }) => (Ok(reader), Some(read), Some(at)),
+            None => (from.reader(), None, None),
         };
         let carrying = caught(async {
+            let Ok(reader) = &reader else { return Stopped::Cut };
+            let conveyor = Conveyor::new(reader, held, to);
             loop {
-                let Ok(reader) = &reader else { break Stopped::Cut };
-                let (chunk, came_at) = match held.take() {
-                    Some((read, at)) => (read.value(), at),
-                    None => match select(pin!(settled(reader.read())), interrupted.as_mut()).await {
-                        Either::Left((Ok(read), _)) => {
-                            let read: Read = read.unchecked_into();
-                            if read.done() {
-                                break Stopped::Ended;
-                            }
-                            (read.value(), now())
-                        }
-                        // All was said: how the connection ends says nothing of the answer.
-                        Either::Left((Err(_), _)) if carriage.is_finished() => break Stopped::Ended,
-                        Either::Left((Err(_), _)) => break Stopped::Cut,
-                        Either::Right((Either::Right(_), _)) => break Stopped::Silent,
-                        Either::Right((Either::Left(_), _)) => break Stopped::ClientGone,
-                    },
-                };
-                heard.set(came_at);
-                on_chunk(came_at);
-                let mut carried = carriage.push(&chunk.to_vec());
-                if carriage.is_over()
-                    && let Some(on_end) = on_end.take()
-                {
-                    let end = carriage.finish(false);
-                    on_end(end.outcome).await;
-                    if let Carried::Other(bytes) = &mut carried {
-                        bytes.extend_from_slice(&end.last);
+                // What completes the answer, and is held until its end is known.
+                let mut closing = None;
+                let moving = conveyor.run(|chunk| {
+                    heard.set(came_at.take().unwrap_or_else(now));
+                    on_chunk(heard.get());
+                    let carried = carriage.push(&chunk.to_vec());
+                    if carriage.is_over() && on_end.is_some() {
+                        closing = Some((chunk, carried));
+                        return Taken::Paused;
                     }
-                }
-                let chunk = match carried {
-                    Carried::Same => Some(chunk),
-                    Carried::Other(bytes) => (!bytes.is_empty()).then(|| Uint8Array::from(bytes.as_slice())),
+                    match carried {
+                        Carried::Same => Taken::Same,
+                        Carried::Other(bytes) => Taken::Other(Uint8Array::from(bytes.as_slice())),
+                    }
+                });
+                let stands = match select(pin!(moving), interrupted.as_mut()).await {
+                    Either::Left((stands, _)) => Some(stands),
+                    // Nobody takes what was said: it is not the provider who is silent.
+                    Either::Right((Either::Right(_), _)) if !conveyor.is_writing() => break Stopped::Silent,
+                    Either::Right(_) => None,
                 };
-                if let Some(chunk) = chunk {
+                match stands {
+                    Some(Standstill::Paused) => {}
+                    Some(Standstill::Ended) => break Stopped::Ended,
+                    // All was said: how the connection ends says nothing of the answer.
+                    Some(Standstill::Cut) if carriage.is_finished() => break Stopped::Ended,
+                    Some(Standstill::Cut) => break Stopped::Cut,
+                    Some(Standstill::Failed) => break Stopped::Failed,
+                    Some(Standstill::ClientGone) | None => break Stopped::ClientGone,
+                }
+                let (Some((chunk, carried)), Some(on_end)) = (closing, on_end.take()) else {
+                    break Stopped::Failed;
+                };
+                let end = carriage.finish(false);
+                on_end(end.outcome).await;
+                let chunk = match carried {
+                    Carried::Same => chunk,
+                    Carried::Other(mut bytes) => {
+                        bytes.extend_from_slice(&end.last);
+                        Uint8Array::from(bytes.as_slice())
+                    }
+                };
+                if chunk.length() > 0 {
                     match select(pin!(settled(to.write(&chunk))), interrupted.as_mut()).await {
                         Either::Left((Ok(_), _)) => {}
                         _ => break Stopped::ClientGone,

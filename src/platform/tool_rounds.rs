@@ -133,9 +133,8 @@ impl Asking<'_> {
             return match stopped {
                 Stopped::Ended => Ok((answer, failure)),
                 Stopped::ClientGone => Err(Ended::Left(answer)),
-                Stopped::Cut | Stopped::Silent | Stopped::Failed => {
-                    Err(Ended::Failed(cut_short(provider), answer, stopped))
-                }
+                Stopped::Failed => Err(Ended::Failed(Error::internal(), answer, stopped)),
+                Stopped::Cut | Stopped::Silent => Err(Ended::Failed(cut_short(provider), answer, stopped)),
             };
         }
         let timeout = self.inference.deadlines.rest_ms(now());

@@ -14,9 +14,9 @@ use worker::Delay;
 
 use super::answer_turn::Reply;
 use super::border::{
-    ClientGone, IdentityTransformStream, Read, Readable, Watched, Writer, body_of, now, respond, settled,
-    watch,
+    ClientGone, IdentityTransformStream, Readable, Watched, Writer, body_of, now, respond, settled, watch,
 };
+use super::conveyor::{Conveyor, Standstill, Taken};
 use super::inference::Inference;
 use super::pump::{end_with, silence};
 use super::upstream::{Begun, First};
@@ -71,44 +71,48 @@ impl ClientStream {
         let mut interrupted = pin!(select(select(leaving, closed), silence));
 
         let body = body_of(&upstream.answer);
-        let (reader, mut held) = match upstream.first.take() {
-            Some(First { reader, read, at }) => (Ok(reader), Some((read, at))),
-            None if body.is_null() => (Err(JsValue::NULL), None),
-            None => (body.unchecked_ref::<Readable>().reader(), None),
+        let (reader, held, mut came_at) = match upstream.first.take() {
+            Some(First { reader, read, at }) => (Ok(reader), Some(read), Some(at)),
+            None if body.is_null() => (Err(JsValue::NULL), None, None),
+            None => (body.unchecked_ref::<Readable>().reader(), None, None),
         };
         let mut at_end = false;
-        let mut stopped = loop {
-            let Ok(reader) = &reader else { break Stopped::Cut };
-            let (chunk, came_at) = match held.take() {
-                Some((read, at)) => (read.value(), at),
-                None => match select(pin!(settled(reader.read())), interrupted.as_mut()).await {
-                    Either::Left((Ok(read), _)) => {
-                        let read: Read = read.unchecked_into();
-                        if read.done() {
-                            at_end = true;
-                            break Stopped::Ended;
-                        }
-                        (read.value(), now())
-                    }
-                    Either::Left((Err(_), _)) => break Stopped::Cut,
-                    Either::Right((Either::Right(_), _)) => break Stopped::Silent,
-                    Either::Right((Either::Left(_), _)) => break Stopped::ClientGone,
-                },
-            };
-            heard.set(came_at);
-            inference.meter.note(|account| account.first_byte(came_at));
-            let words = stream.push(&chunk.to_vec(), rounds);
-            if !words.is_empty() {
-                let written = settled(to.write(&Uint8Array::from(words.as_bytes())));
-                match select(pin!(written), interrupted.as_mut()).await {
-                    Either::Left((Ok(_), _)) => {}
-                    _ => break Stopped::ClientGone,
+        let mut closing = String::new();
+        let mut stopped = 'read: {
+            let Ok(reader) = &reader else { break 'read Stopped::Cut };
+            let conveyor = Conveyor::new(reader, held, to);
+            let mut words = String::new();
+            let moving = conveyor.run(|chunk| {
+                heard.set(came_at.take().unwrap_or_else(now));
+                inference.meter.note(|account| account.first_byte(heard.get()));
+                words = stream.push(&chunk.to_vec(), rounds);
+                match stream.is_round_over() {
+                    true => Taken::Paused,
+                    false => Taken::Other(Uint8Array::from(words.as_bytes())),
                 }
-            }
-            if stream.is_round_over() {
-                // Nothing of substance can follow; a provider that keeps the connection open must not keep the client.
-                let _ = reader.cancel();
-                break Stopped::Ended;
+            });
+            let stands = match select(pin!(moving), interrupted.as_mut()).await {
+                Either::Left((stands, _)) => stands,
+                // Nobody takes what was said: it is not the provider who is silent.
+                Either::Right((Either::Right(_), _)) if !conveyor.is_writing() => {
+                    break 'read Stopped::Silent;
+                }
+                Either::Right(_) => break 'read Stopped::ClientGone,
+            };
+            match stands {
+                Standstill::Ended => {
+                    at_end = true;
+                    Stopped::Ended
+                }
+                Standstill::Paused => {
+                    // Nothing of substance can follow; a provider that keeps the connection open must not keep the client.
+                    let _ = reader.cancel();
+                    closing = words;
+                    Stopped::Ended
+                }
+                Standstill::Cut => Stopped::Cut,
+                Standstill::ClientGone => Stopped::ClientGone,
+                Standstill::Failed => Stopped::Failed,
             }
         };
         if stopped != Stopped::Ended {
@@ -118,6 +122,7 @@ impl ClientStream {
             }
         }
         let RoundEnd { answer, failure, last } = stream.end_round(at_end, rounds);
+        let last = closing + &last;
         if stopped == Stopped::Ended && !matches!(answer.ending, Ending::Complete | Ending::Failed) {
             stopped = Stopped::Cut;
         }

@@ -3,6 +3,7 @@
 //! Invariant: of several choices the first is read. What servers do differently (reasoning in three places, reasoning that
 //! is missing from the completion's tokens, a stop under another name) is evened out here and nowhere else.
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::message::{read_message, read_part, read_reasoning, read_tool_call};
@@ -14,21 +15,20 @@ use crate::turn::{Answer, Ending, Origin, Part, PartKind, Role, Stop, Usage};
 /// Reads a whole answer; `None` when it is not a chat completion.
 pub fn read_answer(json: &[u8], origin: &Origin) -> Option<Answer> {
     let mut value: Value = serde_json::from_slice(json).ok()?;
-    let usage = read_usage(&value);
+    let usage = read_usage(&taken(&mut value, "usage"), &taken(&mut value, "x_groq"));
     let failed = value.get("error").is_some_and(|error| !error.is_null());
     let choice = value.get_mut("choices").and_then(|choices| choices.get_mut(0)).map(Value::take);
     if choice.is_none() && !failed && value.get("choices").is_none() {
         return None;
     }
-    let stop = choice.as_ref().and_then(|choice| read_stop(choice.get("finish_reason")));
-    let logprobs = choice.as_ref().and_then(read_logprobs);
-    let mut message = choice
-        .and_then(|mut choice| choice.get_mut("message").map(Value::take))
-        .and_then(|message| match message {
-            Value::Object(object) => Some(read_message(object, Role::Assistant, origin)),
-            _ => None,
-        })
-        .filter(|message| !message.parts.is_empty());
+    let mut choice = choice.unwrap_or_default();
+    let stop = read_stop(&taken(&mut choice, "finish_reason"));
+    let logprobs = read_logprobs(&taken(&mut choice, "logprobs"));
+    let mut message = match taken(&mut choice, "message") {
+        Value::Object(object) => Some(read_message(object, Role::Assistant, origin)),
+        _ => None,
+    }
+    .filter(|message| !message.parts.is_empty());
     let texts = message.iter_mut().flat_map(|message| &mut message.parts);
     if let Some(text) = texts.filter(|part| matches!(part.kind, PartKind::Text(_))).last()
         && let Some(logprobs) = logprobs
@@ -44,27 +44,82 @@ pub fn read_event(event: Event<'_>, on_delta: &mut dyn FnMut(Delta)) {
     if event.data.trim() == "[DONE]" {
         return on_delta(Delta::End);
     }
-    let Ok(mut value) = serde_json::from_str::<Value>(event.data) else { return };
-    if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
-        on_delta(Delta::Failure(failure_text(error)));
+    let Some(Chunk { error, usage, x_groq, choices }) = Chunk::read(event.data) else { return };
+    if !error.is_null() {
+        on_delta(Delta::Failure(failure_text(&error)));
     }
-    if let Some(usage) = read_usage(&value) {
+    if let Some(usage) = read_usage(&usage, &x_groq) {
         on_delta(Delta::Usage(usage));
     }
-    for choice in value.get_mut("choices").and_then(Value::as_array_mut).into_iter().flatten() {
-        if choice.get("index").and_then(Value::as_u64).unwrap_or(0) != 0 {
+    for Choice { index, delta, logprobs, finish_reason } in choices {
+        if index.as_u64().unwrap_or(0) != 0 {
             continue;
         }
-        if let Some(Value::Object(delta)) = choice.get_mut("delta").map(Value::take) {
+        if let Value::Object(delta) = delta {
             read_delta(delta, on_delta);
         }
-        if let Some(logprobs) = read_logprobs(choice) {
+        if let Some(logprobs) = read_logprobs(&logprobs) {
             on_delta(Delta::TextExtra("logprobs".to_owned(), logprobs));
         }
-        if let Some(stop) = read_stop(choice.get("finish_reason")) {
+        if let Some(stop) = read_stop(&finish_reason) {
             on_delta(Delta::Stop(stop));
         }
     }
+}
+
+/// What is read of an event; the rest, which every event repeats, is stepped over.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Chunk {
+    error: Value,
+    usage: Value,
+    /// Groq's older models report their usage here.
+    x_groq: Value,
+    choices: Vec<Choice>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Choice {
+    index: Value,
+    delta: Value,
+    logprobs: Value,
+    finish_reason: Value,
+}
+
+impl Chunk {
+    /// Of JSON that is an object.
+    fn read(json: &str) -> Option<Self> {
+        let as_documented = json.trim_start().starts_with('{').then(|| serde_json::from_str(json).ok());
+        // A field said twice, or choices that are none, cost nobody the rest of what is said.
+        as_documented.flatten().or_else(|| serde_json::from_str(json).ok().map(Chunk::from_value))
+    }
+
+    fn from_value(mut value: Value) -> Self {
+        let choices = match taken(&mut value, "choices") {
+            Value::Array(choices) => choices.into_iter().map(Choice::from_value).collect(),
+            _ => Vec::new(),
+        };
+        let mut taken = |name| taken(&mut value, name);
+        Chunk { error: taken("error"), usage: taken("usage"), x_groq: taken("x_groq"), choices }
+    }
+}
+
+impl Choice {
+    fn from_value(mut value: Value) -> Self {
+        let mut taken = |name| taken(&mut value, name);
+        Choice {
+            index: taken("index"),
+            delta: taken("delta"),
+            logprobs: taken("logprobs"),
+            finish_reason: taken("finish_reason"),
+        }
+    }
+}
+
+/// A field's value; null where there is none.
+fn taken(value: &mut Value, name: &str) -> Value {
+    value.get_mut(name).map(Value::take).unwrap_or_default()
 }
 
 fn read_delta(mut delta: Map<String, Value>, on_delta: &mut dyn FnMut(Delta)) {
@@ -102,17 +157,13 @@ fn read_delta(mut delta: Map<String, Value>, on_delta: &mut dyn FnMut(Delta)) {
 }
 
 /// The log probabilities of the answer's words. Those of a refusal have no place in other dialects.
-fn read_logprobs(choice: &Value) -> Option<Value> {
-    let tokens = choice.get("logprobs")?.get("content")?.as_array()?;
+fn read_logprobs(logprobs: &Value) -> Option<Value> {
+    let tokens = logprobs.get("content")?.as_array()?;
     (!tokens.is_empty()).then(|| tokens.clone().into())
 }
 
-fn read_usage(value: &Value) -> Option<Usage> {
-    // Groq's older models report in a field of their own.
-    let usage = [value.get("usage"), value.pointer("/x_groq/usage")]
-        .into_iter()
-        .flatten()
-        .find(|usage| usage.is_object())?;
+fn read_usage(usage: &Value, x_groq: &Value) -> Option<Usage> {
+    let usage = [Some(usage), x_groq.get("usage")].into_iter().flatten().find(|usage| usage.is_object())?;
     let input = number_at(usage, &["prompt_tokens"]);
     let total = number_at(usage, &["total_tokens"]);
     Some(Usage {
@@ -127,8 +178,8 @@ fn read_usage(value: &Value) -> Option<Usage> {
 }
 
 /// Why the model stopped, by the words of OpenAI and of the servers that are compatible with it.
-fn read_stop(reason: Option<&Value>) -> Option<Stop> {
-    Some(match reason?.as_str()? {
+fn read_stop(reason: &Value) -> Option<Stop> {
+    Some(match reason.as_str()? {
         // Snowflake writes an empty word under every piece.
         "" => return None,
         "stop" | "eos" | "end_turn" => Stop::End,
