@@ -35,10 +35,22 @@ export async function audit() {
     const wrong = wrongCrates(JSON.parse(text).packages, readFileSync(join(root, "deny.toml"), "utf8"));
     if (wrong.length > 0) throw new Stop(`not allowed by deny.toml:\n${wrong.join("\n")}`);
   });
-  await step("known weaknesses of crates", () => {
-    if (!probe("cargo", ["deny", "--version"])) return "passed over: cargo install --locked cargo-deny";
-    return judged("cargo deny", tool("cargo", ["deny", "--locked", "check"]));
+  const absent = probe("cargo", ["deny", "--version"])
+    ? undefined
+    : "passed over: cargo install --locked cargo-deny";
+  // Apart from weaknesses: these need no network, and the lack of one must not pass over what they find.
+  await step("crates that deny.toml bans", () => {
+    if (absent) return absent;
+    if (!probe("cargo", ["metadata", "--locked", "--offline", "--format-version", "1"]))
+      return "passed over: not all crates are on this machine (cargo fetch)";
+    const rules = ["bans", "licenses", "sources"];
+    const { code, text } = tool("cargo", ["deny", "--locked", "--offline", "check", ...rules]);
+    if (code !== 0) throw new Stop(`cargo deny found something:\n${text.trim()}`);
   });
+  await step(
+    "known weaknesses of crates",
+    () => absent ?? judged("cargo deny", tool("cargo", ["deny", "--locked", "check", "advisories"])),
+  );
   await step("known weaknesses of npm packages", () =>
     judged("npm audit", tool("npm", ["audit", "--audit-level=high"])),
   );

@@ -1,5 +1,5 @@
 // Owns turning the crate into a Worker: `node scripts/build.mjs [--profile release|dev] [--features a,b]
-// [--panic unwind|abort] [--out dir]`.
+// [--panic unwind|abort] [--names] [--out dir]`.
 // Invariant: build/<out>/.stamp names exactly the sources and tools its files were made from, or is absent; and what a panic
 // does in them: it unwinds and costs one request, or it ends the wasm instance, and with it what else is under way there.
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -21,6 +21,7 @@ import {
   wasmBindgenVersion,
   WORKER_BUILD,
 } from "./setup.mjs";
+import { withoutSections } from "./wasm-sections.mjs";
 
 const SOURCES = ["src", "Cargo.toml", "Cargo.lock", ".cargo/config.toml", "rust-toolchain.toml", "build.rs"];
 
@@ -45,12 +46,14 @@ const UNWIND = {
 
 /**
  * Builds if anything changed; gives `{ fresh, panic, raw, gzip }`: what a panic does, and the sizes of the wasm in bytes.
- * Where `panic` is to be "unwind" and cannot, it is "abort".
+ * Where `panic` is to be "unwind" and cannot, it is "abort". `names` keeps what functions are called, for profiles and stacks:
+ * a fourteenth of what is uploaded (gzip). What a panic says of itself, file and line, needs none of it.
  */
 export async function build({
   profile = "release",
   features = [],
   panic: asked = "unwind",
+  names = profile !== "release",
   out = `build/${profile}`,
 } = {}) {
   if (!["release", "dev"].includes(profile))
@@ -59,7 +62,17 @@ export async function build({
   // What was built without the source stays good without it, and asks no network for it.
   let panic = rustSource() ? asked : "abort";
   const wanted = () =>
-    digest(SOURCES, profile, features, panic, UNWIND, WORKER_BUILD, wasmBindgenVersion(), rustVersion());
+    digest(
+      SOURCES,
+      profile,
+      features,
+      panic,
+      names,
+      UNWIND,
+      WORKER_BUILD,
+      wasmBindgenVersion(),
+      rustVersion(),
+    );
   const done = current(out, wanted());
   if (done) return { ...done, fresh: false };
   await ensureNodeModules();
@@ -73,7 +86,10 @@ export async function build({
     if (made) return { ...made, fresh: false };
     rmSync(join(root, out, ".stamp"), { force: true });
     await compile({ profile, features, panic, out, tools });
-    const wasm = readFileSync(join(root, out, "index_bg.wasm"));
+    const file = join(root, out, "index_bg.wasm");
+    // Only here: wasm-bindgen and wasm-opt read other such sections, and rustc can leave out only all of them.
+    if (!names) writeFileSync(file, withoutSections(readFileSync(file), ["name"]));
+    const wasm = readFileSync(file);
     const sizes = { raw: wasm.length, gzip: gzipSync(wasm, { level: 9 }).length };
     writeFileSync(join(root, out, ".stamp"), JSON.stringify({ stamp, panic, ...sizes }));
     return { panic, ...sizes, fresh: true };
@@ -127,12 +143,13 @@ async function cli() {
       profile: { type: "string", default: "release" },
       features: { type: "string", default: "" },
       panic: { type: "string", default: "unwind" },
+      names: { type: "boolean" },
       out: { type: "string" },
     },
   });
   const features = values.features.split(",").filter(Boolean);
-  const { profile, panic, out } = values;
-  const result = await build({ profile, features, panic, ...(out && { out }) });
+  const { profile, panic, names, out } = values;
+  const result = await build({ profile, features, panic, ...(names && { names }), ...(out && { out }) });
   console.log(`${result.fresh ? "built in" : "up to date,"} ${seconds(since)}: ${describeSize(result)}`);
 }
 

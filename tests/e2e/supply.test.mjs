@@ -9,6 +9,7 @@ import { test } from "node:test";
 import { isAllowed, judged, wrongCrates } from "../../scripts/audit.mjs";
 import { root } from "../../scripts/paths.mjs";
 import { readCargoLock, sbom } from "../../scripts/sbom.mjs";
+import { withoutSections } from "../../scripts/wasm-sections.mjs";
 
 const read = (name) => readFileSync(join(root, name), "utf8");
 
@@ -128,4 +129,28 @@ test("where the standard library's source cannot be had, one line says what pani
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+const HEADER = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
+/** A section of wasm: its kind, its length as LEB128 of two bytes, and what it holds. */
+const section = (kind, content) => [kind, (content.length & 0x7f) | 0x80, content.length >> 7, ...content];
+const custom = (name, content) => section(0, [name.length, ...Buffer.from(name), ...content]);
+
+test("what is shipped of a wasm module lacks the sections named, and all else is as it was", () => {
+  const types = section(1, [1, 0x60, 0, 0]);
+  const features = custom("target_features", [0]);
+  const names = custom("name", new Array(300).fill(7));
+  const lookalike = section(3, [4, ...Buffer.from("name")]);
+  const module = Buffer.from([...HEADER, ...types, ...names, ...lookalike, ...features, ...names]);
+  const shipped = Buffer.from([...HEADER, ...types, ...lookalike, ...features]);
+  assert.deepEqual(withoutSections(module, ["name"]), shipped);
+  assert.deepEqual(withoutSections(module, []), module);
+  assert.deepEqual(withoutSections(shipped, ["name"]), shipped);
+});
+
+test("a file that is no wasm module, or not a whole one, is refused and not cut", () => {
+  const whole = Buffer.from([...HEADER, ...custom("name", [1, 2, 3])]);
+  assert.throws(() => withoutSections(Buffer.from("<html>not wasm"), ["name"]), /not a wasm module/);
+  assert.throws(() => withoutSections(whole.subarray(0, -1), ["name"]), /cut short/);
+  assert.throws(() => withoutSections(whole.subarray(0, HEADER.length + 2), ["name"]), /damaged/);
 });
