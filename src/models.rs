@@ -3,7 +3,7 @@
 //! Invariant: every listed id is one that a request may name; a model that can be reached directly and through
 //! OpenRouter is listed once.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -72,6 +72,17 @@ pub fn merged(direct: Vec<Vec<Model>>, routed: Vec<Model>, is_direct: impl Fn(&s
     all
 }
 
+/// A project's own names, which stand for models in the order in which they are asked, as models. Those of which the caller may
+/// not ask each model are left out.
+pub fn named_by_project(
+    aliases: &BTreeMap<String, Vec<String>>,
+    may_ask: impl Fn(&str) -> bool,
+) -> impl Iterator<Item = Model> {
+    aliases.iter().filter(move |(_, models)| models.iter().all(|model| may_ask(model))).map(|(name, _)| {
+        Model { id: name.clone(), created: 0, owner: "project".to_owned(), name: name.clone() }
+    })
+}
+
 /// The list as OpenAI's API gives it.
 pub fn openai_list(models: &[Model]) -> Value {
     json!({ "object": "list", "data": models.iter().map(openai_model).collect::<Vec<_>>() })
@@ -135,6 +146,21 @@ mod tests {
                              "created_at": "2025-06-17T00:00:01.000Z"}],
                    "has_more": false, "first_id": "google/gemini-2.5-flash", "last_id": "google/gemini-2.5-flash"})
         );
+    }
+
+    #[test]
+    fn a_projects_own_names_are_listed_where_each_of_their_models_may_be_asked() {
+        let aliases = BTreeMap::from([
+            ("fast".to_owned(), vec!["a/small".to_owned(), "b/small".to_owned()]),
+            ("strong".to_owned(), vec!["a/large".to_owned(), "c/large".to_owned()]),
+        ]);
+        let listed: Vec<Model> = named_by_project(&aliases, |model| model != "c/large").collect();
+        let text = |text: &str| text.to_owned();
+        assert_eq!(
+            listed,
+            [Model { id: text("fast"), created: 0, owner: text("project"), name: text("fast") }]
+        );
+        assert_eq!(named_by_project(&aliases, |_| true).count(), 2);
     }
 
     #[test]

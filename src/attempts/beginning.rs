@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use crate::dialect::fields::number_at;
+use crate::dialect::google;
 use crate::sse::{Decoder, Event};
 use crate::turn::Usage;
 
@@ -148,6 +149,9 @@ fn status_of_word(word: &str) -> Option<u16> {
 
 /// The tokens that an event, or a body, counts.
 fn usage_of(value: &Value) -> Option<Usage> {
+    if let Some(usage) = value.get("usageMetadata").and_then(google::answer::read_usage) {
+        return Some(usage);
+    }
     let usage = [value.get("usage"), value.pointer("/message/usage"), value.pointer("/response/usage")]
         .into_iter()
         .flatten()
@@ -248,6 +252,10 @@ mod tests {
         let usage = Usage { input: 9, output: 1, cached: 2, ..Usage::default() };
         let reported = Reported { failure: Failure::Reported { status: 500 }, usage: Some(usage) };
         assert_eq!(of(stream), Beginning::Failed(reported));
+        let google =
+            br#"[{"error":{"code":503},"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":2}}]"#;
+        let usage = Usage { input: 9, output: 2, ..Usage::default() };
+        assert_eq!(Reported::of_whole(google).and_then(|reported| reported.usage), Some(usage));
         let body = br#"{"error":{"code":429},"usage":{"prompt_tokens":9,"prompt_tokens_details":{"cached_tokens":4}}}"#;
         let usage = Usage { input: 9, cached: 4, ..Usage::default() };
         assert_eq!(Reported::of_whole(body).and_then(|reported| reported.usage), Some(usage));

@@ -4,7 +4,7 @@
 //! names (`camelCase`, as the API's reference has them; `snake_case` is read as well), empty texts, and empty `args`.
 //! Parts without a word in the hub (code that Google ran, its own tools) stay whole.
 
-mod answer;
+pub mod answer;
 mod call_piece;
 mod config;
 mod grounding;

@@ -18,7 +18,9 @@ use crate::cache::ExpiringCache;
 use crate::error::{Error, Kind};
 use crate::headers::Headers;
 use crate::keys::{Principal, Secret};
-use crate::models::{Model, anthropic_list, anthropic_model, merged, openai_list, openai_model, read_list};
+use crate::models::{
+    Model, anthropic_list, anthropic_model, merged, named_by_project, openai_list, openai_model, read_list,
+};
 use crate::providers::{OPENROUTER, Provider};
 use crate::reply::Lines;
 use crate::route::{CredentialSource, stored};
@@ -51,23 +53,35 @@ pub async fn list(incoming: &Incoming) -> Result<web_sys::Response, Error> {
 
 /// `GET /v1/models/{id}`.
 pub async fn one(incoming: &Incoming, id: &str) -> Result<web_sys::Response, Error> {
-    let models = models(incoming).await?;
-    let model = models.iter().find(|model| model.id == id).ok_or_else(|| {
-        Error::not_found("No such model among those that the gateway reaches. GET /v1/models lists them.")
-    })?;
-    json_answer(incoming, &if is_anthropic(incoming) { anthropic_model(model) } else { openai_model(model) })
+    let named = named(&incoming.caller()?.principal).into_iter().find(|model| model.id == id);
+    let model = match named {
+        Some(model) => model,
+        None => models(incoming).await?.into_iter().find(|model| model.id == id).ok_or_else(|| {
+            Error::not_found("No such model among those that the gateway reaches. GET /v1/models lists them.")
+        })?,
+    };
+    json_answer(
+        incoming,
+        &if is_anthropic(incoming) { anthropic_model(&model) } else { openai_model(&model) },
+    )
 }
 
 fn is_anthropic(incoming: &Incoming) -> bool {
     incoming.headers().get("anthropic-version").is_some()
 }
 
-/// The models that the caller's key may ask.
+/// The models that the caller's key may ask: its project's own names first.
 async fn models(incoming: &Incoming) -> Result<Vec<Model>, Error> {
-    let Principal { bindings, grant, .. } = &incoming.caller()?.principal;
-    let mut models = reached_models(incoming, bindings).await?;
-    models.retain(|model| grant.allows_model(&model.id));
+    let principal = &incoming.caller()?.principal;
+    let mut models = named(principal);
+    let reached = reached_models(incoming, &principal.bindings).await?;
+    models.extend(reached.into_iter().filter(|model| principal.grant.allows_model(&model.id)));
     Ok(models)
+}
+
+/// The project's own names that the caller's key may ask.
+fn named(principal: &Principal) -> Vec<Model> {
+    named_by_project(&principal.settings.aliases, |model| principal.grant.allows_model(model)).collect()
 }
 
 /// The models that the deployment's credentials and these bindings reach.

@@ -390,6 +390,8 @@ test("a name of the project's own stands for its models, which are tried in turn
   }, "the setting is known");
   assert.deepEqual([words(answer.text), answer.headers["x-gateway-model"]], ["from two", good.model]);
   assert.ok(asked(bad.model).length > 0);
+  const listed = await (await fetch(`${gateway.baseURL}/models/fast`, { headers })).json();
+  assert.deepEqual(listed, { id: "fast", object: "model", created: 0, owned_by: "project" });
   // Another project knows nothing of it.
   assert.equal((await ask([{ id: "fast" }])).status, 400);
   for (const aliases of [{ "a/b": [good.id] }, { fast: [] }, { fast: ["good"] }, { fast: "one/m" }]) {

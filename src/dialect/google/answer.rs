@@ -115,7 +115,7 @@ fn tell(extras: &mut Vec<(&str, Value)>, on_delta: &mut dyn FnMut(Delta)) {
 }
 
 /// Google counts thoughts beside the answer, and what its own tools put into the prompt beside the prompt.
-fn read_usage(usage: &Value) -> Option<Usage> {
+pub fn read_usage(usage: &Value) -> Option<Usage> {
     let usage = Value::Object(camel_names(usage.as_object()?.clone()));
     let count = |name: &str| number_at(&usage, &[name]);
     let reasoning = count("thoughtsTokenCount");
