@@ -17,7 +17,7 @@ import { parseArgs } from "node:util";
 import { build } from "../../scripts/build.mjs";
 import { newKey } from "../../scripts/keys.mjs";
 import { root } from "../../scripts/paths.mjs";
-import { main, step } from "../../scripts/say.mjs";
+import { main, step, Stop } from "../../scripts/say.mjs";
 import { startTarget } from "../targets.mjs";
 
 const EVENTS = 12; // At two a second a stream takes six seconds.
@@ -86,7 +86,11 @@ async function soak() {
     }),
   );
   await Promise.all(slots);
-  const rested = await lostTurns(base, key, threads);
+  const rested = await lostTurns(base, key, threads).catch((error) => {
+    throw new Stop(
+      `the gateway is gone (${error.cause ?? error}). Its memory, MB: ${memory.join(" ")}. What it wrote:\n${gateway.output()}`,
+    );
+  });
   await sleep(2_000);
   sample();
   clearInterval(sampling);
@@ -197,7 +201,12 @@ async function lostTurns(base, key, threads) {
 }
 
 function residentMegabytes(pid) {
-  const status = readFileSync(`/proc/${pid}/status`, "latin1");
+  let status = "";
+  try {
+    status = readFileSync(`/proc/${pid}/status`, "latin1");
+  } catch {
+    // It has ended.
+  }
   return Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) / 1024);
 }
 
