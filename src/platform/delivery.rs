@@ -144,9 +144,11 @@ impl Delivery {
         };
         let client = respond(upstream.status, lines.as_str(), &pipe.readable());
         let idle_ms = u64::from(inference.deadlines.idle_ms);
+        #[cfg(feature = "fault-injection")]
+        let come = std::cell::Cell::new(0);
         let on_chunk = |at| {
             #[cfg(feature = "fault-injection")]
-            super::fault::strike_stream(inference.incoming.headers().get("x-fault"));
+            super::fault::strike_stream(inference.incoming.headers().get("x-fault"), &come);
             inference.meter.note(|account| account.first_byte(at));
         };
         let (controller, cut_short) = (&upstream.controller, &cut_short(&provider));

@@ -95,7 +95,11 @@ pub fn strike_transaction() {
     assert!(!TRANSACTION_PANICS.take(), "fault injection: a panic in a transaction");
 }
 
-/// Panics where what listens to a stream is asked to with `panic-stream`.
-pub fn strike_stream(asked: Option<&str>) {
-    assert!(asked != Some("panic-stream"), "fault injection: a panic in the middle of a stream");
+/// Panics where what listens to a stream is asked to: with `panic-stream` at the first bytes that come, with
+/// `panic-stream=N` at those that come as the Nth. `come` counts them.
+pub fn strike_stream(asked: Option<&str>, come: &Cell<u32>) {
+    come.set(come.get() + 1);
+    let at = asked.and_then(|asked| asked.strip_prefix("panic-stream"));
+    let at = at.map(|at| at.strip_prefix('=').and_then(|at| at.parse().ok()).unwrap_or(1));
+    assert!(at != Some(come.get()), "fault injection: a panic in the middle of a stream");
 }

@@ -274,6 +274,29 @@ test(
 );
 
 test(
+  "what was said before a panic in the middle of a stream stays said, to the client and in the thread",
+  { skip },
+  async () => {
+    await besideTen(async () => {
+      const broken = await ask("remembered", { "x-fault": "panic-stream=2" });
+      const answer = await broken.head;
+      await answer.seen("word1 ");
+      broken.provider.write(piece(2));
+      const { bytes, clean } = await answer.ended;
+      assert.equal(clean, false);
+      const [first, failure] = [...bytes.toString().matchAll(/^data: (.*)$/gm)].map(([, event]) => event);
+      assert.equal(`data: ${first}\n\n`, piece(1));
+      assert.match(JSON.parse(failure).error.message, /The gateway failed/);
+      await until(async () => {
+        const kept = await stored(gateway, broken.thread);
+        assert.deepEqual(kept, [user(broken.text), { ...assistant("word1 "), incomplete: true }]);
+        return true;
+      }, "what was said of the turn is kept");
+    });
+  },
+);
+
+test(
   "who only listens to an answer that flows by costs its client nothing by a panic",
   { skip },
   async () => {
