@@ -50,6 +50,7 @@ mod tool_rounds;
 mod tool_stream;
 mod tool_turn;
 mod transaction;
+mod unanswered;
 mod unwind;
 mod upstream;
 mod web_search;

@@ -7,6 +7,7 @@ use worker::{DurableObject, Env, Request, Response, State, durable_object};
 use super::border::now;
 use super::sql_database::SqlDatabase;
 use super::transaction::transaction;
+use super::unanswered;
 use crate::budget::books::{Books, DRAW, Draw};
 use crate::memory::database::Database;
 
@@ -21,7 +22,13 @@ impl DurableObject for BudgetObject {
         BudgetObject { state }
     }
 
-    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+    async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        unanswered::or_told(request.inner().into(), Box::pin(self.answer(request))).await
+    }
+}
+
+impl BudgetObject {
+    async fn answer(&self, mut request: Request) -> worker::Result<Response> {
         #[cfg(feature = "fault-injection")]
         super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
         if request.path() != DRAW {

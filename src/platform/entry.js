@@ -1,7 +1,7 @@
 // The module that the runtime loads: the compiled crate, and what has to be JavaScript around it.
 // Invariant: nobody hangs. A panic in Rust is an error of one request. A JavaScript exception that reaches it unwinds as a panic
-// does; the request that it came from is never answered by Rust, and the runtime, which sees that, fails it. What cannot be
-// unwound (a stack that overflowed, no memory left; panics and exceptions, where the build does not unwind) kills the wasm
+// does, and what it unwinds says so when it is dropped: the call that it came from is settled, and the tasks behind it run. What
+// cannot be unwound (a stack that overflowed, no memory left; panics and exceptions, where the build does not unwind) kills the wasm
 // instance without settling a single promise; here every pending call is rejected and every open stream broken then.
 // It leans on two internals of `worker` 0.8.7 (`__worker_init_state`, the text "Critical error"); tests hold both.
 import { DurableObject } from "cloudflare:workers";
@@ -23,6 +23,7 @@ globalThis.queueMicrotask = (task) => {
       task();
     } catch (error) {
       reportError(error);
+      if (!critical) globalThis.__memoryGatewayResume?.();
     }
   });
 };
@@ -32,12 +33,13 @@ globalThis.__memoryGatewayOpenapi = openapi;
 const state = globalThis.__worker_init_state;
 const live = (globalThis.__memoryGatewayLive ??= new Set());
 let critical = state.criticalError;
-let pending = new Set();
+/** How each call that is under way is settled: by its request, or by another object of its own. */
+let pending = new Map();
 
 function instanceDied(why) {
   const calls = pending;
-  pending = new Set();
-  for (const reject of calls) reject(new Error(why));
+  pending = new Map();
+  for (const { reject } of calls.values()) reject(new Error(why));
   const streams = [...live];
   live.clear();
   for (const { end } of streams) end(why);
@@ -55,11 +57,19 @@ addEventListener("error", (event) => {
   if (/Critical error/.test(String(event.error))) instanceDied("an exception reached Rust");
 });
 
-function guarded(call) {
+// Rust calls this where it will not settle the promise of a call itself.
+globalThis.__memoryGatewayUnanswered = (request, answer) => {
+  const call = pending.get(request);
+  pending.delete(request);
+  if (answer) call?.resolve(answer);
+  else call?.reject(new Error("an exception reached Rust"));
+};
+
+function guarded(call, key = {}) {
   return new Promise((resolve, reject) => {
-    pending.add(reject);
+    pending.set(key, { resolve, reject });
     const settled = (settle) => (outcome) => {
-      pending.delete(reject);
+      pending.delete(key);
       settle(outcome);
     };
     call().then(settled(resolve), settled(reject));
@@ -69,7 +79,7 @@ function guarded(call) {
 export default {
   async fetch(request, env, context) {
     try {
-      return await guarded(() => new Gateway(context, env).fetch(request));
+      return await guarded(() => new Gateway(context, env).fetch(request), request);
     } catch (error) {
       const id = `req_${crypto.randomUUID().replaceAll("-", "").slice(0, 24)}`;
       console.error(JSON.stringify({ event: "handler_died", request_id: id, error: String(error) }));
@@ -95,7 +105,7 @@ const guardedObject = (Rust) =>
       this.#rust = new Rust(context, env);
     }
     fetch(request) {
-      return guarded(() => this.#rust.fetch(request));
+      return guarded(() => this.#rust.fetch(request), request);
     }
     alarm(info) {
       return guarded(() => this.#rust.alarm(info));

@@ -6,8 +6,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures::channel::oneshot;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::spawn_local;
 use worker::Delay;
 
 #[wasm_bindgen]
@@ -22,17 +24,32 @@ thread_local! {
     static TRANSACTION_PANICS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does to the caller what the header `x-fault` asks for, if it is one of `place`'s: `panic` or `exception` (for
-/// `handler`; `panic-turn` for `turn`, which goes on when the handler has answered; `panic-object`, `panic-transaction`, `exception-object` and `slow-object=MS` for `object`; `slow-key=MS` for
-/// `key`, the object that counts a key's requests).
+/// Does to the caller what the header `x-fault` asks for, if it is one of `place`'s.
+///
+/// - `handler`: `panic`, `exception`.
+/// - `turn`, which goes on when the handler has answered: `panic-turn`, `exception-turn`, and `exception-before`, in a task that
+///   runs just before another which the turn waits for.
+/// - `object`: `panic-object`, `exception-object`, `panic-transaction`, `slow-object=MS`.
+/// - `key`, the object that counts a key's requests: `slow-key=MS`.
 #[allow(clippy::panic)]
 pub async fn strike(place: &str, asked: Option<&str>) {
     match (place, asked) {
         ("handler", Some("panic")) | ("turn", Some("panic-turn")) | ("object", Some("panic-object")) => {
             panic!("fault injection: a panic")
         }
-        ("handler", Some("exception")) | ("object", Some("exception-object")) => {
+        ("handler", Some("exception"))
+        | ("turn", Some("exception-turn"))
+        | ("object", Some("exception-object")) => {
             drop(parse_uncaught("fault injection: an exception"));
+        }
+        ("turn", Some("exception-before")) => {
+            // Both are woken together, and the second runs in the same breath as the first.
+            let (told, heard) = oneshot::channel::<()>();
+            spawn_local(async { drop(parse_uncaught("fault injection: an exception")) });
+            spawn_local(async move {
+                let _ = told.send(());
+            });
+            let _ = heard.await;
         }
         ("object", Some("panic-transaction")) => TRANSACTION_PANICS.set(true),
         ("object" | "key", Some(fault)) => {

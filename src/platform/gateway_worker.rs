@@ -13,11 +13,13 @@ use worker::{Context, Env, ScheduleContext, ScheduledEvent, event};
 use super::border::{instance_ended, now, openapi, random_id, request_lines, respond};
 use super::caller::{self, Caller};
 use super::{
-    admin_api, erasure, inference, ledger, log, mcp_api, memory_api, models_api, responses_api, unwind,
+    admin_api, erasure, inference, ledger, log, mcp_api, memory_api, models_api, responses_api, unanswered,
+    unwind,
 };
 use crate::access::access_line;
 use crate::api::{Endpoint, dialect_of, endpoint};
 use crate::config::Config;
+use crate::dialect::Dialect;
 use crate::error::Error;
 use crate::headers::{Headers, request_id};
 use crate::reply::{Lines, add_error, preflight};
@@ -86,52 +88,97 @@ fn start() {
         console_error_panic_hook::hook(panic);
         renew(panic);
     }));
+    unwind::lend_resuming();
 }
 
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
-    let lines = request_lines(&request);
-    let url = request.url();
-    let dialect = dialect_of(path_and_query(&url).0);
-    let headers = Headers::from_lines(&lines);
-    let request_id = request_id(headers, || random_id("req_"));
-    let (method, started, metered) = (request.method(), now(), Cell::new(false));
-    let mut answer_lines = Lines::new(dialect, &request_id);
+    let mut exchange = Exchange::begin(&request);
     let outcome = match config(&env) {
         Err(error) => Err(error),
         Ok(config) => {
-            answer_lines.add_cors(&config, headers);
+            exchange.answer_lines.add_cors(&config, Headers::from_lines(&exchange.lines));
             let incoming = Incoming {
                 request,
                 env,
                 config,
-                url: url.clone(),
-                lines: lines.clone(),
-                request_id: request_id.clone(),
-                answer_lines: answer_lines.clone(),
+                url: exchange.url.clone(),
+                lines: exchange.lines.clone(),
+                request_id: exchange.request_id.clone(),
+                answer_lines: exchange.answer_lines.clone(),
                 caller: None,
-                started,
+                started: exchange.started,
                 auth_ms: 0,
             };
-            let served = Box::pin(serve(incoming, &context, &mut answer_lines, &metered));
+            let served =
+                Box::pin(serve(incoming, &context, &mut exchange.answer_lines, &exchange.is_metered));
             unwind::caught(served).await.unwrap_or_else(|| Err(Error::internal()))
         }
     };
-    if !metered.get() {
-        let status = outcome.as_ref().map_or_else(Error::status, web_sys::Response::status);
-        let path = path_and_query(&url).0;
-        let ms = now() - started;
-        log::event(
-            "request",
-            access_line(&request_id, headers, &method, path, status, ms, outcome.as_ref().err()),
-        );
+    exchange.is_answered = true;
+    Ok(exchange.answer(outcome)?)
+}
+
+/// A request and the answer that it is to get, whatever becomes of the work on it.
+struct Exchange {
+    request: JsValue,
+    method: String,
+    url: String,
+    lines: String,
+    dialect: Option<Dialect>,
+    request_id: String,
+    started: u64,
+    /// True once the request has a meter, which then tells the log of it.
+    is_metered: Cell<bool>,
+    /// The lines that an error's answer begins with.
+    answer_lines: Lines,
+    /// True once the work has come to something.
+    is_answered: bool,
+}
+
+impl Exchange {
+    fn begin(request: &web_sys::Request) -> Self {
+        let lines = request_lines(request);
+        let url = request.url();
+        let dialect = dialect_of(path_and_query(&url).0);
+        let request_id = request_id(Headers::from_lines(&lines), || random_id("req_"));
+        Exchange {
+            request: request.into(),
+            method: request.method(),
+            answer_lines: Lines::new(dialect, &request_id),
+            is_metered: Cell::new(false),
+            is_answered: false,
+            started: now(),
+            url,
+            lines,
+            dialect,
+            request_id,
+        }
     }
-    match outcome {
-        Ok(answer) => Ok(answer),
-        Err(error) => {
+
+    /// The answer that an outcome is. Tells the log.
+    fn answer(&self, outcome: Result<web_sys::Response, Error>) -> Result<web_sys::Response, JsValue> {
+        let Exchange { method, url, lines, dialect, request_id, started, is_metered, answer_lines, .. } =
+            self;
+        if !is_metered.get() {
+            let status = outcome.as_ref().map_or_else(Error::status, web_sys::Response::status);
+            let (headers, path, ms) = (Headers::from_lines(lines), path_and_query(url).0, now() - started);
+            let line = access_line(request_id, headers, method, path, status, ms, outcome.as_ref().err());
+            log::event("request", line);
+        }
+        outcome.or_else(|error| {
+            let mut answer_lines = answer_lines.clone();
             add_error(&mut answer_lines, &error);
-            let body = error.body_for(dialect, &request_id).to_string();
-            Ok(respond(error.status(), answer_lines.as_str(), &JsValue::from_str(&body))?)
+            let body = error.body_for(*dialect, request_id).to_string();
+            respond(error.status(), answer_lines.as_str(), &JsValue::from_str(&body))
+        })
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            unanswered::tell(&self.request, self.answer(Err(Error::internal())).ok());
         }
     }
 }

@@ -9,6 +9,7 @@ use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use super::border::now;
 use super::sql_database::SqlDatabase;
+use super::unanswered;
 use crate::limits::Ask;
 use crate::limits::windows::Windows;
 use crate::memory::database::Database;
@@ -42,7 +43,23 @@ impl DurableObject for KeyObject {
         KeyObject { state, open: RefCell::new(None) }
     }
 
-    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+    async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        unanswered::or_told(request.inner().into(), Box::pin(self.answer(request))).await
+    }
+
+    /// Nobody asked for long: what is stored says nothing any more, and would be billed.
+    async fn alarm(&self) -> worker::Result<Response> {
+        let busy = self.open.borrow().as_ref().is_some_and(|open| open.alarm_at > now());
+        if !busy {
+            self.open.replace(None);
+            self.state.storage().delete_all().await?;
+        }
+        Response::empty()
+    }
+}
+
+impl KeyObject {
+    async fn answer(&self, mut request: Request) -> worker::Result<Response> {
         #[cfg(feature = "fault-injection")]
         super::fault::strike("key", request.headers().get("x-fault")?.as_deref()).await;
         if request.path() != ASK {
@@ -67,16 +84,6 @@ impl DurableObject for KeyObject {
             self.state.storage().set_alarm(i64::try_from(IDLE_MS).unwrap_or(i64::MAX)).await?;
         }
         Response::from_bytes(serde_json::to_vec(&answer)?)
-    }
-
-    /// Nobody asked for long: what is stored says nothing any more, and would be billed.
-    async fn alarm(&self) -> worker::Result<Response> {
-        let busy = self.open.borrow().as_ref().is_some_and(|open| open.alarm_at > now());
-        if !busy {
-            self.open.replace(None);
-            self.state.storage().delete_all().await?;
-        }
-        Response::empty()
     }
 }
 

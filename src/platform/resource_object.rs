@@ -7,6 +7,7 @@ use worker::{DurableObject, Env, Request, Response, State, durable_object};
 use super::border::now;
 use super::object_storage::{ObjectStorage, answer};
 use super::sql_database::SqlDatabase;
+use super::unanswered;
 use crate::resource;
 use crate::resource::protocol::{DELETE, FORGET, PROFILE, PROMOTE, Profile};
 use crate::resource::protocol::{FACTS, Facts};
@@ -23,7 +24,25 @@ impl DurableObject for ResourceObject {
         ResourceObject { storage: ObjectStorage::new(state) }
     }
 
-    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+    async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        unanswered::or_told(request.inner().into(), Box::pin(self.answer(request))).await
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        self.storage.alarm_rang();
+        if self.storage.exists()? {
+            if self.storage.transaction(|store| resource::expire(store, now()))? {
+                self.storage.delete_all().await?;
+            } else {
+                self.keep_alarm().await?;
+            }
+        }
+        Response::empty()
+    }
+}
+
+impl ResourceObject {
+    async fn answer(&self, mut request: Request) -> worker::Result<Response> {
         #[cfg(feature = "fault-injection")]
         super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
         let path = request.path();
@@ -45,20 +64,6 @@ impl DurableObject for ResourceObject {
         Ok(answered)
     }
 
-    async fn alarm(&self) -> worker::Result<Response> {
-        self.storage.alarm_rang();
-        if self.storage.exists()? {
-            if self.storage.transaction(|store| resource::expire(store, now()))? {
-                self.storage.delete_all().await?;
-            } else {
-                self.keep_alarm().await?;
-            }
-        }
-        Response::empty()
-    }
-}
-
-impl ResourceObject {
     /// Writes the storage anew, so that no bytes of deleted facts are left. Should the object die before, whoever asked gets no
     /// answer and asks again.
     async fn write_anew(&self) -> worker::Result<()> {

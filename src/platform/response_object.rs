@@ -5,9 +5,9 @@
 use worker::{DurableObject, Env, Request, Response, State, durable_object};
 
 use super::border::now;
-use super::gateway_worker;
 use super::object_storage::{ObjectStorage, answer};
 use super::sql_database::SqlDatabase;
+use super::{gateway_worker, unanswered};
 use crate::config::RESPONSES_TTL_MS;
 use crate::responses::chain;
 use crate::responses::protocol::{DELETE, ERASE, Found, HISTORY, ITEMS, KEEP, POINT, READ};
@@ -26,7 +26,25 @@ impl DurableObject for ResponseObject {
         ResponseObject { storage: ObjectStorage::new(state), ttl_ms }
     }
 
-    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+    async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        unanswered::or_told(request.inner().into(), Box::pin(self.answer(request))).await
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        self.storage.alarm_rang();
+        if self.storage.exists()? {
+            if self.storage.transaction(|store| chain::expire(store, now(), self.ttl_ms))? {
+                self.storage.delete_all().await?;
+            } else {
+                self.keep_alarm().await?;
+            }
+        }
+        Response::empty()
+    }
+}
+
+impl ResponseObject {
+    async fn answer(&self, mut request: Request) -> worker::Result<Response> {
         #[cfg(feature = "fault-injection")]
         super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
         #[cfg(feature = "fault-injection")]
@@ -56,20 +74,6 @@ impl DurableObject for ResponseObject {
         Ok(answered)
     }
 
-    async fn alarm(&self) -> worker::Result<Response> {
-        self.storage.alarm_rang();
-        if self.storage.exists()? {
-            if self.storage.transaction(|store| chain::expire(store, now(), self.ttl_ms))? {
-                self.storage.delete_all().await?;
-            } else {
-                self.keep_alarm().await?;
-            }
-        }
-        Response::empty()
-    }
-}
-
-impl ResponseObject {
     /// Writes the storage anew, so that no bytes of deleted texts are left. Should the object die before, whoever asked gets no
     /// answer and asks again.
     async fn write_anew(&self) -> worker::Result<()> {

@@ -14,7 +14,7 @@ use super::object_storage::{ObjectStorage, answer};
 use super::resource_client::ResourceClient;
 use super::response_client::ResponseClient;
 use super::sql_database::SqlDatabase;
-use super::{d1_index, erasure, gateway_worker, log, model_call};
+use super::{d1_index, erasure, gateway_worker, log, model_call, unanswered};
 use crate::config::{Config, PENDING_TURN_TTL_MS};
 use crate::keys::Principal;
 use crate::memory::news::News;
@@ -49,7 +49,33 @@ impl DurableObject for ThreadObject {
         ThreadObject { storage: ObjectStorage::new(state), env, config, defaults: Settings::default() }
     }
 
-    async fn fetch(&self, mut request: Request) -> worker::Result<Response> {
+    async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        unanswered::or_told(request.inner().into(), Box::pin(self.answer(request))).await
+    }
+
+    async fn alarm(&self) -> worker::Result<Response> {
+        self.storage.alarm_rang();
+        if !self.storage.exists()? {
+            return Response::empty();
+        }
+        let ttl = self.pending_turn_ttl_ms();
+        let lost =
+            self.storage.transaction(|store| thread::close_lost_turns(store, now(), ttl, self.around()))?;
+        for turn in lost {
+            log::event("turn_closed_as_lost", json!({ "turn": turn }));
+        }
+        self.end_deletions().await?;
+        self.tell_index(false).await?;
+        self.storage.transaction(thread::index_words)?;
+        self.tell_resource().await?;
+        self.do_a_job().await?;
+        self.keep_alarm().await?;
+        Response::empty()
+    }
+}
+
+impl ThreadObject {
+    async fn answer(&self, mut request: Request) -> worker::Result<Response> {
         #[cfg(feature = "fault-injection")]
         super::fault::strike("object", request.headers().get("x-fault")?.as_deref()).await;
         #[cfg(feature = "fault-injection")]
@@ -153,28 +179,6 @@ impl DurableObject for ThreadObject {
         Ok(answered)
     }
 
-    async fn alarm(&self) -> worker::Result<Response> {
-        self.storage.alarm_rang();
-        if !self.storage.exists()? {
-            return Response::empty();
-        }
-        let ttl = self.pending_turn_ttl_ms();
-        let lost =
-            self.storage.transaction(|store| thread::close_lost_turns(store, now(), ttl, self.around()))?;
-        for turn in lost {
-            log::event("turn_closed_as_lost", json!({ "turn": turn }));
-        }
-        self.end_deletions().await?;
-        self.tell_index(false).await?;
-        self.storage.transaction(thread::index_words)?;
-        self.tell_resource().await?;
-        self.do_a_job().await?;
-        self.keep_alarm().await?;
-        Response::empty()
-    }
-}
-
-impl ThreadObject {
     fn around(&self) -> Surroundings<'_> {
         let settings = self.config.as_ref().map_or(&self.defaults, |config| &config.memory);
         Surroundings { settings, zones: &zones }

@@ -168,9 +168,64 @@ for (const fault of ["panic", "panic-turn"])
     });
   });
 
-for (const fault of ["panic-object", "panic-transaction"])
+const MESSAGE = "The gateway failed. Try again; if it persists, look for the request id in the Worker's log.";
+const openai = () => ({ error: { message: MESSAGE, type: "server_error", param: null, code: null } });
+const anthropic = (id) => ({
+  type: "error",
+  error: { type: "server_error", message: MESSAGE },
+  request_id: id,
+});
+
+for (const [fault, path, told] of [
+  ["exception", "/chat/completions", openai],
+  ["exception", "/messages", anthropic],
+  ["exception-turn", "/responses", openai],
+  ["exception-turn", "/messages", anthropic],
+])
   test(
-    `an object's panic (${fault}) costs its message alone, and undoes what it wrote`,
+    `an exception that Rust cannot catch (${fault}, ${path}) costs its request alone, whose client is told in its dialect`,
+    { skip },
+    async () => {
+      await besideTen(async () => {
+        const id = `test-${randomUUID()}`;
+        const failed = await fetch(gateway.baseURL + path, {
+          method: "POST",
+          headers: {
+            authorization: `Bearer ${gateway.key}`,
+            "content-type": "application/json",
+            "x-request-id": id,
+            "x-fault": fault,
+          },
+          body: JSON.stringify({ model: "raw/m", max_tokens: 9, messages: [user("boom")] }),
+        });
+        const { status, headers } = failed;
+        const said = await failed.text();
+        const head = ["x-request-id", "content-type"].map((name) => headers.get(name));
+        assert.deepEqual([status, ...head], [500, id, "application/json"], said);
+        assert.deepEqual(JSON.parse(said), told(id));
+        if (fault !== "exception") return;
+        const line = await until(() => {
+          const lines = gateway.logs().split("\n");
+          return lines.find((line) => line.includes('"event":"request"') && line.includes(id));
+        }, "the request's line in the log");
+        assert.match(line, /"status":500/);
+      });
+    },
+  );
+
+test(
+  "the tasks that were to run after one that an exception unwound run all the same",
+  { skip, timeout: 60_000 },
+  async () => {
+    const beside = await ask("unstreamed", { "x-fault": "exception-before" });
+    finish(beside);
+    await assertWhole(beside);
+  },
+);
+
+for (const fault of ["panic-object", "panic-transaction", "exception-object"])
+  test(
+    `an object's failure (${fault}) costs its message alone, and undoes what it wrote`,
     { skip },
     async () => {
       await besideTen(async () => {
@@ -178,12 +233,16 @@ for (const fault of ["panic-object", "panic-transaction"])
         finish(first);
         await assertWhole(first);
         const thread = first.thread;
+        const objectFailures = () => gateway.logs().split('"event":"object_failed"').length;
+        const failures = objectFailures();
         const boom = await ask("unstreamed", { ...memoryHeaders(thread), "x-fault": fault });
         finish(boom);
         const answer = await boom.head;
         assert.deepEqual([answer.status, answer.headers["x-memory-status"]], [200, "degraded"]);
         assert.equal((await answer.ended).bytes.toString(), WHOLE);
         assert.deepEqual(await stored(gateway, thread), [user(first.text), assistant(TEXT)]);
+        // Its caller hears of it, and does not wait until memory's time is over.
+        await until(() => objectFailures() > failures, "the failed call is in the log");
       });
     },
   );
