@@ -146,6 +146,8 @@ async fn start(
     if let Some(remembered) = &remembered {
         inference.meter.note(|account| account.remembers(remembered.tokens));
     }
+    #[cfg(feature = "fault-injection")]
+    super::fault::strike("asking", inference.incoming.headers().get("x-fault")).await;
     // Kept for the routes behind the first, where there are any.
     let others_told = told.clone().filter(|_| routes.len() > 1);
     let messages = conversation.as_ref().map(prompt::count_messages);

@@ -33,7 +33,7 @@ globalThis.__memoryGatewayOpenapi = openapi;
 const state = globalThis.__worker_init_state;
 const live = (globalThis.__memoryGatewayLive ??= new Set());
 let critical = state.criticalError;
-/** How each call that is under way is settled: by its request, or by another object of its own. */
+/** How each call that is under way is settled: by its request, an alarm by its object's context, a cron's by an object of its own. */
 let pending = new Map();
 
 function instanceDied(why) {
@@ -58,9 +58,9 @@ addEventListener("error", (event) => {
 });
 
 // Rust calls this where it will not settle the promise of a call itself.
-globalThis.__memoryGatewayUnanswered = (request, answer) => {
-  const call = pending.get(request);
-  pending.delete(request);
+globalThis.__memoryGatewayUnanswered = (key, answer) => {
+  const call = pending.get(key);
+  pending.delete(key);
   if (answer) call?.resolve(answer);
   else call?.reject(new Error("an exception reached Rust"));
 };
@@ -100,15 +100,17 @@ export default {
 const guardedObject = (Rust) =>
   class extends DurableObject {
     #rust;
+    #context;
     constructor(context, env) {
       super(context, env);
+      this.#context = context;
       this.#rust = new Rust(context, env);
     }
     fetch(request) {
       return guarded(() => this.#rust.fetch(request), request);
     }
     alarm(info) {
-      return guarded(() => this.#rust.alarm(info));
+      return guarded(() => this.#rust.alarm(info), this.#context);
     }
   };
 

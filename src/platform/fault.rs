@@ -22,6 +22,8 @@ extern "C" {
 thread_local! {
     /// The next transaction's work is to panic once it has written.
     static TRANSACTION_PANICS: Cell<bool> = const { Cell::new(false) };
+    /// The next alarm of an object is to throw.
+    static ALARM_THROWS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Does to the caller what the header `x-fault` asks for, if it is one of `place`'s.
@@ -29,7 +31,8 @@ thread_local! {
 /// - `handler`: `panic`, `exception`.
 /// - `turn`, which goes on when the handler has answered: `panic-turn`, `exception-turn`, and `exception-before`, in a task that
 ///   runs just before another which the turn waits for.
-/// - `object`: `panic-object`, `exception-object`, `panic-transaction`, `slow-object=MS`.
+/// - `asking`, when memory has been asked and the provider has not: `exception-asking`.
+/// - `object`: `panic-object`, `exception-object`, `panic-transaction`, `slow-object=MS`; `exception-alarm`, at the next alarm that rings.
 /// - `key`, the object that counts a key's requests: `slow-key=MS`.
 #[allow(clippy::panic)]
 pub async fn strike(place: &str, asked: Option<&str>) {
@@ -39,6 +42,7 @@ pub async fn strike(place: &str, asked: Option<&str>) {
         }
         ("handler", Some("exception"))
         | ("turn", Some("exception-turn"))
+        | ("asking", Some("exception-asking"))
         | ("object", Some("exception-object")) => {
             drop(parse_uncaught("fault injection: an exception"));
         }
@@ -52,6 +56,7 @@ pub async fn strike(place: &str, asked: Option<&str>) {
             let _ = heard.await;
         }
         ("object", Some("panic-transaction")) => TRANSACTION_PANICS.set(true),
+        ("object", Some("exception-alarm")) => ALARM_THROWS.set(true),
         ("object" | "key", Some(fault)) => {
             let slow =
                 fault.strip_prefix("slow-").and_then(|rest| rest.strip_prefix(place)?.strip_prefix('='));
@@ -95,11 +100,23 @@ pub fn strike_transaction() {
     assert!(!TRANSACTION_PANICS.take(), "fault injection: a panic in a transaction");
 }
 
-/// Panics where what listens to a stream is asked to: with `panic-stream` at the first bytes that come, with
-/// `panic-stream=N` at those that come as the Nth. `come` counts them.
+/// Throws where an alarm was asked to.
+pub fn strike_alarm() {
+    if ALARM_THROWS.take() {
+        drop(parse_uncaught("alarm: fault injection, an exception"));
+    }
+}
+
+/// Fails where what looks at a stream is asked to, by a panic or by an exception: with `panic-stream` at the first bytes that come,
+/// with `panic-stream=N` at those that come as the Nth; likewise `exception-stream`. `come` counts them.
+#[allow(clippy::panic)]
 pub fn strike_stream(asked: Option<&str>, come: &Cell<u32>) {
     come.set(come.get() + 1);
-    let at = asked.and_then(|asked| asked.strip_prefix("panic-stream"));
-    let at = at.map(|at| at.strip_prefix('=').and_then(|at| at.parse().ok()).unwrap_or(1));
-    assert!(at != Some(come.get()), "fault injection: a panic in the middle of a stream");
+    let Some((fault, at)) = asked.map(|asked| asked.split_once('=').unwrap_or((asked, "1"))) else { return };
+    match fault {
+        _ if at.parse() != Ok(come.get()) => {}
+        "panic-stream" => panic!("fault injection: a panic in the middle of a stream"),
+        "exception-stream" => drop(parse_uncaught("fault injection: an exception in the middle of a stream")),
+        _ => {}
+    }
 }

@@ -103,17 +103,34 @@ pub async fn serve(
         incoming,
     };
     let (reply, answer) = oneshot::channel();
-    let meter = inference.meter.clone();
+    let unended = Unended(Some(inference.meter.clone()));
     // In a box: each future that holds another by value is as large again, and so is the stack on which it is made.
     let run = Box::pin(inference.run(reply));
     // It goes on when the client has left: somebody has to learn how it ended.
     context.wait_until(async move {
-        if unwind::caught(run).await.is_none() {
-            // Its client has lost the answer, and knows; its thread and its account do not.
-            join(report::send_left_behind(), meter.refuse(&Error::internal())).await;
+        let mut unended = unended;
+        let ended = unwind::caught(run).await;
+        if let (None, Some(meter)) = (ended, unended.0.take()) {
+            failed(meter).await;
         }
     });
     answer.await.unwrap_or_else(|_| Err(Error::internal()))
+}
+
+/// The client of a turn that failed has lost its answer, and knows; its thread and its account do not.
+async fn failed(meter: Meter) {
+    join(report::send_left_behind(), meter.refuse(&Error::internal())).await;
+}
+
+/// A turn under way. An exception, which nobody can catch, drops it.
+struct Unended(Option<Meter>);
+
+impl Drop for Unended {
+    fn drop(&mut self) {
+        if let Some(meter) = self.0.take() {
+            unwind::spawn(failed(meter));
+        }
+    }
 }
 
 /// Reads the whole body, of `limit` bytes at most. Errors: 413 over the limit, 408 when it is not there after `timeout_ms`.

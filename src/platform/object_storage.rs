@@ -70,6 +70,11 @@ impl<S: OpensOver> ObjectStorage<S> {
         ObjectStorage { state, store: RefCell::new(None), alarm_at: Cell::new(None) }
     }
 
+    /// What entry.js knows the object's alarm by.
+    pub fn key(&self) -> JsValue {
+        self.state.as_raw().into()
+    }
+
     /// True when something was ever stored. Looking must not make an empty database, which would be kept and billed.
     pub fn exists(&self) -> worker::Result<bool> {
         if self.store.borrow().is_none()

@@ -1,9 +1,8 @@
 //! What a thread's object is told about the end of a turn.
 //!
-//! Invariant: until somebody says otherwise, the turn has failed; a panic loses no report.
+//! Invariant: until somebody says otherwise, the turn has failed; neither a panic nor an exception loses a report.
 
 use std::cell::RefCell;
-use std::thread::panicking;
 use std::time::Duration;
 
 use futures::channel::oneshot;
@@ -20,7 +19,7 @@ use crate::protocol::{Commit, Prepare};
 use crate::turn::{Answer, Message};
 
 thread_local! {
-    /// The reports that a panic kept from being sent, until whoever catches it sends them.
+    /// The reports that were dropped unsent, as what fails drops them, until whoever notices sends them.
     static LEFT_BEHIND: RefCell<Vec<Unsent>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -38,15 +37,13 @@ struct Unsent {
 
 impl Drop for Report {
     fn drop(&mut self) {
-        if panicking()
-            && let Some(unsent) = self.0.take()
-        {
+        if let Some(unsent) = self.0.take() {
             LEFT_BEHIND.with_borrow_mut(|left| left.push(unsent));
         }
     }
 }
 
-/// Sends the reports that a panic left behind: those turns have failed. To be called as soon as it is caught.
+/// Sends the reports that a failure left behind: those turns have failed. To be called as soon as it is noticed.
 pub async fn send_left_behind() {
     join_all(LEFT_BEHIND.take().into_iter().map(Unsent::send)).await;
 }

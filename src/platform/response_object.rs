@@ -31,15 +31,7 @@ impl DurableObject for ResponseObject {
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
-        self.storage.alarm_rang();
-        if self.storage.exists()? {
-            if self.storage.transaction(|store| chain::expire(store, now(), self.ttl_ms))? {
-                self.storage.delete_all().await?;
-            } else {
-                self.keep_alarm().await?;
-            }
-        }
-        Response::empty()
+        unanswered::or_told(self.storage.key(), Box::pin(self.ring())).await
     }
 }
 
@@ -72,6 +64,20 @@ impl ResponseObject {
             self.keep_alarm().await?;
         }
         Ok(answered)
+    }
+
+    async fn ring(&self) -> worker::Result<Response> {
+        #[cfg(feature = "fault-injection")]
+        super::fault::strike_alarm();
+        self.storage.alarm_rang();
+        if self.storage.exists()? {
+            if self.storage.transaction(|store| chain::expire(store, now(), self.ttl_ms))? {
+                self.storage.delete_all().await?;
+            } else {
+                self.keep_alarm().await?;
+            }
+        }
+        Response::empty()
     }
 
     /// Writes the storage anew, so that no bytes of deleted texts are left. Should the object die before, whoever asked gets no

@@ -54,23 +54,7 @@ impl DurableObject for ThreadObject {
     }
 
     async fn alarm(&self) -> worker::Result<Response> {
-        self.storage.alarm_rang();
-        if !self.storage.exists()? {
-            return Response::empty();
-        }
-        let ttl = self.pending_turn_ttl_ms();
-        let lost =
-            self.storage.transaction(|store| thread::close_lost_turns(store, now(), ttl, self.around()))?;
-        for turn in lost {
-            log::event("turn_closed_as_lost", json!({ "turn": turn }));
-        }
-        self.end_deletions().await?;
-        self.tell_index(false).await?;
-        self.storage.transaction(thread::index_words)?;
-        self.tell_resource().await?;
-        self.do_a_job().await?;
-        self.keep_alarm().await?;
-        Response::empty()
+        unanswered::or_told(self.storage.key(), Box::pin(self.ring())).await
     }
 }
 
@@ -177,6 +161,28 @@ impl ThreadObject {
             self.keep_alarm().await?;
         }
         Ok(answered)
+    }
+
+    async fn ring(&self) -> worker::Result<Response> {
+        #[cfg(feature = "fault-injection")]
+        super::fault::strike_alarm();
+        self.storage.alarm_rang();
+        if !self.storage.exists()? {
+            return Response::empty();
+        }
+        let ttl = self.pending_turn_ttl_ms();
+        let lost =
+            self.storage.transaction(|store| thread::close_lost_turns(store, now(), ttl, self.around()))?;
+        for turn in lost {
+            log::event("turn_closed_as_lost", json!({ "turn": turn }));
+        }
+        self.end_deletions().await?;
+        self.tell_index(false).await?;
+        self.storage.transaction(thread::index_words)?;
+        self.tell_resource().await?;
+        self.do_a_job().await?;
+        self.keep_alarm().await?;
+        Response::empty()
     }
 
     fn around(&self) -> Surroundings<'_> {

@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(js_name = __memoryGatewayUnanswered, catch)]
-    fn settle(request: &JsValue, answer: &JsValue) -> Result<(), JsValue>;
+    fn settle(key: &JsValue, answer: &JsValue) -> Result<(), JsValue>;
 }
 
 /// Has entry.js, which holds the promise of each call, fulfil that of a request with an answer, or reject it without one.
@@ -18,24 +18,25 @@ pub fn tell(request: &JsValue, answer: Option<web_sys::Response>) {
     drop(settle(request, &answer.map_or(JsValue::UNDEFINED, JsValue::from)));
 }
 
-/// What the work on a request comes to. Who made the request is told if it is cut off.
-pub async fn or_told<T>(request: JsValue, work: impl Future<Output = T>) -> T {
-    let mut waiting = Waiting { request, is_over: false };
+/// What the work that an object was called for comes to. Who called is told if it is cut off: by the request of the call, and
+/// the platform, which rings an alarm again that failed, by the object's state.
+pub async fn or_told<T>(key: JsValue, work: impl Future<Output = T>) -> T {
+    let mut waiting = Waiting { key, is_over: false };
     let outcome = work.await;
     waiting.is_over = true;
     outcome
 }
 
-/// Whoever made a request, and waits for its answer.
+/// Whoever waits for the end of a call.
 struct Waiting {
-    request: JsValue,
+    key: JsValue,
     is_over: bool,
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         if !self.is_over {
-            tell(&self.request, None);
+            tell(&self.key, None);
         }
     }
 }

@@ -247,29 +247,78 @@ for (const fault of ["panic-object", "panic-transaction", "exception-object"])
     },
   );
 
+for (const [name, fault] of [
+  ["a panic", "panic-stream"],
+  ["an exception", "exception-stream"],
+])
+  test(
+    `${name} in the middle of a stream is an error in it, and its turn is kept as it was left`,
+    { skip },
+    async () => {
+      await besideTen(async () => {
+        const broken = await ask("remembered", { "x-fault": fault });
+        const answer = await broken.head;
+        const { bytes, clean } = await answer.ended;
+        assert.equal(clean, false);
+        const { error } = JSON.parse(/^data: (.*)$/m.exec(bytes.toString())[1]);
+        assert.equal(error.type, "server_error");
+        assert.match(error.message, /The gateway failed/);
+        await until(() => broken.provider.destroyed, "the provider is let go");
+        await until(async () => {
+          assert.deepEqual(await stored(gateway, broken.thread), [user(broken.text)]);
+          return true;
+        }, "the message of the turn is kept");
+        assert.deepEqual(await rowOf(broken.id), {
+          outcome: "failed",
+          status: 200,
+          error: "The gateway failed.",
+        });
+      });
+    },
+  );
+
 test(
-  "a panic in the middle of a stream is an error in it, and its turn is kept as it was left",
+  "a turn that an exception cut is told to its thread and its account at once, as one that failed",
   { skip },
   async () => {
     await besideTen(async () => {
-      const broken = await ask("remembered", { "x-fault": "panic-stream" });
-      const answer = await broken.head;
-      const { bytes, clean } = await answer.ended;
-      assert.equal(clean, false);
-      const { error } = JSON.parse(/^data: (.*)$/m.exec(bytes.toString())[1]);
-      assert.equal(error.type, "server_error");
-      assert.match(error.message, /The gateway failed/);
-      await until(() => broken.provider.destroyed, "the provider is let go");
+      const [thread, id, text] = [newThread(), `test-${randomUUID()}`, `cut ${randomUUID()}`];
+      const failed = await fetch(`${gateway.baseURL}/chat/completions`, {
+        method: "POST",
+        headers: {
+          authorization: `Bearer ${gateway.key}`,
+          "content-type": "application/json",
+          "x-request-id": id,
+          ...memoryHeaders(thread),
+          "x-fault": "exception-asking",
+        },
+        body: JSON.stringify({ model: "raw/m", messages: [user(text)] }),
+      });
+      const { message, ...rest } = await refused(failed);
+      assert.deepEqual(rest, { status: 500, type: "server_error", param: null, code: null });
+      assert.deepEqual(await rowOf(id), { outcome: "failed", status: 500, error: message });
       await until(async () => {
-        assert.deepEqual(await stored(gateway, broken.thread), [user(broken.text)]);
+        assert.deepEqual(await stored(gateway, thread), [user(text)]);
         return true;
       }, "the message of the turn is kept");
-      assert.deepEqual(await rowOf(broken.id), {
-        outcome: "failed",
-        status: 200,
-        error: "The gateway failed.",
-      });
     });
+  },
+);
+
+test(
+  "an alarm that an exception cut rings again, and its work is done",
+  { skip, timeout: 60_000 },
+  async () => {
+    const turn = await ask("unstreamed", { "x-fault": "exception-alarm" });
+    finish(turn);
+    await assertWhole(turn);
+    await until(() => gateway.logs().includes("alarm: fa"), "the alarm has failed");
+    await until(async () => {
+      const listed = await fetch(`${gateway.baseURL}/memory/threads?resourceId=ann`, {
+        headers: { authorization: `Bearer ${gateway.key}` },
+      });
+      return (await listed.text()).includes(turn.thread);
+    }, "the index across threads has heard of the thread");
   },
 );
 
