@@ -209,10 +209,10 @@ impl<'a> Current<'a> {
         gone: &mut ClientGone,
         has_others: bool,
     ) -> Result<(Begun, Option<Reported>), (Unbegun, u32)> {
-        // A stream that nothing has to be taken from flows by the runtime's own hands, which begin with its first byte.
         let is_taken_from = self.way.frame.is_some() || self.way.hides_usage || self.state.is_some();
         let sent_at = now();
         let allowed = inference.deadlines.attempt_ms(sent_at, self.way.streams);
+        // What nobody wants to know anything of goes to the client unseen.
         let is_read = has_others || is_taken_from || inference.meter.counts();
         let reading = is_read.then(|| Reading {
             most: inference.incoming.config.max_answer_bytes,
@@ -231,7 +231,7 @@ impl<'a> Current<'a> {
         let mut begun = opened.map_err(|unbegun| (unbegun, allowed))?;
         let is_stream = is_event_stream(Headers::from_lines(&begun.lines));
         let succeeded = (200..300).contains(&begun.status);
-        let is_awaited = has_others || inference.deadlines.awaits_first_token || is_taken_from;
+        let is_awaited = is_read || inference.deadlines.awaits_first_token;
         let mut reported = begun.reported();
         if succeeded && is_stream && self.way.streams && is_awaited {
             let left = inference.deadlines.attempt_ms(now(), true);

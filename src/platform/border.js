@@ -150,12 +150,14 @@ export function watch(writer, controller) {
 }
 
 /**
- * Lets a stream flow into a pipe without JavaScript in between; gives the promise of its end, and a reader that hears the
- * same bytes. How the pipe ends is Rust's to say, unless Rust has died: then the flow's own end is the pipe's.
+ * Lets a stream flow into a pipe without JavaScript in between, behind the `first` of its bytes where those were read before;
+ * gives the promise of its end, and a reader that hears the same bytes. How the pipe ends is Rust's to say, unless Rust has
+ * died: then the flow's own end is the pipe's.
  */
-export function overhear(stream, pipe) {
+export function overhear(stream, pipe, first) {
   const [flowing, heard] = stream.tee();
-  const flow = flowing.pipeTo(pipe.writable, { preventClose: true, preventAbort: true });
+  const on = () => flowing.pipeTo(pipe.writable, { preventClose: true, preventAbort: true });
+  const flow = first ? writeFirst(pipe, first).then(on) : on();
   const entry = {};
   new Promise((resolve) => (entry.end = resolve))
     .then(() => flow)
@@ -166,6 +168,15 @@ export function overhear(stream, pipe) {
     .catch(() => {});
   live.add(entry);
   return { flow, reader: heard.getReader({ mode: "byob" }), entry };
+}
+
+async function writeFirst(pipe, bytes) {
+  const writer = pipe.writable.getWriter();
+  try {
+    await writer.write(bytes);
+  } finally {
+    writer.releaseLock();
+  }
 }
 
 /** Ends what nobody will end any more. */

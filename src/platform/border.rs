@@ -57,6 +57,9 @@ extern "C" {
     pub fn read(this: &Reader) -> Result<Promise, JsValue>;
     #[wasm_bindgen(method, catch)]
     pub fn cancel(this: &Reader) -> Result<Promise, JsValue>;
+    /// Lets another have the stream.
+    #[wasm_bindgen(method, js_name = releaseLock)]
+    pub fn release(this: &Reader);
 
     /// What `overhear` gives.
     pub type Overheard;
@@ -144,7 +147,11 @@ extern "C" {
     #[wasm_bindgen(js_name = zoneOffset)]
     fn zone_minutes(zone: &str, ms: f64) -> f64;
     #[wasm_bindgen(catch)]
-    pub fn overhear(stream: &JsValue, pipe: &IdentityTransformStream) -> Result<Overheard, JsValue>;
+    pub fn overhear(
+        stream: &JsValue,
+        pipe: &IdentityTransformStream,
+        first: Option<&Uint8Array>,
+    ) -> Result<Overheard, JsValue>;
     pub fn watch(writer: &Writer, controller: &AbortController) -> JsValue;
     fn unwatch(entry: &JsValue);
     #[wasm_bindgen(js_name = breakOff)]

@@ -15,6 +15,7 @@ use super::overhear::Bystander;
 use super::pump::Pump;
 use super::report::{Report, done_within};
 use super::response_state::ResponseState;
+use super::upstream::First;
 use super::{log, upstream};
 use crate::carriage::{Carriage, Outcome, Stopped};
 use crate::dialect::Dialect;
@@ -129,8 +130,8 @@ impl Delivery {
         let stores = report.as_ref().is_some_and(Report::stores);
         let keeps = state.as_ref().is_some_and(ResponseState::stores);
         // What takes nothing from the answer and tells nobody before the client need not stand in its way.
-        let is_held = upstream.first.is_some() || inference.deadlines.over_by.is_some();
-        let flows_by = way.frame.is_none() && !way.hides_usage && !stores && !keeps && !is_held;
+        let must_end = inference.deadlines.over_by.is_some();
+        let flows_by = way.frame.is_none() && !way.hides_usage && !stores && !keeps && !must_end;
         let carriage = match way.frame {
             Some(frame) => {
                 lines.add_event_stream();
@@ -155,12 +156,18 @@ impl Delivery {
         let listeners = Listeners { report, state };
         let mut late = None;
         let stopped = if flows_by {
-            let Ok(overheard) = overhear(&body, &pipe) else {
+            let first = upstream.first.map(|First { reader, read, at }| {
+                reader.release();
+                (read.value(), at)
+            });
+            let bytes = first.as_ref().map(|(bytes, _)| bytes);
+            let Ok(overheard) = overhear(&body, &pipe, bytes) else {
                 return refuse(cut_short.clone(), listeners.report, inference, reply).await;
             };
             let _ = reply.send(client.map_err(|_| Error::internal()));
             let bystander = Bystander {
                 overheard,
+                first,
                 pipe: &pipe,
                 controller,
                 gone,

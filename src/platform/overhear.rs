@@ -34,6 +34,8 @@ const TAKE_UP_EVERY_MS: u64 = 1_000;
 pub struct Bystander<'a> {
     /// The flow, and who hears it.
     pub overheard: Overheard,
+    /// What was read of it before, and when, in Unix milliseconds.
+    pub first: Option<(Uint8Array, u64)>,
     /// What the client reads from.
     pub pipe: &'a IdentityTransformStream,
     /// Ends the provider's connection.
@@ -51,7 +53,7 @@ pub struct Bystander<'a> {
 impl Bystander<'_> {
     /// Listens until the end; gives what was heard.
     pub async fn run(self, mut carriage: Carriage) -> (Outcome, Stopped) {
-        let Bystander { overheard, pipe, controller, gone, idle_ms, on_chunk, cut_short } = self;
+        let Bystander { overheard, first, pipe, controller, gone, idle_ms, on_chunk, cut_short } = self;
         // Where listening fails, the flow goes on to its own end.
         let watched = Watched::new(overheard.entry());
         let reader = overheard.reader();
@@ -61,6 +63,10 @@ impl Bystander<'_> {
         let mut flow = pin!(settled(Ok(overheard.flow())));
         let mut flowed = None;
         let mut is_said = false;
+        if let Some((bytes, at)) = first {
+            on_chunk(at);
+            carriage.push(&bytes.to_vec());
+        }
 
         let mut stopped = loop {
             let read = pin!(settled(reader.read(&buffer())));

@@ -234,6 +234,32 @@ test("a passing failure of the only provider is not seen by the client", async (
   }
 });
 
+test("a stream that flows by begins behind what failed, byte for byte", async () => {
+  const overloaded = event("error", { error: { type: "overloaded_error", message: "Overloaded" } });
+  const failing = (res) => res.writeHead(200, EVENTS).end(overloaded);
+  const answer = messagesEvents("at last ".repeat(30_000));
+  for (const begin of [1, 20, 10_000, answer.length]) {
+    const inPieces = async (res) => {
+      res.writeHead(200, EVENTS);
+      await new Promise((written) => res.write(answer.slice(0, begin), written));
+      await new Promise(setImmediate);
+      res.end(answer.slice(begin));
+    };
+    for (const failure of [failing, dropBeforeFirstByte, endBeforeFirstByte]) {
+      const [only] = plan(["two", [failure, inPieces]]);
+      const { id, headers } = options([only]);
+      const body = JSON.stringify({ model: only.id, max_tokens: 9, stream: true, messages: [user("hello")] });
+      const { text, headers: told } = await whole(`${gateway.baseURL}/messages`, { headers, body });
+      assert.equal(told["x-gateway-attempts"], "2");
+      assert.equal(text, answer);
+      assert.deepEqual(await rowOf(id), {
+        ...{ outcome: "complete", status: 200, provider: "two", model: only.model },
+        ...{ attempts: 2, input: 3, output: 2 },
+      });
+    }
+  }
+});
+
 test("a short wait that the only provider asks for is kept", async () => {
   const [only] = plan(["one", [refuse(429, { "retry-after": "1" }), says("chat", "at last")]]);
   const began = performance.now();
