@@ -90,7 +90,12 @@ fn has_test(root: &Path, path: &str, name: &str) -> bool {
         let function = format!("fn {name}()");
         return text.split("#[test]").skip(1).any(|item| item.trim_start().starts_with(&function));
     }
-    text.lines().any(|line| line.trim_start().starts_with("test(") && line.contains(name))
+    // A long name stands on the line below.
+    let mut opened = false;
+    text.lines().map(str::trim_start).any(|line| {
+        let is_first = std::mem::replace(&mut opened, line == "test(");
+        (line.starts_with("test(") || is_first) && line.contains(name)
+    })
 }
 
 #[test]
