@@ -7,12 +7,15 @@ use std::cell::Cell;
 use std::pin::pin;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::{Either, select};
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 use worker::Delay;
 
-use super::border::{AbortController, ClientGone, Readable, Watched, Writer, now, settled, watch};
+use super::border::{
+    AbortController, ClientGone, Read, Readable, Reader, Watched, Writer, now, settled, watch,
+};
 use super::conveyor::{Conveyor, Standstill, Taken};
 use super::unwind::{attempt, caught};
 use super::upstream::First;
@@ -50,22 +53,16 @@ impl Pump<'_> {
         let mut on_end = Some(on_end);
 
         let heard = Cell::new(now());
-        let silence = pin!(silence(&heard, idle_ms, over_by));
-        let closed = pin!(settled(Ok(to.closed())));
-        let leaving = pin!(gone.wait());
-        let mut interrupted = pin!(select(select(leaving, closed), silence));
+        let mut interrupted = pin!(interruption(to, gone, &heard, idle_ms, over_by).fuse());
 
         let first = carriage.begin();
         if !first.is_empty() {
             // Not awaited: the next write waits for it, and the provider need not.
             let _ = to.write(&Uint8Array::from(first.as_slice()));
         }
-        let (reader, held, mut came_at) = match held {
-            Some(First { reader, read, at }) => (Ok(reader), Some(read), Some(at)),
-            None => (from.reader(), None, None),
-        };
+        let (reader, held, mut came_at) = reading(from, held);
         let carrying = caught(async {
-            let Ok(reader) = &reader else { return Stopped::Cut };
+            let Some(reader) = &reader else { return Stopped::Cut };
             let conveyor = Conveyor::new(reader, held, to);
             loop {
                 // What completes the answer, and is held until its end is known.
@@ -86,7 +83,7 @@ impl Pump<'_> {
                 let stands = match select(pin!(moving), interrupted.as_mut()).await {
                     Either::Left((stands, _)) => Some(stands),
                     // Nobody takes what was said: it is not the provider who is silent.
-                    Either::Right((Either::Right(_), _)) if !conveyor.is_writing() => break Stopped::Silent,
+                    Either::Right((Stopped::Silent, _)) if !conveyor.is_writing() => break Stopped::Silent,
                     Either::Right(_) => None,
                 };
                 match stands {
@@ -127,7 +124,7 @@ impl Pump<'_> {
 
         if stopped != Stopped::Ended {
             controller.abort();
-            if let Ok(reader) = &reader {
+            if let Some(reader) = &reader {
                 let _ = settled(reader.cancel()).await;
             }
         }
@@ -154,6 +151,31 @@ impl Pump<'_> {
         end_stream(to, &mut carriage, stopped, cut_short).await;
         watched.ended();
         stopped
+    }
+}
+
+/// Who reads a body on, with the piece of it that was read already and when that came, in Unix milliseconds. Nobody, where the body
+/// cannot be read.
+pub fn reading(from: &Readable, first: Option<First>) -> (Option<Reader>, Option<Read>, Option<u64>) {
+    match first {
+        Some(First { reader, read, at }) => (Some(reader), Some(read), Some(at)),
+        None => (from.reader().ok(), None, None),
+    }
+}
+
+/// Waits until a stream has to be given up: its client has left, or there was silence for too long.
+pub async fn interruption(
+    to: &Writer,
+    gone: &mut ClientGone,
+    heard: &Cell<u64>,
+    idle_ms: u64,
+    over_by: Option<u64>,
+) -> Stopped {
+    let closed = pin!(settled(Ok(to.closed())));
+    let leaving = pin!(gone.wait());
+    match select(select(leaving, closed), pin!(silence(heard, idle_ms, over_by))).await {
+        Either::Left(_) => Stopped::ClientGone,
+        Either::Right(_) => Stopped::Silent,
     }
 }
 

@@ -7,19 +7,20 @@ use std::cell::Cell;
 use std::pin::pin;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::{Either, select};
 use js_sys::Uint8Array;
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsCast;
 use worker::Delay;
 
 use super::answer_turn::Reply;
 use super::border::{
-    ClientGone, IdentityTransformStream, Readable, Watched, Writer, body_of, now, respond, settled, watch,
+    ClientGone, IdentityTransformStream, Watched, Writer, body_of, now, respond, settled, watch,
 };
 use super::conveyor::{Conveyor, Standstill, Taken};
 use super::inference::Inference;
-use super::pump::{end_with, silence};
-use super::upstream::{Begun, First};
+use super::pump::{end_with, interruption, reading};
+use super::upstream::Begun;
 use crate::carriage::Stopped;
 use crate::error::Error;
 use crate::reply::Lines;
@@ -65,21 +66,14 @@ impl ClientStream {
         let ClientStream { to, stream, .. } = self;
         let heard = Cell::new(now());
         let (idle_ms, over_by) = (u64::from(inference.deadlines.idle_ms), inference.deadlines.over_by);
-        let silence = pin!(silence(&heard, idle_ms, over_by));
-        let closed = pin!(settled(Ok(to.closed())));
-        let leaving = pin!(gone.wait());
-        let mut interrupted = pin!(select(select(leaving, closed), silence));
+        let mut interrupted = pin!(interruption(to, gone, &heard, idle_ms, over_by).fuse());
 
         let body = body_of(&upstream.answer);
-        let (reader, held, mut came_at) = match upstream.first.take() {
-            Some(First { reader, read, at }) => (Ok(reader), Some(read), Some(at)),
-            None if body.is_null() => (Err(JsValue::NULL), None, None),
-            None => (body.unchecked_ref::<Readable>().reader(), None, None),
-        };
+        let (reader, held, mut came_at) = reading(body.unchecked_ref(), upstream.first.take());
         let mut at_end = false;
         let mut closing = String::new();
         let mut stopped = 'read: {
-            let Ok(reader) = &reader else { break 'read Stopped::Cut };
+            let Some(reader) = &reader else { break 'read Stopped::Cut };
             let conveyor = Conveyor::new(reader, held, to);
             let mut words = String::new();
             let moving = conveyor.run(|chunk| {
@@ -94,7 +88,7 @@ impl ClientStream {
             let stands = match select(pin!(moving), interrupted.as_mut()).await {
                 Either::Left((stands, _)) => stands,
                 // Nobody takes what was said: it is not the provider who is silent.
-                Either::Right((Either::Right(_), _)) if !conveyor.is_writing() => {
+                Either::Right((Stopped::Silent, _)) if !conveyor.is_writing() => {
                     break 'read Stopped::Silent;
                 }
                 Either::Right(_) => break 'read Stopped::ClientGone,
@@ -117,7 +111,7 @@ impl ClientStream {
         };
         if stopped != Stopped::Ended {
             upstream.controller.abort();
-            if let Ok(reader) = &reader {
+            if let Some(reader) = &reader {
                 let _ = settled(reader.cancel()).await;
             }
         }

@@ -326,17 +326,23 @@ test("a client that leaves while a tool is at work has the tool let go, and what
 });
 
 test("the deadline of the whole request ends a later round that says no more", async () => {
-  const about = scripted(looks(`short ${randomUUID()}`), (res) => {
-    begin(res);
-    say(res, "So it");
-  });
-  const body = { model: MODEL, stream: true, messages: [user(about)] };
-  const headers = { ...SEARCH, "x-gateway-timeout-ms": "4000" };
-  const answer = await asBytes("/chat/completions", body, headers);
-  const { bytes, clean } = await answer.ended;
-  assert.match(bytes.toString(), /"error":\{/);
-  assert.doesNotMatch(bytes.toString(), /\[DONE\]/);
-  assert.ok(!clean || answer.status === 504);
+  for (const [path, kind] of [
+    ["/chat/completions", "upstream_error"],
+    ["/messages", "api_error"],
+  ]) {
+    const about = scripted(looks(`short ${randomUUID()}`), (res) => {
+      begin(res);
+      say(res, "So it");
+    });
+    const body = { model: MODEL, stream: true, max_tokens: 99, messages: [user(about)] };
+    const answer = await asBytes(path, body, { ...SEARCH, "x-gateway-timeout-ms": "4000" });
+    const { bytes, clean } = await answer.ended;
+    const events = [...bytes.toString().matchAll(/^data: (.*)$/gm)].map(([, event]) => event);
+    const { message, type } = JSON.parse(events.at(-1)).error;
+    assert.deepEqual([answer.status, clean, type], [200, false, kind], message);
+    assert.match(message, /`scripted` broke off/);
+    assert.match(events.at(-2), /So it/);
+  }
 });
 
 test("a later round that fails before its first word is asked again, and the attempts are counted", async () => {
