@@ -1,13 +1,17 @@
 //! What waits in an isolate's memory to be written somewhere slower, many at a time.
 //!
-//! Invariant: an entry leaves only when it was written or when the outbox is full, and what was dropped is counted; one
-//! batch is on its way at a time; an entry that is named again while it waits replaces what waited. While entries wait, either
-//! somebody has been told to write them or the next one to come is.
+//! Invariant: an entry leaves only when it was written, when the outbox is full, or when it is known that it can never be written;
+//! what was dropped is counted. One that cannot be written keeps no other. One batch is on its way at a time; an entry that is
+//! named again while it waits replaces what waited. While entries wait, either somebody has been told to write them or the next
+//! one to come is.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Who was to write what waits, and has not by so many milliseconds after the time, is taken to be dead.
 const OVERDUE_MS: u64 = 1_000;
+
+/// How often an entry fails by itself, while others are written in between, before it is given up.
+const MOST_STRIKES: u32 = 5;
 
 /// Something that waits.
 pub trait Entry: Clone {
@@ -34,6 +38,12 @@ pub struct Outbox<T> {
     /// Until when somebody is about to write what waits.
     gathering_until: u64,
     sent: Option<Sent<T>>,
+    /// How many go at a time: fewer after each failure, down to one, so that what cannot be written is found.
+    at_a_time: usize,
+    /// Those that failed by themselves, by their names.
+    suspects: BTreeMap<String, Suspect>,
+    /// How many batches were written.
+    written: u64,
     /// Tells batches apart.
     batches: u64,
     dropped: u64,
@@ -44,6 +54,15 @@ struct Sent<T> {
     number: u64,
     until: u64,
     entries: Vec<T>,
+}
+
+/// An entry that failed by itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Suspect {
+    /// How often, counted anew only when something else was written meanwhile.
+    strikes: u32,
+    /// How many batches were written when it failed last.
+    written: u64,
 }
 
 /// Entries to write now.
@@ -66,6 +85,9 @@ impl<T: Entry> Outbox<T> {
             names: BTreeSet::new(),
             gathering_until: 0,
             sent: None,
+            at_a_time: batch,
+            suspects: BTreeMap::new(),
+            written: 0,
             batches: 0,
             dropped: 0,
         }
@@ -85,6 +107,7 @@ impl<T: Entry> Outbox<T> {
             self.dropped += 1;
             let Some(dropped) = self.waiting.remove(at) else { return };
             self.names.remove(dropped.id());
+            self.suspects.remove(dropped.id());
         }
         self.names.insert(entry.id().to_owned());
         self.waiting.push_back(entry);
@@ -108,7 +131,7 @@ impl<T: Entry> Outbox<T> {
             self.give_back(lost.entries);
         }
         self.gathering_until = 0;
-        let count = self.waiting.len().min(self.batch);
+        let count = self.waiting.len().min(self.at_a_time);
         if count == 0 {
             return None;
         }
@@ -124,9 +147,40 @@ impl<T: Entry> Outbox<T> {
 
     /// A batch was written, or was not and waits again.
     pub fn settle(&mut self, number: u64, written: bool) {
-        let Some(sent) = self.sent.take_if(|sent| sent.number == number) else { return };
-        if !written {
-            self.give_back(sent.entries);
+        let Some(Sent { mut entries, .. }) = self.sent.take_if(|sent| sent.number == number) else { return };
+        if written {
+            self.written += 1;
+            self.at_a_time = self.at_a_time.saturating_mul(2).min(self.batch);
+            for entry in entries {
+                self.suspects.remove(entry.id());
+            }
+            return;
+        }
+        self.at_a_time = (entries.len() / 2).max(1);
+        match entries.pop() {
+            Some(alone) if entries.is_empty() => self.suspect(alone),
+            last => {
+                entries.extend(last);
+                self.give_back(entries);
+            }
+        }
+    }
+
+    /// An entry failed by itself: others go before it. Where others are written and it is not, it is given up.
+    fn suspect(&mut self, entry: T) {
+        let Suspect { strikes, written } = self.suspects.get(entry.id()).copied().unwrap_or_default();
+        let strikes = if strikes == 0 || self.written > written { strikes + 1 } else { strikes };
+        if strikes >= MOST_STRIKES {
+            self.suspects.remove(entry.id());
+            self.dropped += 1;
+            return;
+        }
+        self.suspects.insert(entry.id().to_owned(), Suspect { strikes, written: self.written });
+        if !self.waits(entry.id()) {
+            self.names.insert(entry.id().to_owned());
+            self.waiting.push_back(entry);
+        } else {
+            self.give_back(vec![entry]);
         }
     }
 
@@ -256,17 +310,78 @@ mod tests {
         for id in ["a", "b", "c"] {
             outbox.push(last(id));
         }
-        let failed = outbox.take(0).unwrap();
-        outbox.settle(failed.number, false);
-        assert_eq!(names(outbox.take(1)), [last("a"), last("b")]);
         // Nobody tells what became of it; after the lease it counts as lost.
+        assert_eq!(names(outbox.take(1)), [last("a"), last("b")]);
         assert!(outbox.take(1_000).is_none());
         assert_eq!(names(outbox.take(1_001)), [last("a"), last("b")]);
         // The dead one's late word about its own batch changes nothing.
-        outbox.settle(2, true);
+        outbox.settle(1, true);
         assert!(outbox.holds("a"));
-        outbox.settle(3, true);
+        outbox.settle(2, true);
         assert_eq!((outbox.holds("a"), outbox.len()), (false, 1));
+        let failed = outbox.take(2_000).unwrap();
+        outbox.settle(failed.number, false);
+        assert_eq!(names(outbox.take(2_000)), [last("c")]);
+    }
+
+    /// Writes all that can be written, but for those of the name `bad`; gives how many batches that took.
+    fn write_all(outbox: &mut Outbox<Note>, bad: &str) -> usize {
+        let mut batches = 0;
+        while let Some(batch) = outbox.take(0) {
+            batches += 1;
+            let good = batch.entries.iter().all(|entry| entry.id() != bad);
+            outbox.settle(batch.number, good);
+            if outbox.len() == 1 && outbox.holds(bad) {
+                break;
+            }
+        }
+        batches
+    }
+
+    #[test]
+    fn what_can_never_be_written_keeps_no_other_and_is_given_up_at_last() {
+        let mut outbox = Outbox::new(1_000, 64, 1_000);
+        let fill = |outbox: &mut Outbox<Note>, round: usize| {
+            for at in 0..100 {
+                outbox.push(last(&format!("{round}-{at}")));
+            }
+        };
+        outbox.push(last("bad"));
+        let mut round = 0;
+        while outbox.holds("bad") || round == 0 {
+            fill(&mut outbox, round);
+            assert!(write_all(&mut outbox, "bad") < 40);
+            // While nothing else is written, that it fails says nothing of it.
+            for _ in 0..20 {
+                assert!(outbox.len() <= 1);
+                let Some(batch) = outbox.take(0) else { break };
+                outbox.settle(batch.number, false);
+            }
+            round += 1;
+            assert!(round < 5);
+        }
+        assert_eq!((outbox.len(), outbox.take_dropped(), outbox.suspects.len()), (0, 1, 0));
+        // With nothing that fails, as many go at a time as may.
+        fill(&mut outbox, round);
+        write_all(&mut outbox, "bad");
+        fill(&mut outbox, round + 1);
+        assert_eq!(write_all(&mut outbox, "bad"), 2);
+    }
+
+    #[test]
+    fn while_nothing_can_be_written_nothing_is_given_up() {
+        let mut outbox = Outbox::new(10, 4, 1_000);
+        for id in ["a", "b", "c", "d", "e"] {
+            outbox.push(last(id));
+        }
+        for _ in 0..100 {
+            let batch = outbox.take(0).unwrap();
+            outbox.settle(batch.number, false);
+        }
+        outbox.push(last("f"));
+        assert_eq!((outbox.len(), outbox.take_dropped()), (6, 0));
+        assert!(write_all(&mut outbox, "") <= 4);
+        assert!(outbox.is_empty() && outbox.suspects.is_empty());
     }
 
     #[test]
