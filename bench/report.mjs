@@ -44,20 +44,23 @@ export function summary(rounds, baseline) {
   };
 }
 
-/** The tables of one part: answers as a whole, then streams. */
-export function partText({ title, baseline, results, aim }) {
+/** The tables of one part: answers as a whole, then streams; below each what is aimed at, where the part says so. */
+export function partText({ title, baseline, results, aims = {} }) {
   const tables = ["whole", "events"].map((kind) => {
     const wanted = results.filter(({ events }) => Boolean(events) === (kind === "events"));
-    return wanted.length > 0 ? `\n${table(wanted, baseline, kind)}` : "";
+    if (wanted.length === 0) return "";
+    const verdict = aims[kind] ? `\n  ${bold(aimText(wanted, kind, aims[kind]))}\n` : "";
+    return `\n${table(wanted, baseline, kind)}${verdict}`;
   });
-  const ratios = results.filter(({ events }) => !events).map(({ medians }) => medians.ratio.cpu);
-  const verdict = aim && ratios.length > 0 ? `\n  ${bold(aimText(ratios, aim))}\n` : "";
-  return `\n${bold(title)}\n${tables.join("\n")}${verdict}`;
+  return `\n${bold(title)}\n${tables.join("\n")}`;
 }
 
-function aimText(ratios, aim) {
+const MEASURED = { whole: "CPU of a request that is not streamed", events: "CPU of an event" };
+
+function aimText(results, kind, aim) {
+  const ratios = results.map(({ medians }) => medians.ratio.cpu);
   const [least, most] = [Math.min(...ratios), Math.max(...ratios)].map((ratio) => ratio.toFixed(2));
-  return `CPU of a request that is not streamed: ${least} to ${most} times the baseline's; the aim is at most ${aim}.`;
+  return `${MEASURED[kind]}: ${least} to ${most} times the baseline's; the aim is at most ${aim.toFixed(2)}.`;
 }
 
 const RATIOS = { ratio: "gateway / baseline", added: "added, gateway / baseline" };

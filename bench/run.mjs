@@ -95,7 +95,7 @@ function chosen(only, rivals) {
   return parts;
 }
 
-async function measurePart({ title, baseline, aim, isRival, scenarios }, { generator, upstreamUrl, pace }) {
+async function measurePart({ title, baseline, aims, isRival, scenarios }, { generator, upstreamUrl, pace }) {
   const both = [targets[baseline], targets.gateway];
   const whole = new Map();
   for (const scenario of scenarios) {
@@ -140,7 +140,7 @@ async function measurePart({ title, baseline, aim, isRival, scenarios }, { gener
     medians: summary(rounds[at], baseline),
     rounds: rounds[at],
   }));
-  return { title, baseline, aim, results };
+  return { title, baseline, aims, results };
 }
 
 /** One measurement, processor time included. */

@@ -79,7 +79,7 @@ export const PARTS = [
   {
     title: "Memory off, against a bare pass-through Worker",
     baseline: "baseline",
-    aim: 1.4,
+    aims: { whole: 1.1 },
     scenarios: [
       whole(1_000, 1),
       whole(1_000, 8),
@@ -93,6 +93,7 @@ export const PARTS = [
   {
     title: "Streams, against a Worker whose own code hands each chunk on",
     baseline: "no-op JS pump",
+    aims: { events: 0.75 },
     scenarios: [
       named("usage asked for", flat(1_000)),
       named("usage hidden", { ...flat(1_000, 100_000, false), isFiltered: true }),
@@ -102,6 +103,7 @@ export const PARTS = [
   {
     title: "Memory on, against the pass-through with two bare calls of a Durable Object",
     baseline: "baseline + object",
+    aims: { whole: 1.25 },
     scenarios: [
       fresh(whole(1_000, 1, 1_000)),
       fresh(whole(1_000, 8, 1_000)),
