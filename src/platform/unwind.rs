@@ -20,11 +20,6 @@ pub fn attempt<T>(call: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(call)).ok()
 }
 
-/// Runs work beside the request. Were its panic not caught, the tasks that are to run after it would wait for the next event.
-pub fn spawn(work: impl Future<Output = ()> + 'static) {
-    spawn_local(caught(work).map(drop));
-}
-
 /// Lends entry.js `__memoryGatewayResume`: runs the tasks that were to run after one that an exception has unwound. They would
 /// wait until something else wakes a task.
 pub fn lend_resuming() {
