@@ -40,19 +40,19 @@ export async function inspectorOf() {
 }
 
 /**
- * Waits until the objects have gone, collects garbage, and says what is left: `{ resident, heap, embedder, wasm, databases, live }`.
+ * Waits until the objects have gone, collects garbage, and says what is left: `{ resident, heap, wasm, requests, databases }`.
+ * `requests` are those that something still holds: one at least, of the fetches here.
  */
 async function atRest({ url, pid }, address) {
   for (const until = Date.now() + REST_MS; openDatabases(pid) > 0 && Date.now() < until;) await sleep(500);
   const inspector = await connect(address);
   try {
-    const { context } = await inspector.context();
+    const context = await inspector.context();
     await inspector.ask("Runtime.disable"); // It would keep what is logged from here on.
     // What JavaScript lets go of with one collection frees what Rust holds, and that more of JavaScript's with the next.
     for (let times = 0; times < 3; times++) {
-      const collected = inspector.ask("HeapProfiler.collectGarbage");
       let isDone = false;
-      void collected.finally(() => (isDone = true)).catch(() => {});
+      const collected = inspector.ask("HeapProfiler.collectGarbage").finally(() => (isDone = true));
       // It is done by the way when the isolate next runs.
       while (!isDone) {
         await (await fetch(new URL("/health", url))).text();
@@ -60,29 +60,19 @@ async function atRest({ url, pid }, address) {
       }
       await collected;
     }
-    const { usedSize, embedderHeapUsedSize, backingStorageSize, totalSize } =
-      await inspector.ask("Runtime.getHeapUsage");
-    const memories = await inspector.instances(context, "WebAssembly.Memory");
-    const [wasm] = await inspector.call(
-      memories,
-      "function () { return this.map((one) => one.buffer.byteLength); }",
-    );
-    const live = await inspector.value(context, "globalThis.__memoryGatewayLive.size");
+    const { usedSize } = await inspector.ask("Runtime.getHeapUsage");
+    const [wasm] = await inspector.each(context, "WebAssembly.Memory", "(one) => one.buffer.byteLength");
+    const requests = await inspector.each(context, "Request", "() => 1");
     return {
-      resident: resident(pid),
-      heap: usedSize,
-      total: totalSize,
-      embedder: embedderHeapUsedSize,
-      backing: backingStorageSize,
-      wasm,
-      databases: openDatabases(pid),
-      live,
+      ...{ resident: resident(pid), heap: usedSize, wasm },
+      ...{ requests: requests.length, databases: openDatabases(pid) },
     };
   } finally {
     inspector.close();
   }
 }
 
+/** Speaks with V8's inspector: https://chromedevtools.github.io/devtools-protocol/v8/ */
 async function connect(address) {
   const [{ webSocketDebuggerUrl }] = await (await fetch(`http://${address}/json`)).json();
   const socket = new WebSocket(webSocketDebuggerUrl);
@@ -92,44 +82,40 @@ async function connect(address) {
   const context = new Promise((resolve) => (hearContext = resolve));
   socket.onmessage = ({ data }) => {
     const { id, method, params, result, error } = JSON.parse(data);
-    if (method === "Runtime.executionContextCreated") hearContext({ context: params.context.id });
+    if (method === "Runtime.executionContextCreated") hearContext(params.context.id);
     waiting.get(id)?.(error ? new Error(`the inspector says: ${error.message}`) : result);
     waiting.delete(id);
   };
   await new Promise((resolve, reject) => ((socket.onopen = resolve), (socket.onerror = reject)));
   const ask = async (method, params = {}) => {
     const id = ++asked;
-    const timer = new AbortController();
-    const answer = await Promise.race([
-      new Promise((resolve) => {
-        waiting.set(id, resolve);
-        socket.send(JSON.stringify({ id, method, params }));
-      }),
-      sleep(ANSWER_MS, new Error(`the inspector does not answer ${method}`), { signal: timer.signal }).catch(
-        () => {},
-      ),
-    ]);
-    timer.abort();
+    let timer;
+    const answer = await new Promise((resolve) => {
+      timer = setTimeout(resolve, ANSWER_MS, new Error(`the inspector does not answer ${method}`));
+      waiting.set(id, resolve);
+      socket.send(JSON.stringify({ id, method, params }));
+    });
+    clearTimeout(timer);
     if (answer instanceof Error) throw answer;
     return answer;
   };
   return {
     ask,
+    /** The Worker's global scope, by its number. */
     async context() {
       await ask("Runtime.enable");
       return context;
     },
-    async value(contextId, expression) {
-      return (await ask("Runtime.evaluate", { contextId, expression, returnByValue: true })).result.value;
-    },
-    async instances(contextId, type) {
-      const { result } = await ask("Runtime.evaluate", { contextId, expression: `${type}.prototype` });
+    /** What a function makes of each object of a class that something holds. */
+    async each(contextId, className, of) {
+      const { result } = await ask("Runtime.evaluate", { contextId, expression: `${className}.prototype` });
       const { objects } = await ask("Runtime.queryObjects", { prototypeObjectId: result.objectId });
-      return objects.objectId;
-    },
-    async call(objectId, functionDeclaration) {
-      return (await ask("Runtime.callFunctionOn", { objectId, functionDeclaration, returnByValue: true }))
-        .result.value;
+      const made = await ask("Runtime.callFunctionOn", {
+        objectId: objects.objectId,
+        functionDeclaration: `function () { return this.map(${of}); }`,
+        returnByValue: true,
+      });
+      return made.result.value;
     },
     close: () => socket.close(),
   };

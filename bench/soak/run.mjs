@@ -3,9 +3,8 @@
 //   --streams N   how many at once (1000)
 //   --seconds N   for how long new ones begin (60)
 //   --plain N     one in so many has no memory (4); with 1 none has: what the threads' objects weigh is the difference
-//   --rounds N    the same so many times (1), and after each what is left in memory when all has come to rest: what grows
-//                 from one to the next is a leak
-//   --same        later rounds go on with the threads of the first; without it each has threads of its own
+//   --rounds N    the same so many times (1), each with threads of its own and some thousand short requests, and after each what
+//                 is left in memory when all has come to rest: what goes on growing from one to the next is a leak
 //   --build DIR   the build to run; without it the release build, made new if need be
 // Invariant: everything stays on this machine, and whatever ends this process ends what it started. What is reported as lost
 // is a turn that its client saw whole and its thread does not have.
@@ -21,10 +20,14 @@ import { root } from "../../scripts/paths.mjs";
 import { dim, main, step, Stop } from "../../scripts/say.mjs";
 import { startTarget } from "../targets.mjs";
 import { inspectorOf, resident } from "./memory.mjs";
-import { EVENTS, keepAsking, newThread } from "./streams.mjs";
+import { askForShort, EVENTS, keepAsking, newThread } from "./streams.mjs";
 import { lostTurns } from "./threads.mjs";
 
+/** How many short requests follow on the streams of a round. */
+const SHORT = 2_000;
+
 const megabytes = (bytes) => Math.round(bytes / 1024 ** 2);
+const kilobytes = (bytes) => Math.round(bytes / 1024);
 
 const folder = mkdtempSync(join(tmpdir(), "memory-gateway-soak-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
@@ -44,7 +47,6 @@ async function soak() {
       seconds: { type: "string", default: "60" },
       plain: { type: "string", default: "4" },
       rounds: { type: "string", default: "1" },
-      same: { type: "boolean", default: false },
       build: { type: "string" },
     },
   });
@@ -70,12 +72,12 @@ async function soak() {
   const sample = () => memory.push(megabytes(resident(gateway.pid)));
   sample();
   const sampling = setInterval(sample, 1_000);
-  const seen = { whole: 0, left: 0, errors: new Map() };
+  const seen = { whole: 0, left: 0, short: 0, errors: new Map() };
   const kept = { lost: 0, doubled: 0, unread: 0 };
-  let threads = [];
-  const all = new Set();
+  let held = 0;
+  let remembering = 0;
   for (let round = 1; round <= rounds; round++) {
-    if (round === 1 || !values.same) threads = Array.from({ length: streams }, newThread);
+    const threads = Array.from({ length: streams }, newThread);
     const until = Date.now() + seconds * 1_000;
     await Promise.all(
       threads.map((thread, slot) =>
@@ -86,18 +88,23 @@ async function soak() {
         }),
       ),
     );
-    const remembering = threads.filter((_, slot) => slot % plain !== 0);
-    const now = await lostTurns(base, key, remembering).catch((error) => {
+    if (inspector) await askForShort(SHORT, { base, key, seen });
+    const memories = threads.filter((_, slot) => slot % plain !== 0);
+    remembering += memories.length;
+    const counted = await lostTurns(base, key, memories).catch((error) => {
       throw new Stop(
         `the gateway is gone (${error.cause ?? error}). Its memory, MB: ${memory.join(" ")}. What it wrote:\n${gateway.output()}`,
       );
     });
-    for (const what of Object.keys(kept)) kept[what] += now[what];
-    for (const thread of remembering) all.add(thread);
-    if (inspector)
-      console.log(
-        `  round ${round}, ${seen.whole + seen.left} streams: ${JSON.stringify(await inspector.atRest(gateway))}`,
-      );
+    for (const what of Object.keys(kept)) kept[what] += counted[what];
+    if (!inspector) continue;
+    const rest = await inspector.atRest(gateway);
+    held = rest.requests - 1; // One is its own.
+    console.log(
+      `  round ${round}, ${seen.whole + seen.left} streams and ${seen.short} short requests so far; at rest: ${megabytes(rest.resident)} MB, ` +
+        `JavaScript's heap ${kilobytes(rest.heap)} kB, Rust's ${kilobytes(rest.wasm)} kB, ` +
+        `requests still held ${held}, objects still there ${rest.databases}`,
+    );
   }
   await sleep(2_000);
   sample();
@@ -112,7 +119,7 @@ async function soak() {
   );
   console.log(`  whole ${seen.whole}, left by their clients ${seen.left}, errors ${errors.join("; ") || 0}`);
   console.log(
-    `  threads ${all.size}: turns lost ${kept.lost}, doubled ${kept.doubled}, not readable ${kept.unread}`,
+    `  threads ${remembering}: turns lost ${kept.lost}, doubled ${kept.doubled}, not readable ${kept.unread}`,
   );
   const tenth = Math.max(1, Math.floor(memory.length / 10));
   console.log(
@@ -121,7 +128,8 @@ async function soak() {
   const most = Math.max(...memory);
   const each = (((most - memory[0]) * 1024) / streams).toFixed(0);
   console.log(`  most ${most}, ${each} KB a stream above the start; at the end ${memory.at(-1)}`);
-  if (errors.length > 0 || kept.lost > 0 || kept.doubled > 0 || kept.unread > 0) process.exitCode = 1;
+  if (errors.length > 0 || kept.lost > 0 || kept.doubled > 0 || kept.unread > 0 || held > 0)
+    process.exitCode = 1;
 }
 
 await main(soak);

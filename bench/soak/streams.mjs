@@ -3,9 +3,12 @@
 import { randomUUID } from "node:crypto";
 import { request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import { newKey } from "../../scripts/keys.mjs";
 
 export const EVENTS = 12; // At two a second a stream takes six seconds.
 const LEAVERS = 5; // One in so many leaves in the middle.
+const HASTY = 7; // One in so many has a key that must be looked up, and leaves before or soon after it is.
+const HASTY_MS = 30;
 const MODEL = `slow/bench-slow-${EVENTS}`; // Its provider speaks Chat Completions alone; the others are translated.
 
 const DIALECTS = [
@@ -39,21 +42,47 @@ export async function keepAsking({ slot, until, base, key, seen, thread, remembe
   while (Date.now() < until) {
     const turn = thread.asked++;
     const { path, body, end } = DIALECTS[(slot + turn) % DIALECTS.length];
+    const isHasty = (slot + turn) % HASTY === 0;
     const leaves = (slot + turn) % LEAVERS === 0;
+    const leaveAfter = isHasty
+      ? Math.random() * HASTY_MS
+      : leaves
+        ? 1_000 + Math.random() * 3_000
+        : undefined;
     const outcome = await stream(base + path, {
       headers: {
-        authorization: `Bearer ${key}`,
+        authorization: `Bearer ${isHasty ? newKey() : key}`,
         "content-type": "application/json",
         ...(remembers && { "x-thread-id": thread.id, "x-resource-id": `person-${slot}` }),
       },
       body: JSON.stringify(body(`turn ${turn} of ${slot}`)),
-      leaveAfter: leaves ? 1_000 + Math.random() * 3_000 : undefined,
+      leaveAfter,
       end,
     });
     if (outcome === "whole") thread.whole++;
     if (outcome === "whole" || outcome === "left") seen[outcome]++;
-    else seen.errors.set(outcome, (seen.errors.get(outcome) ?? 0) + 1);
+    else count(seen.errors, outcome);
   }
+}
+
+const count = (errors, what) => errors.set(what, (errors.get(what) ?? 0) + 1);
+
+/** Asks for so many whole answers, without memory, a few at a time: each is over in a few milliseconds. */
+export async function askForShort(times, { base, key, seen }) {
+  const left = Array.from({ length: times }).values();
+  const askOn = async () => {
+    for (const _ of left) {
+      const answer = await fetch(`${base}/v1/chat/completions`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+        body: JSON.stringify({ model: "slow/bench-json", messages: [{ role: "user", content: "hello" }] }),
+      });
+      await answer.text();
+      if (answer.ok) seen.short++;
+      else count(seen.errors, `status ${answer.status}`);
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, askOn));
 }
 
 /** One stream: "whole", "left", or what went wrong. */
@@ -66,6 +95,8 @@ function stream(url, { headers, body, leaveAfter, end }) {
       leaveAfter &&
       setTimeout(() => {
         left = true;
+        // A plain close workerd on one machine only notices at its next write; the platform's network tells at once.
+        asked.socket?.resetAndDestroy();
         asked.destroy();
         resolve("left");
       }, leaveAfter);
