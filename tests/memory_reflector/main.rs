@@ -1,4 +1,4 @@
-//! The reflector: what is asked, how edit scripts are read.
+//! The reflector: what is asked, how edit scripts are read, and what each edit keeps.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
