@@ -62,8 +62,11 @@ const TARGETS = {
   }),
 };
 
-/** Starts a target, with more variables if need be, and waits until it answers; gives `{ url, pid, stop }`. */
-export async function startTarget(name, { folder, upstream, build = "build/release", vars = {} }) {
+/** Starts a target, with more variables and arguments to workerd if need be, and waits until it answers; gives `{ url, pid, stop }`. */
+export async function startTarget(
+  name,
+  { folder, upstream, build = "build/release", vars = {}, flags = [] },
+) {
   const target = TARGETS[name]({ upstream, build });
   target.vars = { ...target.vars, ...vars };
   const home = join(folder, name.replaceAll(/\W+/g, "-"));
@@ -74,9 +77,13 @@ export async function startTarget(name, { folder, upstream, build = "build/relea
   writeFileSync(config, workerdConfig(target, join(home, "objects"), port));
   let output = "";
   // The shell says its process id and becomes workerd, whose processor time is then read by that id.
-  const child = startLeashed("sh", ["-c", 'echo "pid $$"; exec "$@"', "sh", workerd, "serve", config], {
-    onText: (text) => (output = (output + text).slice(-5_000)),
-  });
+  const child = startLeashed(
+    "sh",
+    ["-c", 'echo "pid $$"; exec "$@"', "sh", workerd, "serve", ...flags, config],
+    {
+      onText: (text) => (output = (output + text).slice(-5_000)),
+    },
+  );
   const url = `http://127.0.0.1:${port}`;
   if (await answersWithin(20_000, `${url}/health`, child)) {
     const pid = Number(/^pid (\d+)$/m.exec(output)?.[1]);

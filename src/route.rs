@@ -15,6 +15,10 @@ use crate::keys::Secret;
 use crate::operation::Operation;
 use crate::providers::{ANTHROPIC_VERSION, KeyHeader, OPENROUTER, Provider, of_bare_name};
 
+/// The longest model id, in bytes. What is kept of a request names its model: a row of the ledger, which the database takes up
+/// to two megabytes or never, a circuit, the answer's headers.
+const MOST_MODEL_BYTES: usize = 512;
+
 /// Whose credential a request uses upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialSource {
@@ -99,7 +103,7 @@ impl Route<'_> {
 /// Finds the route. The first hit wins: the caller's own credential, one bound to the gateway key, one bound to the
 /// project, the deployment's secret for the provider, OpenRouter with the id unchanged (and there the same order). Any
 /// provider does for an answer in any dialect. Errors: 400 that says which secret, binding or variable is missing, how to
-/// write the id, or that the provider cannot do what is wanted; 500 for a binding that cannot be opened.
+/// write the id, that it is too long, or that the provider cannot do what is wanted; 500 for a binding that cannot be opened.
 pub fn route<'a>(
     config: &'a Config,
     operation: Operation,
@@ -114,6 +118,12 @@ pub fn route<'a>(
         credential,
         source,
     };
+    if model.len() > MOST_MODEL_BYTES {
+        return Err(Error::invalid(
+            "model",
+            format!("The model's id has {} bytes; {MOST_MODEL_BYTES} is the most.", model.len()),
+        ));
+    }
     let named = named(config, model, own.is_some())?;
     if let Some((provider, name)) = named {
         let fits = provider.serves(operation);

@@ -210,6 +210,17 @@ fn without_a_route_the_error_names_the_missing_secret() {
 }
 
 #[test]
+fn an_id_that_is_too_long_to_be_kept_is_refused_whoever_is_asked() {
+    let id = |bytes: usize| format!("openai/{}", "x".repeat(bytes - "openai/".len()));
+    let refused = "400: The model's id has 513 bytes; 512 is the most.";
+    for own in [None, Some("sk-own")] {
+        assert_eq!(found(&[OPENAI], Chat, &id(513), own), refused);
+        assert!(found(&[OPENAI], Chat, &id(512), own).starts_with("openai xxx"));
+    }
+    assert_eq!(found(&[OPENROUTER], Chat, &"x".repeat(513), None), refused);
+}
+
+#[test]
 fn what_is_no_model_id_is_refused() {
     for model in ["", "/", "openai/", "/gpt"] {
         assert!(found(&[OPENAI], Chat, model, None).contains("is not a model id"), "{model}");

@@ -1,15 +1,15 @@
 // Owns `npm run soak`: many slow streams at once through one bare workerd, of all dialects, with and without memory, some
-// of them left in the middle; then a count of what the threads kept.
+// of them left in the middle; then a count of what the threads kept, and of what workerd keeps in memory.
 //   --streams N   how many at once (1000)
 //   --seconds N   for how long new ones begin (60)
 //   --plain N     one in so many has no memory (4); with 1 none has: what the threads' objects weigh is the difference
+//   --rounds N    the same so many times (1), each with threads of its own and some thousand short requests, and after each what
+//                 is left in memory when all has come to rest: what goes on growing from one to the next is a leak
 //   --build DIR   the build to run; without it the release build, made new if need be
 // Invariant: everything stays on this machine, and whatever ends this process ends what it started. What is reported as lost
 // is a turn that its client saw whole and its thread does not have.
 import { fork } from "node:child_process";
-import { randomUUID } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { request } from "node:http";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -17,33 +17,28 @@ import { parseArgs } from "node:util";
 import { build } from "../../scripts/build.mjs";
 import { newKey } from "../../scripts/keys.mjs";
 import { root } from "../../scripts/paths.mjs";
-import { main, step, Stop } from "../../scripts/say.mjs";
+import { dim, main, step, Stop } from "../../scripts/say.mjs";
 import { startTarget } from "../targets.mjs";
+import { inspectorOf, resident } from "./memory.mjs";
+import { askForShort, EVENTS, keepAsking, newThread } from "./streams.mjs";
+import { lostTurns } from "./threads.mjs";
 
-const EVENTS = 12; // At two a second a stream takes six seconds.
-const LEAVERS = 5; // One in so many leaves in the middle.
-const MODEL = `slow/bench-slow-${EVENTS}`; // Its provider speaks Chat Completions alone; the others are translated.
+/** How many short requests follow on the streams of a round. */
+const SHORT = 2_000;
 
-const DIALECTS = [
-  {
-    path: "/v1/chat/completions",
-    body: (text) => ({ model: MODEL, stream: true, messages: [{ role: "user", content: text }] }),
-    end: "data: [DONE]",
-  },
-  {
-    path: "/v1/responses",
-    body: (text) => ({ model: MODEL, stream: true, store: false, input: text }),
-    end: "event: response.completed",
-  },
-  {
-    path: "/v1/messages",
-    body: (text) => ({
-      ...{ model: MODEL, stream: true, max_tokens: 1_000 },
-      messages: [{ role: "user", content: text }],
-    }),
-    end: "event: message_stop",
-  },
-];
+const megabytes = (bytes) => Math.round(bytes / 1024 ** 2);
+const kilobytes = (bytes) => Math.round(bytes / 1024);
+
+const folder = mkdtempSync(join(tmpdir(), "memory-gateway-soak-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+/** The provider's process ends with the channel to it; workerd is let go before its storage. */
+let gateway;
+for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143, SIGHUP: 129 })) {
+  process.on(signal, () => {
+    console.log(dim("\nstopping …"));
+    void Promise.resolve(gateway?.stop()).then(() => process.exit(code));
+  });
+}
 
 async function soak() {
   const { values } = parseArgs({
@@ -51,46 +46,66 @@ async function soak() {
       streams: { type: "string", default: "1000" },
       seconds: { type: "string", default: "60" },
       plain: { type: "string", default: "4" },
+      rounds: { type: "string", default: "1" },
       build: { type: "string" },
     },
   });
-  const [streams, seconds, plain] = [values.streams, values.seconds, values.plain].map(Number);
+  const [streams, seconds, plain, rounds] = [values.streams, values.seconds, values.plain, values.rounds].map(
+    Number,
+  );
   if (!values.build) await step("build the Worker", () => build());
-  const folder = mkdtempSync(join(tmpdir(), "memory-gateway-soak-"));
-  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
   const upstream = fork(join(root, "bench", "upstream.mjs"));
-  process.on("exit", () => upstream.kill());
   const { port } = await new Promise((resolve) => upstream.once("message", resolve));
   const provider = `http://127.0.0.1:${port}`;
-  const gateway = await startTarget("gateway", {
+  const inspector = rounds > 1 ? await inspectorOf() : undefined;
+  gateway = await startTarget("gateway", {
     folder,
     upstream: provider,
     vars: { PROVIDERS: JSON.stringify({ slow: { base_url: `${provider}/v1` } }) },
+    ...(inspector && { flags: inspector.flags }),
     ...(values.build && { build: values.build }),
   });
   const base = new URL(gateway.url).origin;
   const key = newKey();
 
   const memory = [];
-  const sample = () => memory.push(residentMegabytes(gateway.pid));
+  const sample = () => memory.push(megabytes(resident(gateway.pid)));
   sample();
   const sampling = setInterval(sample, 1_000);
-  const seen = { whole: 0, left: 0, errors: new Map() };
-  const threads = [];
-  const until = Date.now() + seconds * 1_000;
-  const slots = Array.from({ length: streams }, (_, slot) =>
-    keepAsking({
-      ...{ slot, until, base, key, seen, threads },
-      remembers: slot % plain !== 0,
-      spread: Math.min(5_000, seconds * 200),
-    }),
-  );
-  await Promise.all(slots);
-  const rested = await lostTurns(base, key, threads).catch((error) => {
-    throw new Stop(
-      `the gateway is gone (${error.cause ?? error}). Its memory, MB: ${memory.join(" ")}. What it wrote:\n${gateway.output()}`,
+  const seen = { whole: 0, left: 0, short: 0, errors: new Map() };
+  const kept = { lost: 0, doubled: 0, unread: 0 };
+  let held = 0;
+  let remembering = 0;
+  for (let round = 1; round <= rounds; round++) {
+    const threads = Array.from({ length: streams }, newThread);
+    const until = Date.now() + seconds * 1_000;
+    await Promise.all(
+      threads.map((thread, slot) =>
+        keepAsking({
+          ...{ slot, until, base, key, seen, thread },
+          remembers: slot % plain !== 0,
+          spread: Math.min(5_000, seconds * 200),
+        }),
+      ),
     );
-  });
+    if (inspector) await askForShort(SHORT, { base, key, seen });
+    const memories = threads.filter((_, slot) => slot % plain !== 0);
+    remembering += memories.length;
+    const counted = await lostTurns(base, key, memories).catch((error) => {
+      throw new Stop(
+        `the gateway is gone (${error.cause ?? error}). Its memory, MB: ${memory.join(" ")}. What it wrote:\n${gateway.output()}`,
+      );
+    });
+    for (const what of Object.keys(kept)) kept[what] += counted[what];
+    if (!inspector) continue;
+    const rest = await inspector.atRest(gateway);
+    held = rest.requests - 1; // One is its own.
+    console.log(
+      `  round ${round}, ${seen.whole + seen.left} streams and ${seen.short} short requests so far; at rest: ${megabytes(rest.resident)} MB, ` +
+        `JavaScript's heap ${kilobytes(rest.heap)} kB, Rust's ${kilobytes(rest.wasm)} kB, ` +
+        `requests still held ${held}, objects still there ${rest.databases}`,
+    );
+  }
   await sleep(2_000);
   sample();
   clearInterval(sampling);
@@ -104,7 +119,7 @@ async function soak() {
   );
   console.log(`  whole ${seen.whole}, left by their clients ${seen.left}, errors ${errors.join("; ") || 0}`);
   console.log(
-    `  threads ${threads.length}: turns lost ${rested.lost}, doubled ${rested.doubled}, not readable ${rested.unread}`,
+    `  threads ${remembering}: turns lost ${kept.lost}, doubled ${kept.doubled}, not readable ${kept.unread}`,
   );
   const tenth = Math.max(1, Math.floor(memory.length / 10));
   console.log(
@@ -113,101 +128,8 @@ async function soak() {
   const most = Math.max(...memory);
   const each = (((most - memory[0]) * 1024) / streams).toFixed(0);
   console.log(`  most ${most}, ${each} KB a stream above the start; at the end ${memory.at(-1)}`);
-  if (errors.length > 0 || rested.lost > 0 || rested.doubled > 0 || rested.unread > 0) process.exitCode = 1;
-}
-
-/** Asks one stream after the other until the time is up; each slot is a thread of its own. */
-async function keepAsking({ slot, until, base, key, seen, threads, remembers, spread }) {
-  const thread = { id: `soak-${randomUUID()}`, asked: 0, whole: 0 };
-  if (remembers) threads.push(thread);
-  // Not all in one moment: that would be a measurement of the machine's queue for new connections.
-  await sleep(Math.random() * spread);
-  for (let turn = 0; Date.now() < until; turn++) {
-    const { path, body, end } = DIALECTS[(slot + turn) % DIALECTS.length];
-    const leaves = (slot + turn) % LEAVERS === 0;
-    thread.asked++;
-    const outcome = await stream(base + path, {
-      headers: {
-        authorization: `Bearer ${key}`,
-        "content-type": "application/json",
-        ...(remembers && { "x-thread-id": thread.id, "x-resource-id": `person-${slot}` }),
-      },
-      body: JSON.stringify(body(`turn ${turn} of ${slot}`)),
-      leaveAfter: leaves ? 1_000 + Math.random() * 3_000 : undefined,
-      end,
-    });
-    if (outcome === "whole") thread.whole++;
-    if (outcome === "whole" || outcome === "left") seen[outcome]++;
-    else seen.errors.set(outcome, (seen.errors.get(outcome) ?? 0) + 1);
-  }
-}
-
-/** One stream: "whole", "left", or what went wrong. */
-function stream(url, { headers, body, leaveAfter, end }) {
-  return new Promise((resolve) => {
-    const asked = request(url, { method: "POST", headers, agent: false });
-    let text = "";
-    let left = false;
-    const timer =
-      leaveAfter &&
-      setTimeout(() => {
-        left = true;
-        asked.destroy();
-        resolve("left");
-      }, leaveAfter);
-    const done = (outcome) => {
-      clearTimeout(timer);
-      if (!left) resolve(outcome);
-    };
-    asked.on("error", (error) => done(error.code ?? error.message));
-    asked.on("response", (answer) => {
-      answer.setEncoding("utf8");
-      answer.on("data", (more) => (text += more));
-      answer.on("error", (error) => done(error.code ?? error.message));
-      answer.on("close", () => {
-        if (answer.statusCode !== 200) return done(`status ${answer.statusCode}`);
-        done(answer.complete && text.includes(end) ? "whole" : "a stream that broke off");
-      });
-    });
-    asked.end(body);
-  });
-}
-
-/** What the threads kept, against what their clients saw. */
-async function lostTurns(base, key, threads) {
-  const counted = { lost: 0, doubled: 0, unread: 0 };
-  for (const thread of threads.filter(({ asked }) => asked > 0)) {
-    const answer = await fetch(`${base}/v1/memory/threads/${thread.id}/messages?limit=200`, {
-      headers: { authorization: `Bearer ${key}` },
-    });
-    if (!answer.ok) {
-      counted.unread++;
-      continue;
-    }
-    const { messages } = await answer.json();
-    const answers = messages.filter(
-      ({ role, status }) => role === "assistant" && status !== "incomplete",
-    ).length;
-    const questions = new Set();
-    for (const { role, content } of messages) {
-      if (role !== "user") continue;
-      const said = JSON.stringify(content);
-      if (questions.has(said)) counted.doubled++;
-      questions.add(said);
-    }
-    counted.lost += Math.max(0, thread.whole - answers) + Math.max(0, thread.whole - questions.size);
-  }
-  return counted;
-}
-
-function residentMegabytes(pid) {
-  let status = "";
-  try {
-    status = readFileSync(`/proc/${pid}/status`, "latin1");
-  } catch {
-    // It has ended.
-  }
-  return Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) / 1024);
+  if (errors.length > 0 || kept.lost > 0 || kept.doubled > 0 || kept.unread > 0 || held > 0)
+    process.exitCode = 1;
 }
 
 await main(soak);

@@ -76,20 +76,28 @@ function guarded(call, key = {}) {
   });
 }
 
+async function answer(request, env, context) {
+  try {
+    return await guarded(() => new Gateway(context, env).fetch(request), request);
+  } catch (error) {
+    const id = `req_${crypto.randomUUID().replaceAll("-", "").slice(0, 24)}`;
+    console.error(JSON.stringify({ event: "handler_died", request_id: id, error: String(error) }));
+    const message =
+      "The gateway failed. Try again; if it persists, look for the request id in the Worker's log.";
+    return Response.json(
+      { error: { message, type: "server_error", param: null, code: null } },
+      { status: 500, headers: { "x-request-id": id } },
+    );
+  }
+}
+
 export default {
-  async fetch(request, env, context) {
-    try {
-      return await guarded(() => new Gateway(context, env).fetch(request), request);
-    } catch (error) {
-      const id = `req_${crypto.randomUUID().replaceAll("-", "").slice(0, 24)}`;
-      console.error(JSON.stringify({ event: "handler_died", request_id: id, error: String(error) }));
-      const message =
-        "The gateway failed. Try again; if it persists, look for the request id in the Worker's log.";
-      return Response.json(
-        { error: { message, type: "server_error", param: null, code: null } },
-        { status: 500, headers: { "x-request-id": id } },
-      );
-    }
+  fetch(request, env, context) {
+    const answered = answer(request, env, context);
+    // When a client leaves, the runtime drops what its request waits for and wakes nobody: without this, all that the request
+    // holds here and in Rust would stay for as long as the isolate lives.
+    context.waitUntil(answered);
+    return answered;
   },
   scheduled(event, env, context) {
     return guarded(() => new Gateway(context, env).scheduled(event));

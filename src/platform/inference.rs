@@ -74,7 +74,7 @@ pub fn refuse(
     error: &Error,
 ) {
     let Some(Caller { principal, .. }) = &incoming.caller else { return };
-    let meter = Meter::open(incoming, principal, operation, incoming.started, metered);
+    let (meter, _) = Meter::open(incoming, principal, operation, incoming.started, metered);
     let error = error.clone();
     context.wait_until(async move { meter.refuse(&error).await });
 }
@@ -88,7 +88,7 @@ pub async fn serve(
 ) -> Result<web_sys::Response, Error> {
     let Caller { credentials, principal } = incoming.caller()?.clone();
     let auth_ms = incoming.auth_ms;
-    let meter = Meter::open(&incoming, &principal, operation, incoming.started, metered);
+    let (meter, beside) = Meter::open(&incoming, &principal, operation, incoming.started, metered);
     let client = incoming.request.signal();
     let inference = Inference {
         operation,
@@ -106,14 +106,15 @@ pub async fn serve(
     let unended = Unended(Some(inference.meter.clone()));
     // In a box: each future that holds another by value is as large again, and so is the stack on which it is made.
     let run = Box::pin(inference.run(reply));
-    // It goes on when the client has left: somebody has to learn how it ended.
-    context.wait_until(async move {
+    let whole = async move {
         let mut unended = unended;
         let ended = unwind::caught(run).await;
         if let (None, Some(meter)) = (ended, unended.0.take()) {
             failed(meter).await;
         }
-    });
+    };
+    // It goes on when the client has left: somebody has to learn how it ended.
+    context.wait_until(join(whole, beside.run()).map(drop));
     answer.await.unwrap_or_else(|_| Err(Error::internal()))
 }
 

@@ -91,6 +91,7 @@ pub async fn record_memory(env: &Env, cost: MemoryCost) {
 /// Records a row after `wait` milliseconds, in which others may come to be written with it; waits until it is written, or
 /// somebody else is to write it.
 pub async fn record(env: &Env, row: Row, mut wait: u32) {
+    let id = row.id.clone();
     let is_writer = OUTBOX.with_borrow_mut(|outbox| {
         outbox.push(row);
         wait == 0 || outbox.gather(now(), u64::from(wait))
@@ -99,18 +100,22 @@ pub async fn record(env: &Env, row: Row, mut wait: u32) {
         return;
     }
     let until = now() + PATIENCE_MS;
+    let mut failed = false;
     loop {
         if wait > 0 {
             within(wait, std::future::pending::<()>()).await;
         }
         // Whoever has taken a batch sees to it that it is written.
         while let Some(batch) = OUTBOX.with_borrow_mut(|outbox| outbox.take(now())) {
-            if !write_batch(env, batch).await {
+            failed = !write_batch(env, batch).await;
+            if failed {
                 break;
             }
         }
         // What came meanwhile has a writer of its own, but for a failure's.
-        if !OUTBOX.with_borrow(Outbox::has_waiting) || now() >= until {
+        let is_left =
+            OUTBOX.with_borrow(|outbox| if failed { outbox.has_waiting() } else { outbox.waits(&id) });
+        if !is_left || now() >= until {
             return;
         }
         // Work of another request cannot wake this one: the runtime ties every promise to the request that made it.

@@ -5,14 +5,16 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use futures::channel::oneshot::Receiver;
-use futures::future::{LocalBoxFuture, join_all, join3};
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::channel::oneshot::{self, Receiver};
+use futures::future::{FutureExt, LocalBoxFuture, join_all, join3};
+use futures::stream::StreamExt;
 use worker::Env;
 
 use super::border::{now, random_id, within};
 use super::budgets::{self, Promise};
 use super::gateway_worker::Incoming;
-use super::unwind::spawn;
+use super::unwind::caught;
 use super::{ledger, log, spans};
 use crate::body::Body;
 use crate::budget::{Budget, Owner, Use};
@@ -43,18 +45,33 @@ struct Inner {
     expected: Cell<Usage>,
     /// The ids of the messages that the turn stores, once they are known.
     message_ids: RefCell<Option<Receiver<Vec<String>>>>,
+    /// Goes to [`Beside`].
+    beside: UnboundedSender<LocalBoxFuture<'static, ()>>,
+    /// Dropped when the account is settled.
+    open: RefCell<Vec<oneshot::Sender<()>>>,
+}
+
+/// What a meter has to do beside the request. It belongs to the request's own work: when that ends the runtime wakes nothing
+/// any more that the request waited for, and what then still waits is never let go.
+pub struct Beside(UnboundedReceiver<LocalBoxFuture<'static, ()>>);
+
+impl Beside {
+    /// Does all of it; until it is done, and nobody has the meter any more.
+    pub async fn run(self) {
+        self.0.for_each_concurrent(None, |work| caught(work).map(drop)).await;
+    }
 }
 
 impl Meter {
-    /// The meter of a request that came at `started`, of a key that is known. Tells `metered` that the request's line in
-    /// the log is the meter's to write.
+    /// The meter of a request that came at `started`, of a key that is known, and what is to be run beside the request. Tells
+    /// `metered` that the request's line in the log is the meter's to write.
     pub fn open(
         incoming: &Incoming,
         principal: &Principal,
         operation: Operation,
         started: u64,
         metered: &Cell<bool>,
-    ) -> Self {
+    ) -> (Self, Beside) {
         metered.set(true);
         let parent = incoming.headers().get("traceparent").and_then(TraceParent::read);
         let account = Account::open(Opening {
@@ -66,7 +83,8 @@ impl Meter {
             operation,
             trace_id: parent.as_ref().map(|parent| parent.trace_id.clone()),
         });
-        Meter(Rc::new(Inner {
+        let (beside, work) = unbounded();
+        let meter = Meter(Rc::new(Inner {
             env: incoming.env.clone(),
             config: incoming.config.clone(),
             parent,
@@ -75,7 +93,10 @@ impl Meter {
             promises: RefCell::default(),
             expected: Cell::default(),
             message_ids: RefCell::default(),
-        }))
+            beside,
+            open: RefCell::default(),
+        }));
+        (meter, Beside(work))
     }
 
     /// True when answers are watched for what they use: for the ledger, or for a budget that would never be spent otherwise.
@@ -103,7 +124,7 @@ impl Meter {
         for (owner, budget) in self.budgets() {
             let promise = budgets::admit(env, owner, budget, wanted).await?;
             let (env, object) = (env.clone(), promise.object().to_owned());
-            spawn(async move { budgets::watch(&env, &object, budget).await });
+            self.beside(async move { budgets::watch(&env, &object, budget).await });
             promises.borrow_mut().push(promise);
         }
         Ok(())
@@ -159,8 +180,12 @@ impl Meter {
             return;
         }
         let meter = self.clone();
-        spawn(async move {
-            within(ledger::GATHER_MS, std::future::pending::<()>()).await;
+        let (open, settled) = oneshot::channel();
+        self.0.open.borrow_mut().push(open);
+        self.beside(async move {
+            if within(ledger::GATHER_MS, settled).await.is_some() {
+                return;
+            }
             let Inner { env, config, account, .. } = &*meter.0;
             let draft = account.borrow().as_ref().map(|account| account.draft(&config.prices));
             if let Some(draft) = draft {
@@ -189,8 +214,14 @@ impl Meter {
         self.settle(|account, config| account.passed(status, now(), &config.prices)).await;
     }
 
+    fn beside(&self, work: impl Future<Output = ()> + 'static) {
+        // Nobody is there to do it only where the request's own work has ended.
+        let _ = self.0.beside.unbounded_send(Box::pin(work));
+    }
+
     async fn settle(&self, row: impl FnOnce(Account, &Config) -> Row) {
         if let Some(account) = self.0.account.take() {
+            self.0.open.take();
             self.book(row(account, &self.0.config)).await;
         }
     }

@@ -20,7 +20,7 @@ pub fn attempt<T>(call: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(call)).ok()
 }
 
-/// Runs work beside the request. Were its panic not caught, the tasks that are to run after it would wait for the next event.
+/// Runs work by itself. Were its panic not caught, the tasks that are to run after it would wait for the next event.
 pub fn spawn(work: impl Future<Output = ()> + 'static) {
     spawn_local(caught(work).map(drop));
 }

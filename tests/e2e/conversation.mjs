@@ -113,6 +113,13 @@ export async function stored(gateway, thread, options) {
 /** The messages that the provider was shown by the newest request. */
 export const lastPrompt = (sandbox) => sandbox.requests.findLast(({ body }) => body?.messages).body.messages;
 
+/** The newest request to the provider whose body, as JSON, holds a text. */
+export function requestWith(sandbox, text) {
+  const found = sandbox.requests.findLast(({ body }) => JSON.stringify(body ?? "").includes(text));
+  assert.ok(found, `the provider was never asked with this: ${text}`);
+  return found;
+}
+
 /** The error of an answer: `{status, ...error}`. */
 export async function refused(response) {
   const body = await response.text();

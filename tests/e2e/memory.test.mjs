@@ -1,7 +1,7 @@
-// Owns: what a thread remembers, whatever kind of client sends to it, and what the provider is shown of it.
-// Invariant: each test has threads of its own.
+// Owns: what a thread keeps and for whom: storing, isolation, modes and headers, the list, and the body's own bytes.
+// Invariant: each test has threads of its own; the sandbox computes answers from the prompt, so they prove what was in it.
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { after, before, test } from "node:test";
 import {
   assistant,
   chat,
@@ -19,10 +19,34 @@ import {
   until,
   user,
 } from "./conversation.mjs";
-import { gateway, KEYS, sandbox, startGatewayWithThreads, threadOf, turns } from "./threads.mjs";
-import { whole } from "./wire.mjs";
+import { startGateway, startSandbox, sandboxVars } from "./gateway.mjs";
+import { startUpstream, whole } from "./wire.mjs";
 
-startGatewayWithThreads();
+let sandbox, gateway, upstream;
+// The last two projects have names that a careless join of project and thread would confuse.
+const KEYS = ["default", "other", "a", "a-b"].map((project, n) => ({ key: `msk_memory_${n}`, project }));
+before(async () => {
+  [sandbox, upstream] = await Promise.all([startSandbox(), startUpstream()]);
+  const PROVIDERS = JSON.stringify({
+    raw: { base_url: `${upstream.url}/v1`, dialects: ["chat", "responses"] },
+  });
+  gateway = await startGateway({ vars: { ...sandboxVars(sandbox), PROVIDERS }, keys: KEYS });
+});
+after(async () => {
+  await gateway?.stop();
+  await sandbox?.close();
+  await upstream?.close();
+});
+
+/** The messages of `texts.length` turns, each answered by the sandbox. */
+const turns = (...texts) => texts.flatMap((text) => [user(text), echo(text)]);
+
+/** A thread that holds these turns, sent one by one. */
+async function threadOf(...texts) {
+  const thread = newThread();
+  for (const text of texts) await chat(gateway, thread, text);
+  return thread;
+}
 
 // ——— Storing
 
@@ -154,173 +178,6 @@ test("half a surrogate pair, as a careless client cuts it, neither breaks nor st
   assert.ok([200, 400].includes(response.status), `${response.status} ${await response.clone().text()}`);
   assert.ok((await response.json())[response.status === 200 ? "choices" : "error"]);
   assert.equal((await chat(gateway, thread, "next")).text, "You said: next");
-});
-
-// ——— Kinds of clients
-
-test("a client that sends only what is new is shown the whole thread", async () => {
-  const thread = await threadOf("one", "two");
-  await chat(gateway, thread, "three");
-  assert.deepEqual(lastPrompt(sandbox), [...turns("one", "two"), user("three")]);
-  assert.deepEqual(await stored(gateway, thread), turns("one", "two", "three"));
-});
-
-test("a client that sends the whole history is shown nothing twice", async () => {
-  const thread = newThread();
-  const history = [];
-  for (const text of ["one", "two", "three", "four"]) {
-    history.push(user(text));
-    const { message } = await chat(gateway, thread, [system("Be brief."), ...history]);
-    assert.deepEqual(lastPrompt(sandbox), [system("Be brief."), ...history]);
-    history.push(assistant(message.content));
-  }
-  assert.deepEqual(await stored(gateway, thread), history);
-});
-
-for (const [copy, change] of [
-  ["exact", (text) => text],
-  ["truncated", (text) => `${text.slice(0, 8)}…`],
-  ["reformatted", (text) => `  ${text.replaceAll(" ", "\n\n")} \n`],
-]) {
-  test(`five single turns, then their replay with ${copy} answers, are twelve messages`, async () => {
-    const texts = ["one", "two", "three", "four", "five"];
-    const thread = await threadOf(...texts);
-    const replay = turns(...texts).map((message) =>
-      message.role === "user" ? message : assistant(change(message.content)),
-    );
-    assert.equal((await chat(gateway, thread, [...replay, user("six")])).text, "You said: six");
-    assert.deepEqual(lastPrompt(sandbox), [...turns(...texts), user("six")]);
-    assert.deepEqual(await stored(gateway, thread), turns(...texts, "six"));
-  });
-}
-
-for (const size of [3, 4]) {
-  test(`a client that sends a window of the last ${size} messages is shown the whole thread`, async () => {
-    const texts = ["one", "two", "three", "four", "five"];
-    const thread = await threadOf(...texts);
-    await chat(gateway, thread, [system("Be brief."), ...turns(...texts).slice(-size), user("six")]);
-    assert.deepEqual(lastPrompt(sandbox), [system("Be brief."), ...turns(...texts), user("six")]);
-    assert.deepEqual(await stored(gateway, thread), turns(...texts, "six"));
-  });
-}
-
-test("a window that slides along the thread stores nothing twice", async () => {
-  const thread = newThread();
-  const history = [];
-  const texts = ["one", "two", "one", "two", "one", "three"];
-  for (const text of texts) {
-    history.push(user(text));
-    await chat(gateway, thread, history.slice(-4));
-    assert.deepEqual(lastPrompt(sandbox), history);
-    history.push(echo(text));
-  }
-  assert.deepEqual(await stored(gateway, thread), history);
-});
-
-test("an edited earlier message makes a branch: what followed is neither shown nor listed", async () => {
-  const thread = await threadOf("one", "two", "three");
-  await chat(gateway, thread, [...turns("one"), user("two, edited")]);
-  assert.deepEqual(lastPrompt(sandbox), [...turns("one"), user("two, edited")]);
-  assert.deepEqual(await stored(gateway, thread), turns("one", "two, edited"));
-  await chat(gateway, thread, "four");
-  assert.deepEqual(lastPrompt(sandbox), [...turns("one", "two, edited"), user("four")]);
-});
-
-test("going back to the branch that was left continues from there", async () => {
-  const thread = await threadOf("one", "two", "three");
-  await chat(gateway, thread, [...turns("one"), user("other two")]);
-  await chat(gateway, thread, [...turns("one", "two", "three"), user("four")]);
-  assert.deepEqual(lastPrompt(sandbox), [...turns("one", "two", "three"), user("four")]);
-  const told = await stored(gateway, thread);
-  assert.deepEqual(told, turns("one", "two", "three", "four"));
-});
-
-test("asking again for the last answer replaces it", async () => {
-  const thread = await threadOf("one", "two");
-  const request = [...turns("one"), user("two")];
-  const { text } = await chat(gateway, thread, request, { max_tokens: 1 });
-  assert.equal(text, "You");
-  assert.deepEqual(lastPrompt(sandbox), request);
-  assert.deepEqual(await stored(gateway, thread), [...turns("one"), user("two"), assistant("You")]);
-});
-
-test("a history that the gateway never saw is taken over", async () => {
-  const thread = newThread();
-  await chat(gateway, thread, [...turns("one", "two"), user("three")]);
-  assert.deepEqual(await stored(gateway, thread), turns("one", "two", "three"));
-  await chat(gateway, thread, "four");
-  assert.deepEqual(lastPrompt(sandbox), [...turns("one", "two", "three"), user("four")]);
-});
-
-// ——— Failures and retries
-
-test("a retry that the SDK marks as such does not double the turn", async () => {
-  const thread = await threadOf("one");
-  // The answer to "two" was lost on its way; the SDK sends the same request again.
-  await chat(gateway, thread, "two");
-  await chat(gateway, thread, "two", { headers: { "x-stainless-retry-count": "1" } });
-  assert.deepEqual(lastPrompt(sandbox), [...turns("one"), user("two")]);
-  assert.deepEqual(await stored(gateway, thread), turns("one", "two"));
-});
-
-test("the SDK's own retries of a failing request keep the message once", async () => {
-  const thread = await threadOf("one");
-  const before = sandbox.requests.length;
-  await assert.rejects(
-    chat(gateway, thread, "two", { model: `${MODEL};status=503`, retries: 2 }),
-    (error) => error.status === 503,
-  );
-  // Each of the client's three is tried twice.
-  const tried = sandbox.requests
-    .slice(before)
-    .filter(({ body }) => body?.messages?.at(-1)?.content === "two");
-  assert.equal(tried.length, 6);
-  assert.deepEqual(lastPrompt(sandbox), [...turns("one"), user("two")]);
-  await until(async () => {
-    assert.deepEqual(await stored(gateway, thread), [...turns("one"), user("two")]);
-    return true;
-  }, "the message is stored once");
-});
-
-test("a failed answer keeps the message, and the same text sent again is not a second one", async () => {
-  const thread = await threadOf("one");
-  await assert.rejects(
-    chat(gateway, thread, "two", { model: `${MODEL};status=500` }),
-    (error) => error.status === 500,
-  );
-  assert.deepEqual(await stored(gateway, thread), [...turns("one"), user("two")]);
-  await chat(gateway, thread, "two");
-  assert.deepEqual(lastPrompt(sandbox), [...turns("one"), user("two")]);
-  assert.deepEqual(await stored(gateway, thread), turns("one", "two"));
-});
-
-test("after a failed answer another text is a second message", async () => {
-  const thread = await threadOf("one");
-  await assert.rejects(chat(gateway, thread, "two", { model: `${MODEL};status=500` }));
-  await chat(gateway, thread, "three");
-  assert.deepEqual(lastPrompt(sandbox), [...turns("one"), user("two"), user("three")]);
-  assert.deepEqual(await stored(gateway, thread), [...turns("one"), user("two"), ...turns("three")]);
-});
-
-test("a refused request of a full-history client leaves no trace that doubles the next one", async () => {
-  const thread = await threadOf("one");
-  const request = [...turns("one"), user("two")];
-  await assert.rejects(chat(gateway, thread, request, { model: `${MODEL};status=429` }));
-  await chat(gateway, thread, request);
-  assert.deepEqual(lastPrompt(sandbox), request);
-  assert.deepEqual(await stored(gateway, thread), turns("one", "two"));
-});
-
-test("nonsense where an answer was due is passed on and not remembered", async () => {
-  const thread = newThread();
-  const response = await post(
-    gateway,
-    "/chat/completions",
-    { model: `${MODEL};garbage`, messages: [user("one")] },
-    { thread },
-  );
-  assert.match(await response.text(), /<<sandbox garbage>>$/);
-  assert.deepEqual(await stored(gateway, thread), [user("one")]);
 });
 
 // ——— Isolation
@@ -554,4 +411,73 @@ test("a HEAD request for messages works where GET does", async () => {
     headers: { authorization: `Bearer ${gateway.key}` },
   });
   assert.deepEqual([answer.status, answer.text], [200, ""]);
+});
+
+// ——— The body on its way to the provider
+
+const ODD =
+  '{ "zeta":1e400,\n\t"model" : "raw/some/model" , "big":12345678901234567890, "x":{"b":1.0,"a":[-0, 1E5]},\r\n' +
+  ' "messages":[ {"zz":1e5,"role":"user" , "content":"caf\\u00e9 \\/ \\ud83d\\ude00","seed":12345678901234567890} ] , "a":null ,"": {}}\n';
+
+const answerWith = (text) => (res) =>
+  res
+    .writeHead(200, { "content-type": "application/json" })
+    .end(JSON.stringify({ choices: [{ index: 0, message: assistant(text), finish_reason: "stop" }] }));
+
+test("without memory every byte of the body but the model's name reaches the provider", async () => {
+  upstream.answer = answerWith("fine");
+  const response = await post(gateway, "/chat/completions", ODD);
+  assert.equal(response.status, 200, await response.text());
+  assert.equal(upstream.requests.at(-1).raw, ODD.replace("raw/some/model", "some/model"));
+});
+
+test("with memory too, but for what is injected", async () => {
+  upstream.answer = answerWith("fine");
+  const thread = newThread();
+  const expected = ODD.replace("raw/some/model", "some/model");
+  let response = await post(gateway, "/chat/completions", ODD, { thread });
+  assert.equal(response.status, 200, await response.text());
+  assert.equal(upstream.requests.at(-1).raw, expected);
+
+  const next = ODD.replace("caf", "more caf");
+  response = await post(gateway, "/chat/completions", next, { thread });
+  assert.equal(response.status, 200, await response.text());
+  const { raw } = upstream.requests.at(-1);
+  const [head, tail] = next.replace("raw/some/model", "some/model").split(/\[ \{"zz".*?\} \]/s);
+  assert.ok(raw.startsWith(head), raw);
+  assert.ok(raw.endsWith(tail), raw);
+  // The new message keeps its bytes inside the list.
+  assert.ok(raw.includes(/\{"zz".*?\}/s.exec(next)[0]), raw);
+  assert.deepEqual(
+    JSON.parse(raw).messages.map(({ content }) => content),
+    ["café / 😀", "fine", "more café / 😀"],
+  );
+});
+
+for (const number of [
+  "12345678901234567890",
+  "123456789012345678901234567890",
+  "0.1000000000000000055511151231257827",
+  "1e400",
+]) {
+  test(`a number like ${number} in an unknown field of a message is neither refused nor damaged by memory`, async () => {
+    upstream.answer = answerWith("fine");
+    const thread = newThread();
+    const first = `{"model":"raw/m","messages":[{"role":"user","content":"one","odd":${number}}]}`;
+    const response = await post(gateway, "/chat/completions", first, { thread });
+    assert.equal(response.status, 200, await response.text());
+    assert.equal(upstream.requests.at(-1).raw, first.replace("raw/m", "m"));
+    const next = '{"model":"raw/m","messages":[{"role":"user","content":"two"}]}';
+    await (await post(gateway, "/chat/completions", next, { thread })).text();
+    const [, shown] = /"odd":([^,}]*)/.exec(upstream.requests.at(-1).raw);
+    assert.equal(shown.replace("e+", "e"), number);
+  });
+}
+
+test("a field that occurs twice is refused and not read by one and sent by the other", async () => {
+  const before = upstream.requests.length;
+  const twice = '{"model":"raw/m","messages":[{"role":"user","content":"a"}],"model":"raw/n"}';
+  const { status, param } = await refused(await post(gateway, "/chat/completions", twice));
+  assert.deepEqual({ status, param }, { status: 400, param: "model" });
+  assert.equal(upstream.requests.length, before);
 });

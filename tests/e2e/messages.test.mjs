@@ -1,33 +1,25 @@
-// Owns: Anthropic Messages and its token counts, as the official client sees them: answers, thinking, cache hints.
+// Owns: conversations in Anthropic Messages, as the official client has them, by themselves and beside the other dialects.
 // Invariant: what the provider was shown is compared whole, and the sandbox is as strict as the real host.
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { after, before, test } from "node:test";
 import {
   ALICE,
   anthropic,
   asked,
   callOf,
+  CHAT_TOOL,
   CLAUDE,
   direct,
   FORCED,
-  gateway,
+  greeting,
   NAME,
-  newest,
-  poor,
   result,
-  router,
-  sameButIds,
-  sandbox,
-  SDK_VERSION,
-  seen,
-  startGateways,
-  STORED_KEY,
   storedCall,
   storedResult,
   textOf,
-  THINKING,
   TOOL,
   turn,
+  withMemory,
 } from "./anthropic.mjs";
 import {
   assistant,
@@ -36,12 +28,34 @@ import {
   memoryHeaders,
   MODEL,
   newThread,
-  refused,
+  openai,
+  requestWith,
   stored,
   user,
 } from "./conversation.mjs";
+import { startGateway, startSandbox, sandboxVars } from "./gateway.mjs";
 
-startGateways("router", "poor");
+let sandbox, gateway;
+before(async () => {
+  sandbox = await startSandbox();
+  gateway = await startGateway({ vars: sandboxVars(sandbox) });
+});
+after(async () => {
+  await gateway?.stop();
+  await sandbox?.close();
+});
+
+/** A message without what no two answers share. */
+const sameButIds = (message) =>
+  JSON.parse(
+    JSON.stringify({
+      ...message,
+      id: "",
+      content: message.content.map((block) => ({ ...block, ...(block.id && { id: "" }) })),
+    }),
+  );
+
+const roles = (messages) => messages.map(({ role }) => role);
 
 // ——— The official client, without memory
 
@@ -50,9 +64,13 @@ for (const stream of [false, true]) {
 
   test(`a ${how} answer is the provider's own`, async () => {
     const request = asked("Say: hello there", { system: "Be kind.", metadata: { user_id: "u" } });
-    const answer = await turn(undefined, "Say: hello there", { ...request, stream });
-    assert.deepEqual(newest("Say: hello there").body, { ...request, model: NAME, ...(stream && { stream }) });
-    const { messages } = direct();
+    const answer = await turn(gateway, undefined, "Say: hello there", { ...request, stream });
+    assert.deepEqual(requestWith(sandbox, "hello there").body, {
+      ...request,
+      model: NAME,
+      ...(stream && { stream }),
+    });
+    const { messages } = direct(sandbox);
     const theirs = { ...request, model: NAME };
     const own = await (stream ? messages.stream(theirs).finalMessage() : messages.create(theirs));
     assert.deepEqual(sameButIds(answer), sameButIds(own));
@@ -61,21 +79,21 @@ for (const stream of [false, true]) {
 
   test(`a system text reaches the model of a ${how} answer, as a text and as blocks`, async () => {
     assert.equal(
-      textOf(await turn(undefined, "What are your instructions?", { stream, system: "Be kind." })),
+      textOf(await turn(gateway, undefined, "What are your instructions?", { stream, system: "Be kind." })),
       "Be kind.",
     );
     const system = ["Be kind.", "Be short."].map((text) => ({ type: "text", text }));
     assert.equal(
-      textOf(await turn(undefined, "What are your instructions?", { stream, system })),
+      textOf(await turn(gateway, undefined, "What are your instructions?", { stream, system })),
       "Be kind.\nBe short.",
     );
-    assert.deepEqual(newest("Be short.").body.system, system);
+    assert.deepEqual(requestWith(sandbox, "Be short.").body.system, system);
   });
 
   for (const memory of [false, true]) {
     test(`a tool is used in two steps of ${how} answers, memory ${memory ? "on" : "off"}`, async () => {
       const thread = memory ? newThread() : undefined;
-      const first = await turn(thread, ALICE, { stream, tools: [TOOL], tool_choice: FORCED });
+      const first = await turn(gateway, thread, ALICE, { stream, tools: [TOOL], tool_choice: FORCED });
       const call = callOf(first);
       assert.deepEqual(
         [first.stop_reason, call.name, call.input],
@@ -83,7 +101,10 @@ for (const stream of [false, true]) {
       );
       // A client without memory sends the history, one with it the result alone.
       const history = memory ? [] : [user(ALICE), { role: "assistant", content: first.content }];
-      const second = await turn(thread, [...history, user([result(call.id)])], { stream, tools: [TOOL] });
+      const second = await turn(gateway, thread, [...history, user([result(call.id)])], {
+        stream,
+        tools: [TOOL],
+      });
       assert.deepEqual([second.stop_reason, textOf(second)], ["end_turn", "Hello, Alice!"]);
       assert.deepEqual(lastPrompt(sandbox), [user(ALICE), assistant([call]), user([result(call.id)])]);
       if (!memory) return;
@@ -103,8 +124,8 @@ test("the SDK sees every event of a stream, in the provider's order", async () =
     for await (const { type } of client.messages.stream(asked("Say: one two", { model }))) seen.push(type);
     return seen;
   };
-  const seen = await kinds(anthropic(), CLAUDE);
-  assert.deepEqual(seen, await kinds(direct(), NAME));
+  const seen = await kinds(anthropic(gateway), CLAUDE);
+  assert.deepEqual(seen, await kinds(direct(sandbox), NAME));
   assert.deepEqual(seen, [
     "message_start",
     "content_block_start",
@@ -124,13 +145,13 @@ test("the input of a streamed tool call arrives in the provider's pieces", async
     await stream.finalMessage();
     return seen;
   };
-  const seen = await pieces(anthropic(), CLAUDE);
+  const seen = await pieces(anthropic(gateway), CLAUDE);
   assert.ok(seen.length > 1);
-  assert.deepEqual(seen, await pieces(direct(), NAME));
+  assert.deepEqual(seen, await pieces(direct(sandbox), NAME));
 });
 
 test("an answer tells the client what the gateway did, and what the provider said of its limits", async () => {
-  const { data, response } = await anthropic().messages.create(asked("Say: hi")).withResponse();
+  const { data, response } = await anthropic(gateway).messages.create(asked("Say: hi")).withResponse();
   const header = (name) => response.headers.get(name);
   assert.deepEqual(
     [
@@ -149,6 +170,7 @@ test("an answer tells the client what the gateway did, and what the provider sai
 
 // ——— Thinking
 
+const THINKING = { type: "enabled", budget_tokens: 1_024 };
 const REDACT = "ANTHROPIC_MAGIC_STRING_TRIGGER_REDACTED_THINKING";
 
 for (const stream of [false, true]) {
@@ -160,19 +182,19 @@ for (const stream of [false, true]) {
     test(`${kind} of a ${how} answer goes back with its seal in later turns, and to no other dialect`, async () => {
       const thread = newThread();
       const more = { stream, thinking: THINKING };
-      const first = await turn(thread, question, more);
+      const first = await turn(gateway, thread, question, more);
       assert.deepEqual(
         first.content.map(({ type }) => type),
         [kind, "text"],
       );
-      const second = await turn(thread, "What is my name?", more);
+      const second = await turn(gateway, thread, "What is my name?", more);
       assert.equal(textOf(second), "Alex");
       assert.deepEqual(lastPrompt(sandbox), [
         user(question),
         { role: "assistant", content: first.content },
         user("What is my name?"),
       ]);
-      await turn(thread, "Thanks.", more);
+      await turn(gateway, thread, "Thanks.", more);
       assert.deepEqual(lastPrompt(sandbox).slice(2), [
         user("What is my name?"),
         { role: "assistant", content: second.content },
@@ -191,12 +213,12 @@ for (const stream of [false, true]) {
   test(`thinking before a ${how} tool call stands before it again when the result comes alone`, async () => {
     const thread = newThread();
     const more = { stream, thinking: THINKING, tools: [TOOL] };
-    const first = await turn(thread, ALICE, more);
+    const first = await turn(gateway, thread, ALICE, more);
     assert.deepEqual(
       first.content.map(({ type }) => type),
       ["thinking", "tool_use"],
     );
-    const second = await turn(thread, [user([result(callOf(first).id)])], more);
+    const second = await turn(gateway, thread, [user([result(callOf(first).id)])], more);
     assert.equal(textOf(second), "Hello, Alice!");
     assert.deepEqual(lastPrompt(sandbox)[1], { role: "assistant", content: first.content });
     const [{ text }] = (await stored(gateway, thread))[1].content;
@@ -207,7 +229,7 @@ for (const stream of [false, true]) {
 test("an answer of nothing but thinking does not spoil the thread", async () => {
   for (const stream of [false, true]) {
     const thread = newThread();
-    const first = await turn(thread, "My name is Alex.", {
+    const first = await turn(gateway, thread, "My name is Alex.", {
       stream,
       thinking: THINKING,
       stop_sequences: ["Got"],
@@ -216,7 +238,10 @@ test("an answer of nothing but thinking does not spoil the thread", async () => 
       first.content.map(({ type }) => type),
       ["thinking"],
     );
-    assert.equal(textOf(await turn(thread, "What is my name?", { stream, thinking: THINKING })), "Alex");
+    assert.equal(
+      textOf(await turn(gateway, thread, "What is my name?", { stream, thinking: THINKING })),
+      "Alex",
+    );
   }
 });
 
@@ -243,18 +268,22 @@ for (const [where, mark] of [
     const text = await whole.text();
     const cut = Buffer.byteLength(text.slice(0, text.indexOf(mark, text.indexOf("thinking_delta"))));
     await assert.rejects(
-      turn(thread, "My name is Alex.", { stream: true, thinking: THINKING, model: `${CLAUDE};cut=${cut}` }),
+      turn(gateway, thread, "My name is Alex.", {
+        stream: true,
+        thinking: THINKING,
+        model: `${CLAUDE};cut=${cut}`,
+      }),
     );
-    assert.equal(textOf(await turn(thread, "What is my name?", { thinking: THINKING })), "Alex");
+    assert.equal(textOf(await turn(gateway, thread, "What is my name?", { thinking: THINKING })), "Alex");
   });
 }
 
 test("that a tool failed is told again in later turns", async () => {
   const thread = newThread();
-  const { id } = callOf(await turn(thread, ALICE, { tools: [TOOL], tool_choice: FORCED }));
+  const { id } = callOf(await turn(gateway, thread, ALICE, { tools: [TOOL], tool_choice: FORCED }));
   const failed = user([{ type: "tool_result", tool_use_id: id, content: "No such name.", is_error: true }]);
-  await turn(thread, [failed], { tools: [TOOL] });
-  await turn(thread, "Thanks.", { tools: [TOOL] });
+  await turn(gateway, thread, [failed], { tools: [TOOL] });
+  await turn(gateway, thread, "Thanks.", { tools: [TOOL] });
   assert.deepEqual(lastPrompt(sandbox)[2], failed);
 });
 
@@ -268,16 +297,23 @@ for (const memory of [false, true]) {
     const thread = memory ? newThread() : undefined;
     const more = { system: marked("Be kind."), tools: [{ ...TOOL, ...MARK }] };
     const request = asked([user(marked("My name is Alex."))], more);
-    const first = await turn(thread, request.messages, more);
-    assert.deepEqual(newest("My name is Alex.").body, { ...request, model: NAME });
+    const first = await turn(gateway, thread, request.messages, more);
+    assert.deepEqual(requestWith(sandbox, JSON.stringify(marked("My name is Alex."))).body, {
+      ...request,
+      model: NAME,
+    });
     assert.ok(first.usage.cache_creation_input_tokens + first.usage.cache_read_input_tokens > 0);
     const history = [
       ...request.messages,
       { role: "assistant", content: first.content },
       user(marked("What is my name?")),
     ];
-    const second = await turn(thread, history, more);
-    assert.deepEqual(newest("What is my name?").body, { ...request, model: NAME, messages: history });
+    const second = await turn(gateway, thread, history, more);
+    assert.deepEqual(requestWith(sandbox, JSON.stringify(marked("What is my name?"))).body, {
+      ...request,
+      model: NAME,
+      messages: history,
+    });
     assert.ok(second.usage.cache_read_input_tokens > 0);
     assert.equal(textOf(second), "Alex");
   });
@@ -286,65 +322,276 @@ for (const memory of [false, true]) {
 test("a client that marks each new message never makes the provider see more than four cache hints", async () => {
   const thread = newThread();
   for (const word of ["one", "two", "three", "four", "five", "six"]) {
-    const answer = await turn(thread, [user(marked(`Say: ${word}`))]);
+    const answer = await turn(gateway, thread, [user(marked(`Say: ${word}`))]);
     assert.equal(textOf(answer), word);
     assert.deepEqual(lastPrompt(sandbox).at(-1), user(marked(`Say: ${word}`)));
   }
   assert.equal((await stored(gateway, thread)).length, 12);
 });
 
-// ——— Counting tokens
+// ——— Memory
 
-const everybody = "Say hi to everybody";
-const COUNTED = { system: "Be kind.", messages: [user(everybody)], tools: [TOOL] };
-
-test("the tokens of an Anthropic model are counted by Anthropic", async () => {
-  const { data, response } = await anthropic()
-    .messages.countTokens({ model: CLAUDE, ...COUNTED })
-    .withResponse();
-  assert.deepEqual(
-    [newest(everybody).path, newest(everybody).body, seen(everybody)],
-    ["/v1/messages/count_tokens", { model: NAME, ...COUNTED }, { "x-api-key": STORED_KEY, ...SDK_VERSION }],
-  );
-  assert.deepEqual({ ...data }, { ...(await direct().messages.countTokens({ model: NAME, ...COUNTED })) });
-  assert.deepEqual(
-    ["x-gateway-provider", "x-gateway-estimated"].map((name) => response.headers.get(name)),
-    ["anthropic", null],
-  );
-});
-
-test("the tokens of other models are estimated, and the answer says so", async () => {
-  const before = sandbox.requests.length;
-  const count = async (at, model, body) => {
-    const { data, response } = await anthropic(at)
-      .messages.countTokens({ model, ...body })
-      .withResponse();
-    return [{ ...data }, response.headers.get("x-gateway-estimated")];
-  };
-  // A message of one token, in the frame that the model's maker puts around it.
-  for (const [at, model, tokens] of [
-    [gateway, MODEL, 7],
-    [gateway, "google/gemini-2.5-flash", 1],
-    [router, "anthropic/claude-sonnet-4.5", 8],
-    [poor, MODEL, 7],
-    [poor, "unknown/model", 8],
-  ]) {
-    assert.deepEqual(await count(at, model, { messages: [user("hi")] }), [
-      { input_tokens: tokens },
-      "input_tokens",
+for (const stream of [false, true]) {
+  const how = stream ? "streamed" : "whole";
+  test(`two turns with ${how} answers are remembered, and the headers say so`, async () => {
+    const thread = newThread();
+    const ask = async (text) => {
+      const { data, response } = await anthropic(gateway)
+        .messages.create(asked(text, { stream }), withMemory(thread))
+        .withResponse();
+      let said = stream ? "" : textOf(data);
+      if (stream) for await (const { delta } of data) said += delta?.text ?? "";
+      return [said, response.headers.get("x-memory-status"), response.headers.get("x-memory-tokens")];
+    };
+    assert.deepEqual(await ask("My name is Alex."), ["Got it.", "empty", "0"]);
+    const [said, status, tokens] = await ask("What is my name?");
+    assert.deepEqual([said, status], ["Alex", "hit"]);
+    assert.match(tokens, /^[1-9]\d*$/);
+    assert.deepEqual(lastPrompt(sandbox), [
+      user("My name is Alex."),
+      assistant("Got it."),
+      user("What is my name?"),
     ]);
-    const [{ input_tokens: more }] = await count(at, model, COUNTED);
-    assert.ok(more > tokens, `${more}`);
-  }
-  assert.equal(sandbox.requests.length, before);
+    assert.deepEqual(await stored(gateway, thread), [
+      user("My name is Alex."),
+      assistant("Got it."),
+      user("What is my name?"),
+      assistant("Alex"),
+    ]);
+  });
+}
+
+test("instructions are for their own request and are not stored", async () => {
+  const thread = newThread();
+  await turn(gateway, thread, "one", { system: "Always end with: over." });
+  assert.equal(textOf(await turn(gateway, thread, "What are your instructions?")), "I have no instructions.");
+  assert.deepEqual(roles(await stored(gateway, thread)), ["user", "assistant", "user", "assistant"]);
 });
 
-test("counting with memory headers counts and stores nothing", async () => {
+test("instructions between the messages stay where the client put them, and are not stored", async () => {
   const thread = newThread();
-  const count = (headers) => anthropic().messages.countTokens({ model: CLAUDE, ...COUNTED }, { headers });
-  assert.deepEqual({ ...(await count(memoryHeaders(thread))) }, { ...(await count()) });
-  const listing = await fetch(`${gateway.baseURL}/memory/threads/${thread}/messages`, {
-    headers: { "x-api-key": gateway.key },
+  const model = "anthropic/claude-opus-4-8"; // The first that takes them.
+  await turn(gateway, thread, "My name is Alex.", { model });
+  const said = [user("What is my name?"), { role: "system", content: "Always end with: over" }];
+  assert.equal(textOf(await turn(gateway, thread, said, { model })), "Alex over");
+  assert.deepEqual(lastPrompt(sandbox), [user("My name is Alex."), assistant("Got it."), ...said]);
+  assert.deepEqual(roles(await stored(gateway, thread)), ["user", "assistant", "user", "assistant"]);
+});
+
+test("a client that sends the whole history is shown nothing twice", async () => {
+  const thread = newThread();
+  const history = [];
+  for (const [text, more] of [
+    ["My name is Alex.", {}],
+    ["What is my name?", { stream: true }],
+    [ALICE, { tools: [TOOL], tool_choice: FORCED }],
+    [null, { tools: [TOOL], stream: true }],
+    ["Thanks.", { tools: [TOOL] }],
+  ]) {
+    history.push(user(text ?? [result(callOf(history.at(-1)).id)]));
+    const { content } = await turn(gateway, thread, history, more);
+    assert.deepEqual(lastPrompt(sandbox), history);
+    history.push({ role: "assistant", content });
+  }
+  const { id } = callOf(history[5]);
+  assert.deepEqual(await stored(gateway, thread), [
+    user("My name is Alex."),
+    assistant("Got it."),
+    user("What is my name?"),
+    assistant("Alex"),
+    user(ALICE),
+    assistant([storedCall(id)]),
+    storedResult(id),
+    assistant("Hello, Alice!"),
+    user("Thanks."),
+    assistant("You said: Thanks."),
+  ]);
+});
+
+test("a client that sends the whole history but drops the thinking is shown nothing twice", async () => {
+  const thread = newThread();
+  const history = [];
+  for (const text of ["one", "two", "three"]) {
+    history.push(user(text));
+    const { content } = await turn(gateway, thread, history, { thinking: THINKING });
+    history.push(assistant(textOf({ content })));
+    assert.deepEqual(roles(lastPrompt(sandbox)), roles(history).slice(0, -1));
+  }
+  assert.deepEqual(roles(await stored(gateway, thread)), roles(history));
+});
+
+test("a message with a tool's result and a text beside it is kept as both", async () => {
+  const thread = newThread();
+  const { id } = callOf(await turn(gateway, thread, ALICE, { tools: [TOOL], tool_choice: FORCED }));
+  const both = user([result(id), { type: "text", text: "My name is Alex." }]);
+  await turn(gateway, thread, [both], { tools: [TOOL] });
+  assert.deepEqual(lastPrompt(sandbox).at(-1), both);
+  const answer = await turn(gateway, thread, "What is my name?");
+  assert.equal(textOf(answer), "Alex");
+  assert.deepEqual((await stored(gateway, thread)).slice(1, 4), [
+    assistant([storedCall(id)]),
+    storedResult(id),
+    user("My name is Alex."),
+  ]);
+});
+
+// ——— One thread, three dialects
+
+test("a thread goes through all three dialects in turn, each provider takes it, and each fact is there once", async () => {
+  const thread = newThread();
+  const client = openai(gateway, { defaultHeaders: memoryHeaders(thread) });
+  await chat(gateway, thread, "My name is Alex.");
+  const told = [user("My name is Alex."), assistant("Got it.")];
+
+  const response = await client.responses.create({ model: MODEL, input: "I live in Oslo. What is my name?" });
+  told.push(user("I live in Oslo. What is my name?"), assistant(response.output_text));
+  assert.equal(response.output_text, "Alex");
+  assert.deepEqual(requestWith(sandbox, "I live in Oslo.").body.input, told.slice(0, 3));
+
+  const message = await turn(gateway, thread, "My favourite colour is teal. Where do I live?", {
+    stream: true,
   });
-  assert.equal((await refused(listing)).status, 404);
+  told.push(user("My favourite colour is teal. Where do I live?"), assistant(textOf(message)));
+  assert.equal(textOf(message), "Oslo");
+  assert.deepEqual(lastPrompt(sandbox), told.slice(0, 5));
+
+  const { text } = await chat(gateway, thread, "What is my favourite colour?");
+  told.push(user("What is my favourite colour?"), assistant("teal"));
+  assert.equal(text, "teal");
+  assert.deepEqual(lastPrompt(sandbox), told.slice(0, 7));
+
+  const last = await turn(gateway, thread, "What is my name?");
+  told.push(user("What is my name?"), assistant("Alex"));
+  assert.equal(textOf(last), "Alex");
+  assert.deepEqual(await stored(gateway, thread), told);
+});
+
+test("a whole history in Messages' form repeats what was said in chat without doubling it", async () => {
+  const thread = newThread();
+  await chat(gateway, thread, "My name is Alex.");
+  const history = [
+    user([{ type: "text", text: "My name is Alex." }]),
+    assistant([{ type: "text", text: "Got it." }]),
+    user("What is my name?"),
+  ];
+  assert.equal(textOf(await turn(gateway, thread, history)), "Alex");
+  assert.deepEqual(roles(lastPrompt(sandbox)), ["user", "assistant", "user"]);
+  assert.deepEqual(await stored(gateway, thread), [
+    user("My name is Alex."),
+    assistant("Got it."),
+    user("What is my name?"),
+    assistant("Alex"),
+  ]);
+});
+
+test("a tool's call and result of chat are Messages' own when the thread goes on there", async () => {
+  const thread = newThread();
+  const { message } = await chat(gateway, thread, ALICE, {
+    tools: [CHAT_TOOL],
+    tool_choice: { type: "function", function: { name: TOOL.name } },
+  });
+  const [{ id }] = message.tool_calls;
+  await chat(gateway, thread, [{ role: "tool", tool_call_id: id, content: greeting("Alice") }], {
+    tools: [CHAT_TOOL],
+  });
+  const answer = await turn(gateway, thread, "Thanks.", { tools: [TOOL] });
+  assert.equal(textOf(answer), "You said: Thanks.");
+  assert.deepEqual(lastPrompt(sandbox), [
+    user(ALICE),
+    assistant([{ type: "tool_use", id, name: TOOL.name, input: { name: "Alice" } }]),
+    user([result(id)]),
+    assistant("Hello, Alice!"),
+    user("Thanks."),
+  ]);
+});
+
+for (const stream of [false, true]) {
+  test(`calls made in chat are answered in Messages by a client that sends the results alone${stream ? ", streamed" : ""}`, async () => {
+    const thread = newThread();
+    const { message } = await chat(gateway, thread, "Use the helloWorld tool to greet Alice and Bob.", {
+      tools: [CHAT_TOOL],
+      tool_choice: "required",
+    });
+    const [alice, bob] = message.tool_calls.map(({ id }) => id);
+    const results = user([result(bob, "Bob"), result(alice)]);
+    const answer = await turn(gateway, thread, [results], { stream, tools: [TOOL] });
+    assert.match(textOf(answer), /Hello, Alice!/);
+    assert.match(textOf(answer), /Hello, Bob!/);
+    assert.deepEqual(roles(lastPrompt(sandbox)), ["user", "assistant", "user"]);
+    const back = await chat(gateway, thread, "Thanks.", { tools: [CHAT_TOOL] });
+    assert.equal(back.text, "You said: Thanks.");
+    assert.deepEqual(roles(lastPrompt(sandbox)), ["user", "assistant", "tool", "tool", "assistant", "user"]);
+    assert.deepEqual(roles(await stored(gateway, thread)), [
+      "user",
+      "assistant",
+      "tool",
+      "tool",
+      "assistant",
+      "user",
+      "assistant",
+    ]);
+  });
+
+  test(`a call made in Messages is answered in chat and in responses${stream ? ", streamed" : ""}`, async () => {
+    for (const dialect of ["chat", "responses"]) {
+      const thread = newThread();
+      const { id } = callOf(
+        await turn(gateway, thread, ALICE, { stream, tools: [TOOL], tool_choice: FORCED }),
+      );
+      if (dialect === "chat") {
+        const said = [{ role: "tool", tool_call_id: id, content: greeting("Alice") }];
+        assert.equal((await chat(gateway, thread, said, { tools: [CHAT_TOOL] })).text, "Hello, Alice!");
+      } else {
+        const { output_text } = await openai(gateway, {
+          defaultHeaders: memoryHeaders(thread),
+        }).responses.create({
+          model: MODEL,
+          tools: [{ type: "function", ...CHAT_TOOL.function }],
+          input: [{ type: "function_call_output", call_id: id, output: greeting("Alice") }],
+        });
+        assert.equal(output_text, "Hello, Alice!");
+      }
+      assert.equal(textOf(await turn(gateway, thread, "Thanks.")), "You said: Thanks.");
+      assert.deepEqual(roles(lastPrompt(sandbox)), ["user", "assistant", "user", "assistant", "user"]);
+      assert.deepEqual(await stored(gateway, thread), [
+        user(ALICE),
+        assistant([storedCall(id)]),
+        storedResult(id),
+        assistant("Hello, Alice!"),
+        user("Thanks."),
+        assistant("You said: Thanks."),
+      ]);
+    }
+  });
+}
+
+test("results of one answer's calls that come through two dialects stand together before Anthropic", async () => {
+  const thread = newThread();
+  const { message } = await chat(gateway, thread, "Use the helloWorld tool to greet Alice and Bob.", {
+    tools: [CHAT_TOOL],
+    tool_choice: "required",
+  });
+  const [alice, bob] = message.tool_calls.map(({ id }) => id);
+  await chat(gateway, thread, [{ role: "tool", tool_call_id: alice, content: greeting("Alice") }], {
+    tools: [CHAT_TOOL],
+  });
+  await turn(gateway, thread, [user([result(bob, "Bob"), { type: "text", text: "And thanks." }])], {
+    tools: [TOOL],
+  });
+  const [, , results] = lastPrompt(sandbox);
+  assert.deepEqual(results.content.map(({ tool_use_id: id }) => id).sort(), [alice, bob].sort());
+  assert.equal(textOf(await turn(gateway, thread, "Say: done", { tools: [TOOL] })), "done");
+  assert.deepEqual(lastPrompt(sandbox)[2].content, [result(alice), result(bob, "Bob")]);
+});
+
+test("a call that the client never answers does not spoil the thread for Messages", async () => {
+  const thread = newThread();
+  const { id } = callOf(await turn(gateway, thread, ALICE, { tools: [TOOL], tool_choice: FORCED }));
+  assert.equal(textOf(await turn(gateway, thread, "Never mind.")), "You said: Never mind.");
+  const prompt = lastPrompt(sandbox);
+  assert.deepEqual(
+    [roles(prompt), prompt[2].content[0].tool_use_id],
+    [["user", "assistant", "user", "user"], id],
+  );
+  assert.deepEqual(roles(await stored(gateway, thread)), ["user", "assistant", "user", "assistant"]);
 });

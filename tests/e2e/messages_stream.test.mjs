@@ -1,29 +1,34 @@
-// Owns: the bytes of an answer in Messages, streamed and whole, and how one ends that breaks off.
-// Invariant: bytes are compared with a provider that is scripted here.
+// Owns: answers of Anthropic Messages on the wire: the provider's bytes, how they end, and what is kept of them.
+// Invariant: the provider of the byte tests is scripted here; what is compared is bytes, not meaning.
 import Anthropic from "@anthropic-ai/sdk";
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { after, before, test } from "node:test";
+import { anthropic, asked, CLAUDE, textOf, TOOL, turn, withMemory } from "./anthropic.mjs";
 import {
-  anthropic,
-  asked,
-  CLAUDE,
-  eventsOf,
-  gateway,
-  MEMORY,
-  newest,
-  open,
-  readAll,
-  sandbox,
-  startGateways,
-  textOf,
-  TOOL,
-  turn,
-  upstream,
-  withMemory,
-} from "./anthropic.mjs";
-import { assistant, lastPrompt, newThread, post, stored, until, user } from "./conversation.mjs";
+  assistant,
+  lastPrompt,
+  memoryHeaders,
+  newThread,
+  post,
+  requestWith,
+  stored,
+  until,
+  user,
+} from "./conversation.mjs";
+import { startGateway, startSandbox, sandboxVars } from "./gateway.mjs";
+import { begin, startUpstream } from "./wire.mjs";
 
-startGateways();
+let sandbox, gateway, upstream;
+before(async () => {
+  [sandbox, upstream] = await Promise.all([startSandbox(), startUpstream()]);
+  const PROVIDERS = JSON.stringify({ raw: { base_url: `${upstream.url}/v1`, dialects: ["messages"] } });
+  gateway = await startGateway({ vars: { ...sandboxVars(sandbox), PROVIDERS } });
+});
+after(async () => {
+  await gateway?.stop();
+  await sandbox?.close();
+  await upstream?.close();
+});
 
 // ——— Bytes
 
@@ -71,6 +76,34 @@ const inPieces = (bytes, size) => async (res) => {
   }
   res.end();
 };
+
+/** A streamed request on the bare wire. */
+const open = (text, { model = "raw/m", thread, stream = true } = {}) =>
+  begin(`${gateway.baseURL}/messages`, {
+    headers: {
+      "x-api-key": gateway.key,
+      "content-type": "application/json",
+      ...(thread && memoryHeaders(thread)),
+    },
+    body: JSON.stringify(asked(text, { model, stream })),
+  }).head;
+
+async function readAll(text, options) {
+  const answer = await open(text, options);
+  const { bytes, clean } = await answer.ended;
+  return { status: answer.status, headers: answer.headers, text: bytes.toString("utf8"), bytes, clean };
+}
+
+const eventsOf = (text) =>
+  text.split(/\r?\n\r?\n/).flatMap((event) => {
+    const [, json] = /^data: ?(.*)$/m.exec(event) ?? [];
+    return json === undefined ? [] : [JSON.parse(json)];
+  });
+
+const MEMORY = [
+  ["off", () => undefined],
+  ["on", newThread],
+];
 
 /** What is stored, as soon as there are two messages. */
 const twoOf = (thread) =>
@@ -120,7 +153,10 @@ for (const [memory, newId] of MEMORY) {
 for (const knob of ["chunk=1", "chunk=7", "chunk=0", "crlf", "comments", "gzip"]) {
   test(`an answer cut anew (${knob}) is stored the same`, async () => {
     const thread = newThread();
-    const answer = await turn(thread, "Say: grüße 👩‍👩‍👧 to all", { stream: true, model: `${CLAUDE};${knob}` });
+    const answer = await turn(gateway, thread, "Say: grüße 👩‍👩‍👧 to all", {
+      stream: true,
+      model: `${CLAUDE};${knob}`,
+    });
     assert.equal(textOf(answer), "grüße 👩‍👩‍👧 to all");
     assert.deepEqual(await stored(gateway, thread), [
       user("Say: grüße 👩‍👩‍👧 to all"),
@@ -147,7 +183,7 @@ for (const [how, start] of [
   [
     "the SDK's stream is aborted",
     async (thread) => {
-      const stream = anthropic().messages.stream(
+      const stream = anthropic(gateway).messages.stream(
         asked("one", { model: `${CLAUDE};words=2000;delay=20` }),
         withMemory(thread),
       );
@@ -172,7 +208,7 @@ for (const [how, start] of [
     test(`memory ${memory}: when ${how}, the provider's work ends and the partial answer is kept`, async () => {
       const thread = newId();
       const leave = await start(thread);
-      const entry = newest('"one"');
+      const entry = requestWith(sandbox, "words=2000");
       leave();
       await until(() => entry.aborted, "the provider's connection was closed", 2_000);
       if (!thread) return;
@@ -181,7 +217,7 @@ for (const [how, start] of [
       assert.match(answer.content, /^word1 word2 word3\b/);
       assert.doesNotMatch(answer.content, /word2000/);
       // It is shown as far as it came, and the thread goes on.
-      assert.equal(textOf(await turn(thread, "Say: two")), "two");
+      assert.equal(textOf(await turn(gateway, thread, "Say: two")), "two");
       assert.deepEqual(lastPrompt(sandbox), [user("one"), assistant(answer.content), user("Say: two")]);
     });
   }
@@ -232,7 +268,10 @@ for (const cleanly of [false, true]) {
 
 test("the SDK throws the gateway's error when the provider ends its stream too early", async () => {
   upstream.answer = breaksOff(FIRST, { cleanly: true });
-  const stream = anthropic().messages.stream(asked("one", { model: "raw/m" }), withMemory(newThread()));
+  const stream = anthropic(gateway).messages.stream(
+    asked("one", { model: "raw/m" }),
+    withMemory(newThread()),
+  );
   await assert.rejects(stream.finalMessage(), (error) => {
     assert.deepEqual([error instanceof Anthropic.APIError, error.type], [true, "api_error"]);
     assert.match(error.message, /broke off in the middle/);
@@ -287,6 +326,74 @@ test("a tool call that is cut in its input does not spoil the thread", async () 
   ].join("");
   upstream.answer = breaksOff(text, { cleanly: false });
   assert.equal((await readAll("one", { thread })).clean, false);
-  assert.equal(textOf(await turn(thread, "Say: two")), "two");
+  assert.equal(textOf(await turn(gateway, thread, "Say: two")), "two");
   assert.deepEqual(lastPrompt(sandbox), [user("one"), user("Say: two")]);
+});
+
+// ——— Errors of the provider
+
+for (const [status, type, name] of [
+  [400, "invalid_request_error", "BadRequestError"],
+  [429, "rate_limit_error", "RateLimitError"],
+  [529, "overloaded_error", "OverloadedError"],
+]) {
+  for (const [memory, newId] of MEMORY) {
+    test(`memory ${memory}: a ${status} of the provider passes byte for byte`, async () => {
+      const body = `{ "type":"error", "error":{"type":"${type}","message":"N\\u006f."},"request_id":"req_theirs" }\n`;
+      upstream.answer = (res) =>
+        res
+          .writeHead(status, {
+            "content-type": "application/json",
+            "request-id": "req_theirs",
+            "retry-after": "7",
+            "x-should-retry": "false",
+          })
+          .end(body);
+      for (const stream of [false, true]) {
+        const thread = newId();
+        const answer = await readAll("one", { thread, stream });
+        assert.deepEqual([answer.status, answer.text, answer.clean], [status, body, true]);
+        assert.deepEqual(
+          ["content-type", "retry-after", "x-should-retry", "x-upstream-request-id"].map(
+            (header) => answer.headers[header],
+          ),
+          ["application/json", "7", "false", "req_theirs"],
+        );
+        if (thread) assert.deepEqual(await stored(gateway, thread), [user("one")]);
+      }
+    });
+
+    test(`memory ${memory}: the SDK throws its ${name} for a ${status} of the provider`, async () => {
+      for (const stream of [false, true]) {
+        await assert.rejects(
+          turn(gateway, newId(), "one", { model: `${CLAUDE};status=${status}`, stream }),
+          (error) => {
+            assert.deepEqual(
+              [error.constructor === Anthropic[name] || error.name, error.status, error.type],
+              [true, status, type],
+            );
+            return true;
+          },
+        );
+      }
+    });
+  }
+}
+
+test("what is wrong with a request is left to the provider to say, in its own words", async () => {
+  for (const thread of [undefined, newThread()]) {
+    const response = await post(gateway, "/messages", { model: CLAUDE, messages: [user("one")] }, { thread });
+    const body = await response.json();
+    assert.deepEqual(
+      [response.status, body],
+      [
+        400,
+        {
+          type: "error",
+          error: { type: "invalid_request_error", message: "max_tokens: this field is required." },
+          request_id: response.headers.get("x-upstream-request-id"),
+        },
+      ],
+    );
+  }
 });
