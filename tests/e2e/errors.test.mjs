@@ -26,7 +26,63 @@ import {
 } from "./planted.mjs";
 import { whole } from "./wire.mjs";
 
-startGateways("poor");
+const SECRETS = { OPENAI_API_KEY: "sk-planted-openai-secret", RAW_KEY: "sk-planted-raw-secret" };
+const LIMIT = 200_000;
+
+let sandbox, gateway, upstream, poor;
+const gateways = [];
+/** A gateway that ends with the tests. */
+async function start(vars) {
+  const started = await startGateway({ vars });
+  gateways.push(started);
+  return started;
+}
+
+before(async () => {
+  [sandbox, upstream] = await Promise.all([startSandbox(), startUpstream()]);
+  const closed = await closedPort();
+  const PROVIDERS = JSON.stringify({
+    raw: { base_url: `${upstream.url}/v1`, dialects: ["chat", "responses"], api_key_secret: "RAW_KEY" },
+    closed: { base_url: `http://127.0.0.1:${closed}/v1` },
+  });
+  [gateway, poor] = await Promise.all([
+    start({
+      ...sandboxVars(sandbox),
+      ...SECRETS,
+      PROVIDERS,
+      MAX_BODY_BYTES: String(LIMIT),
+      UPSTREAM_TIMEOUT_MS: "1500",
+    }),
+    // No key but a wrong one for OpenAI.
+    start({ OPENAI_API_KEY: "invalid-key", OPENAI_BASE_URL: `${sandbox.url}/v1` }),
+  ]);
+});
+after(async () => {
+  await Promise.all(gateways.map((started) => started.stop()));
+  await sandbox?.close();
+  await upstream?.close();
+});
+
+/** A port that nobody listens on. */
+async function closedPort() {
+  const server = createServer();
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+const chatBody = (model = MODEL, more = {}) => ({ model, messages: [user("one")], ...more });
+const CHAT = "/chat/completions";
+
+/** The refusal without its message, which must say something. */
+async function told(response) {
+  const { message, ...rest } = await refused(await response);
+  assert.ok(message.length > 20, message);
+  return rest;
+}
+
+const invalid = (param, code = null) => ({ status: 400, type: "invalid_request_error", param, code });
 
 // ——— 400
 
@@ -206,6 +262,10 @@ test("an unknown path is a 404", async () => {
   }
 });
 
+test("messages of a thread that does not exist are a 404", async () => {
+  await assert.rejects(messagesOf(gateway, newThread()), /not_found/);
+});
+
 test("a wrong method is a 405 that names the right ones, also in Allow", async () => {
   for (const [method, path, allow] of [
     ["GET", "/v1/chat/completions", "POST"],
@@ -265,6 +325,19 @@ test("a body over the limit is a 413, with and without a declared length, and on
     const answer = await post(gateway, CHAT, sized(LIMIT), { thread });
     assert.equal(answer.status, 200, await answer.text());
   }
+});
+
+test("a body that never arrives whole blocks nobody else", async () => {
+  const half = send(gateway.baseURL + CHAT, {
+    headers: {
+      authorization: `Bearer ${gateway.key}`,
+      "content-type": "application/json",
+      "content-length": "1000",
+    },
+    body: '{"model":',
+  });
+  half.catch(() => {}); // Never answered: it ends with the gateway.
+  assert.equal((await post(gateway, CHAT, chatBody())).status, 200);
 });
 
 test("a body that is not declared as JSON is a 415, one that is not declared at all is read", async () => {
@@ -481,4 +554,11 @@ for (const memory of [false, true]) {
   });
 }
 
-endWithLogs();
+// The last test: it looks at all that the others made the gateways write.
+test("no log line holds a key", async () => {
+  for (const { logs } of gateways) {
+    const text = logs();
+    assert.match(text, /POST \/v1\/chat\/completions/);
+    assert.doesNotMatch(text, /planted|msk_test|invalid-key|sandbox-key|sk-own/);
+  }
+});

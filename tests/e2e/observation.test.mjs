@@ -1,14 +1,15 @@
 // Owns: observation end to end: messages become notes by a model that is asked in the background, and leave the prompt.
-// Invariant: what is noted is known by a mark that no other test's texts have.
+// Invariant: each test has a thread of its own and a mark in its texts, by which its requests to the observer are known.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { test } from "node:test";
-import { chat, echo, messagesOf, newThread, stored, until, user } from "./conversation.mjs";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { chat, messagesOf, newThread, stored, until, user } from "./conversation.mjs";
+import { sandboxVars, startGateway } from "./gateway.mjs";
 import {
-  askedTwice,
   block,
   configure,
-  DEADLINE_MS,
   DIALECTS,
   filler,
   gateway,
@@ -16,22 +17,26 @@ import {
   goOnUntilNoted,
   isWorking,
   lastPrompt,
+  memory,
   model,
   MOST_TURNS,
   newestRequest,
   newMark,
   observations,
+  OBSERVE_TOKENS,
   ready,
   record,
   rest,
-  startObservedGateway,
-  TAKEN_UP_AGAIN_MS,
+  sandbox,
+  startObservation,
+  stopObservation,
   times,
   timesShown,
   turn,
-} from "./observation.mjs";
+} from "./observed.mjs";
 
-startObservedGateway();
+before(startObservation);
+after(stopObservation);
 
 // ——— From a message to a note, and back into an answer
 
@@ -192,113 +197,6 @@ test("a model that repeats what memory told it adds nothing to the notes", async
   assert.equal(times(await observations(thread), "The user's name is Alex."), 1);
 });
 
-// ——— The observer's ways to fail
-
-for (const [what, knobs] of Object.entries({
-  fails: "status=500",
-  "is overloaded": "status=529",
-  "refuses the request": "status=400",
-  "says nothing": "empty",
-  "is cut short": "truncated",
-  "does not come to its end": "unfinished",
-  "is stopped by a filter": "filtered",
-  "writes prose": "malformed=50",
-  "runs in circles": "degenerate",
-  "sends nonsense": "garbage",
-  "sends a page": "html",
-})) {
-  test(`an observer that ${what} costs the user nothing and no message its place`, async () => {
-    const thread = newThread(),
-      mark = newMark();
-    model.spoil(mark, knobs);
-    const first = `My name is Alex. I keep ${mark}.`;
-    await turn(thread, first);
-    await goOn(thread, mark, 5);
-    await until(() => model.about(mark).length > 0, "the observer is asked");
-    await goOn(thread, mark, 3, {}, 6);
-    const { text } = await turn(thread, "What is my name?");
-    assert.equal(text, "Alex");
-    const { said, told } = lastPrompt();
-    assert.deepEqual(told, []);
-    assert.deepEqual(said, [
-      first,
-      "Got it.",
-      ...Array.from({ length: 8 }, (_, n) => filler(mark, n + 1)).flatMap((one) => [one, echo(one).content]),
-      "What is my name?",
-    ]);
-    assert.equal(await observations(thread), null);
-  });
-}
-
-test("an observer that failed is asked again, and then notes come once", async () => {
-  const thread = newThread(),
-    mark = newMark();
-  model.spoil(mark, "truncated", 1);
-  const first = `My name is Alex. I keep ${mark}.`;
-  await turn(thread, first);
-  await goOn(thread, mark, 4);
-  await askedTwice(first);
-  // The notes of later messages may be ready before, and do not leave the prompt before these.
-  await rest(thread);
-  await goOnUntilNoted(thread, mark, first, {}, 5);
-  const [one, two] = model.about(first).map(({ text }) => text.slice(text.indexOf("<transcript>")));
-  assert.equal(one, two);
-  assert.equal(model.about(first).length, 2);
-  assert.equal(times(await observations(thread), "The user's name is Alex."), 1);
-});
-
-test("while an observer takes its time, turns are answered and messages stay", async () => {
-  const thread = newThread(),
-    mark = newMark();
-  const release = model.hold(mark);
-  const first = `My name is Alex. I keep ${mark}.`;
-  await turn(thread, first);
-  await goOn(thread, mark, 8);
-  await until(() => model.about(mark).length > 0, "the observer is asked");
-  assert.ok((await record(thread)).isObserving);
-  assert.equal((await turn(thread, "What is my name?")).text, "Alex");
-  assert.ok(lastPrompt().said.includes(first));
-  assert.equal(model.about(mark).length, 1);
-  // It is not waited for without end.
-  await until(() => model.about(mark)[0].left, "the observer is given up", 2 * DEADLINE_MS);
-  assert.equal((await record(thread))?.bufferedNotes ?? 0, 0);
-  release();
-  // Notes come into use in the order of the conversation, and what timed out is asked again after a moment.
-  await until(
-    () => model.about(mark).some((asked) => asked.answered && asked.text.includes(first)),
-    "it is asked again",
-  );
-  await goOnUntilNoted(thread, mark, first, {}, 9);
-});
-
-test("a sudden end of workerd before the model's answer, or with it on its way, leaves each note once", async () => {
-  const marks = [newMark(), newMark()];
-  const threads = marks.map(newThread);
-  const first = (mark) => `My name is Alex. I keep ${mark}.`;
-  const release = marks.map((mark) => model.hold(mark));
-  for (const [n, thread] of threads.entries()) {
-    await turn(thread, first(marks[n]));
-    await goOn(thread, marks[n], 4);
-    await until(() => model.about(marks[n]).length > 0, "the observer is asked");
-  }
-  release[0]();
-  await gateway.restart();
-  release[1]();
-  for (const [n, thread] of threads.entries()) {
-    const mark = marks[n];
-    await until(async () => (await record(thread)).bufferedNotes > 0, "notes are ready", TAKEN_UP_AGAIN_MS);
-    await goOn(thread, mark, 4, {}, 5);
-    await until(async () => {
-      await turn(thread, filler(mark, 9));
-      return !lastPrompt().said.includes(first(mark));
-    }, "notes are in use");
-    const notes = await observations(thread);
-    assert.equal(times(notes, "The user's name is Alex."), 1, notes);
-    for (const text of [1, 2].map((turn) => filler(mark, turn)))
-      assert.equal(times(notes, `The user said: ${text}`), 1, notes);
-  }
-});
-
 // ——— Modes
 
 test("x-memory-mode decides whether notes are shown and messages noted", async () => {
@@ -383,4 +281,127 @@ test("what a resource said in one thread is known in another where the scope is 
   for (const text of lastPrompt().told) assert.ok(!text.includes(mark), text);
   assert.equal(await ask(newThread(), resource), "I don't know your name.");
   assert.equal(await ask(newThread(), `other-${mark}`, scope), "I don't know your name.");
+});
+
+// ——— Deletion
+
+test("a thread that is deleted while an observer is at work stays deleted", async () => {
+  const thread = newThread(),
+    mark = newMark();
+  const release = model.hold(mark);
+  await turn(thread, `My name is Alex. I keep ${mark}.`);
+  await goOn(thread, mark, 5);
+  await until(() => model.about(mark).length > 0, "the observer is asked");
+  const deleted = await memory(thread, "", { method: "DELETE" });
+  const { id, scope, counts } = deleted.receipt;
+  assert.deepEqual([deleted.status, deleted.ok, id, scope], [200, true, thread, "thread"]);
+  assert.equal(counts.messages, 12);
+  release();
+  await until(
+    () => model.about(mark).every(({ answered, left }) => answered || left),
+    "the observer is done",
+  );
+  for (const rest of ["/messages", "/observations", "/observations/record"])
+    assert.equal((await memory(thread, rest)).status, 404, rest);
+  assert.equal((await turn(thread, "What is my name?")).text, "I don't know your name.");
+  assert.deepEqual(lastPrompt(), { told: [], said: ["What is my name?"] });
+  assert.equal(await observations(thread), null);
+  assert.equal((await messagesOf(gateway, thread)).total, 2);
+});
+
+test("of a deleted thread nothing is left in storage, its notes included", async () => {
+  const thread = newThread(),
+    mark = newMark();
+  const first = `My name is Alex. I keep ${mark}.`;
+  await turn(thread, first);
+  await goOnUntilNoted(thread, mark, first);
+  await until(async () => (await filesWith(mark)).length > 0, "the thread is in storage");
+  assert.equal((await memory(thread, "", { method: "DELETE" })).status, 200);
+  await gateway.restart();
+  assert.equal((await memory(thread, "/messages")).status, 404);
+  assert.deepEqual(await filesWith(mark), []);
+});
+
+/** The files of the gateway's objects and databases that hold a text. */
+async function filesWith(text) {
+  const entries = await readdir(gateway.state, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  const found = await Promise.all(files.map(async (file) => (await readFile(file)).includes(text) && file));
+  return found.filter(Boolean);
+}
+
+// ——— Reflection
+
+test("a long log is written anew with the newest of what changed, and the fact is still known", async () => {
+  const reflecting = await startGateway({
+    vars: {
+      ...sandboxVars(sandbox),
+      GOOGLE_BASE_URL: model.url,
+      MEMORY_OBSERVE_TOKENS: String(OBSERVE_TOKENS),
+      MEMORY_REFLECT_TOKENS: "120",
+      MEMORY_SWAP_TOKENS: "160",
+    },
+  });
+  try {
+    const thread = newThread(),
+      mark = newMark();
+    // Long answers that nothing is noted of bring the conversation on; the same request is noted once.
+    const say = (n) =>
+      chat(reflecting, thread, `My ${mark} budget is ${n} euros. Reply with exactly 100 words.`);
+    const log = async () => (await observations(thread, { at: reflecting, key: reflecting.key })) ?? "";
+    const merged = /budget is (\d+) euros\. Before, it was (\d+ euros(?:; \d+ euros)+)\./;
+    let n = 0;
+    await until(
+      async () => {
+        await say(++n);
+        return merged.test(await log());
+      },
+      "the log is written anew",
+      30_000,
+    );
+    const [, newest, replaced] = merged.exec(await log());
+    const expected = Array.from(
+      { length: Number(newest) - 1 },
+      (_, at) => `${Number(newest) - 1 - at} euros`,
+    );
+    assert.deepEqual(replaced.split("; "), expected);
+    assert.equal(times(await log(), `${mark} budget is 1 euros.`), 0);
+    const { text } = await chat(reflecting, thread, `What is my ${mark} budget?`);
+    assert.equal(text, `${n} euros`);
+  } finally {
+    await reflecting.stop();
+  }
+});
+
+// ——— The memory API
+
+test("what was said in a thread is found by its words, in messages and in notes", async () => {
+  const thread = newThread();
+  const mark = newMark();
+  await turn(thread, `My name is Alex. I keep ${mark}.`);
+  await goOnUntilNoted(thread, mark, `My name is Alex. I keep ${mark}.`);
+  const look = async (query, key = gateway.key) => {
+    const url = `${gateway.baseURL}/memory/search?threadId=${encodeURIComponent(thread)}&q=${encodeURIComponent(query)}`;
+    const answer = await fetch(url, { headers: { authorization: `Bearer ${key}` } });
+    return { status: answer.status, ...(await answer.json()) };
+  };
+  const found = await look(`who keeps ${mark}?`);
+  assert.equal(found.status, 200);
+  assert.equal(found.complete, true);
+  assert.deepEqual(
+    new Set(found.results.filter((hit) => !hit.isBeside).map((hit) => hit.type)),
+    new Set(["message", "note"]),
+  );
+  assert.ok(found.results[0].snippet.includes(mark), JSON.stringify(found.results[0]));
+  assert.deepEqual((await look("zeppelin")).results, []);
+  assert.equal((await look(mark, gateway.otherKey)).status, 404);
+});
+
+test("observations of another project's or an unknown thread are not found", async () => {
+  const thread = newThread();
+  await turn(thread, "Hello.");
+  for (const rest of ["/observations", "/observations/record"]) {
+    assert.equal((await memory(thread, rest, { key: gateway.otherKey })).status, 404);
+    assert.equal((await memory(newThread(), rest)).status, 404);
+  }
 });
