@@ -1,30 +1,28 @@
 // Owns: what a client is told when something is wrong, whoever's fault it is.
 // Invariant: status, type, param and code are compared whole; an error from a provider is compared byte by byte.
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { after, before, test } from "node:test";
 import { startGatewayProcess } from "../../scripts/gateway-process.mjs";
 import { freePort } from "../../scripts/ports.mjs";
 import { configVariant } from "../../scripts/wrangler.mjs";
-import { memoryHeaders, MODEL, newThread, openai, post, refused, until, user } from "./conversation.mjs";
-import { sandboxVars } from "./gateway.mjs";
 import {
-  CHAT,
-  chatBody,
-  endWithLogs,
-  gateway,
-  invalid,
-  LIMIT,
-  poor,
-  sandbox,
-  SECRETS,
-  startGateways,
-  told,
-  upstream,
-} from "./planted.mjs";
-import { whole } from "./wire.mjs";
+  memoryHeaders,
+  messagesOf,
+  MODEL,
+  newThread,
+  openai,
+  post,
+  refused,
+  until,
+  user,
+} from "./conversation.mjs";
+import { startGateway, startSandbox, sandboxVars } from "./gateway.mjs";
+import { send, startUpstream, whole } from "./wire.mjs";
 
 const SECRETS = { OPENAI_API_KEY: "sk-planted-openai-secret", RAW_KEY: "sk-planted-raw-secret" };
 const LIMIT = 200_000;
@@ -63,13 +61,15 @@ after(async () => {
   await upstream?.close();
 });
 
-/** A port that nobody listens on. */
+/** A port that nobody listens on, nor can: it is the near end of a connection for as long as the tests run. */
 async function closedPort() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  const server = createServer((socket) => socket.unref());
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const socket = connect(server.address().port, "127.0.0.1");
+  await once(socket, "connect");
+  socket.unref();
+  server.unref();
+  return socket.localPort;
 }
 
 const chatBody = (model = MODEL, more = {}) => ({ model, messages: [user("one")], ...more });
