@@ -155,7 +155,9 @@ test("the SDK's own retries of a failing request keep the message once", async (
     (error) => error.status === 503,
   );
   // Each of the client's three is tried twice.
-  const tried = sandbox.requests.slice(before).filter(({ body }) => body?.messages?.at(-1)?.content === "two");
+  const tried = sandbox.requests
+    .slice(before)
+    .filter(({ body }) => body?.messages?.at(-1)?.content === "two");
   assert.equal(tried.length, 6);
   assert.deepEqual(lastPrompt(sandbox), [...turns("one"), user("two")]);
   await until(async () => {
