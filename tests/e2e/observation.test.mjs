@@ -1,199 +1,42 @@
 // Owns: observation end to end: messages become notes by a model that is asked in the background, and leave the prompt.
-// Invariant: each test has a thread of its own and a mark in its texts, by which its requests to the observer are known;
-// the observer is the sandbox's, asked as Google's, so what is noted follows from the messages alone.
+// Invariant: each test has a thread of its own and a mark in its texts, by which its requests to the observer are known.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { chat, messagesOf, newThread, stored, until, user } from "./conversation.mjs";
+import { sandboxVars, startGateway } from "./gateway.mjs";
 import {
-  chat,
-  echo,
-  memoryHeaders,
-  messagesOf,
-  newThread,
-  post,
-  stored,
-  until,
-  user,
-} from "./conversation.mjs";
-import { sandboxVars, startGateway, startSandbox } from "./gateway.mjs";
-import { startNotesModel } from "./notesmodel.mjs";
+  block,
+  configure,
+  DIALECTS,
+  filler,
+  gateway,
+  goOn,
+  goOnUntilNoted,
+  isWorking,
+  lastPrompt,
+  memory,
+  model,
+  MOST_TURNS,
+  newestRequest,
+  newMark,
+  observations,
+  OBSERVE_TOKENS,
+  ready,
+  record,
+  rest,
+  sandbox,
+  startObservation,
+  stopObservation,
+  times,
+  timesShown,
+  turn,
+} from "./observed.mjs";
 
-// Notes are taken every other turn with a filler and its answer, and used from the fourth or fifth on.
-const OBSERVE_TOKENS = 400;
-const LEAST_TURN_TOKENS = 80;
-const MOST_TURNS = 14;
-// Work that was under way when workerd died is taken up again half a minute after its deadline.
-const DEADLINE_MS = 10_000;
-const TAKEN_UP_AGAIN_MS = DEADLINE_MS + 60_000;
-
-let sandbox, model, gateway;
-before(async () => {
-  sandbox = await startSandbox();
-  model = await startNotesModel(sandbox);
-  gateway = await startGateway({
-    vars: {
-      ...sandboxVars(sandbox),
-      GOOGLE_BASE_URL: model.url,
-      MEMORY_OBSERVE_TOKENS: String(OBSERVE_TOKENS),
-      OBSERVER_DEADLINE_MS: String(DEADLINE_MS),
-    },
-  });
-});
-after(async () => {
-  await gateway?.stop();
-  await model?.close();
-  await sandbox?.close();
-});
-
-/** A mark that no other test's texts have. */
-const newMark = () => `mark-${randomUUID().slice(0, 8)}`;
-
-const WORDS =
-  "north east south west stone river cloud field harbour meadow lantern copper window garden".split(" ");
-/** A text that is worth a note, and no other text of its thread. */
-const filler = (mark, n) =>
-  `The ${WORDS[n % WORDS.length]} road number ${n} of ${mark} leads along the ${WORDS[(n * 5 + 3) % WORDS.length]} ` +
-  `side of the valley, over ${n + 2} bridges and past the old mill, and nobody has ever counted the ${WORDS[(n * 3 + 1) % WORDS.length]} trees there.`;
-
-// ——— The clients' dialects
-
-const DIALECTS = {
-  chat: {
-    path: "/chat/completions",
-    model: "openai/gpt-5.4-mini",
-    body: (text) => ({ messages: [user(text)] }),
-    whole: ({ choices }) => choices[0].message.content,
-    piece: ({ choices }) => choices?.[0]?.delta?.content,
-  },
-  responses: {
-    path: "/responses",
-    model: "openai/gpt-5.4-mini",
-    body: (text) => ({ input: text }),
-    whole: ({ output }) => output[0].content[0].text,
-    piece: ({ type, delta }) => (type === "response.output_text.delta" ? delta : ""),
-  },
-  messages: {
-    path: "/messages",
-    model: "anthropic/claude-sonnet-4-5",
-    body: (text) => ({ messages: [user(text)], max_tokens: 2_000 }),
-    whole: ({ content }) => content[0].text,
-    piece: ({ delta }) => delta?.text,
-  },
-};
-
-/** One turn on the wire; gives what was answered, and the headers. */
-async function turn(
-  thread,
-  text,
-  { dialect = "chat", stream = false, headers, resource, at = gateway } = {},
-) {
-  const { path, model, body, whole, piece } = DIALECTS[dialect];
-  const response = await post(
-    at,
-    path,
-    { model, ...body(text), ...(stream && { stream }) },
-    { thread, resource, headers },
-  );
-  const told = await response.text();
-  assert.equal(response.status, 200, told);
-  if (!stream) return { text: whole(JSON.parse(told)), headers: response.headers };
-  const events = [...told.matchAll(/^data: (\{.*\})$/gm)].map(([, data]) => JSON.parse(data));
-  return { text: events.map((event) => piece(event) ?? "").join(""), headers: response.headers };
-}
-
-/** The newest request to the thread's own model. */
-const newestRequest = () =>
-  sandbox.requests.findLast(({ method, path }) => method === "POST" && !path.startsWith("/v1beta/"));
-
-/** What it told beside messages, and the messages' texts. */
-function lastPrompt() {
-  const { body } = newestRequest();
-  const plain = (content) =>
-    typeof content === "string" ? content : (content ?? []).map(({ text }) => text ?? "").join("\n");
-  const items = body.messages ?? (typeof body.input === "string" ? [user(body.input)] : body.input);
-  const isSystem = ({ role }) => role === "system" || role === "developer";
-  const told = [body.system, body.instructions, ...items.filter(isSystem).map(({ content }) => content)];
-  return {
-    told: told.map(plain).filter(Boolean),
-    said: items.filter((item) => !isSystem(item)).map(({ content }) => plain(content)),
-  };
-}
-
-/** What stands in a block of memory's in the newest prompt; undefined where there is none. */
-const block = (tag) =>
-  lastPrompt().told.join("\n").split(`<conversation_${tag}>\n`)[1]?.split(`</conversation_${tag}>`)[0];
-
-// ——— What the memory API says
-
-async function memory(thread, rest, { key = gateway.key, method = "GET", body: sent, at = gateway } = {}) {
-  const response = await fetch(`${at.baseURL}/memory/threads/${encodeURIComponent(thread)}${rest}`, {
-    method,
-    headers: { authorization: `Bearer ${key}`, ...(sent && { "content-type": "application/json" }) },
-    body: sent && JSON.stringify(sent),
-  });
-  const body = await response.json();
-  return { status: response.status, ...body };
-}
-
-const observations = async (thread, options) => (await memory(thread, "/observations", options)).observations;
-const record = async (thread) => (await memory(thread, "/observations/record")).record;
-
-/** Gives the thread thresholds of its own; gives back that of its messages. */
-const configure = async (thread, body) =>
-  (await memory(thread, "/observations/config", { method: "PATCH", body })).config.observation.messageTokens;
-
-const isWorking = (found) =>
-  found !== null &&
-  (found.isObserving || found.isReflecting || found.isBufferingObservation || found.isBufferingReflection);
-
-/** Waits until no observer or reflector is at work for the thread. */
-const rest = (thread) => until(async () => !isWorking(await record(thread)), "the thread is at rest");
-
-/** Waits until notes are ready, where a thread has had so many turns with a filler that they have to come. */
-async function ready(thread, turns) {
-  if (turns * LEAST_TURN_TOKENS < OBSERVE_TOKENS) return;
-  await until(async () => {
-    const found = await record(thread);
-    return found?.bufferedNotes > 0 || found?.pendingMessageTokens < OBSERVE_TOKENS;
-  }, "notes are ready");
-}
-
-/** Goes on with a conversation until notes have taken the place of its first message; gives the number of turns. */
-async function goOnUntilNoted(thread, mark, first, options, from = 1) {
-  for (let n = from; n < from + MOST_TURNS; n++) {
-    const text = filler(mark, n);
-    assert.equal((await turn(thread, text, options)).text, echo(text).content);
-    if (!lastPrompt().said.includes(first)) return n;
-    await ready(thread, n);
-  }
-  return assert.fail(`${first} is still in the prompt after ${MOST_TURNS} turns`);
-}
-
-/** Goes on for a number of turns, whatever becomes of the messages. */
-async function goOn(thread, mark, turns, options, from = 1) {
-  for (let n = from; n < from + turns; n++) {
-    const text = filler(mark, n);
-    assert.equal((await turn(thread, text, options)).text, echo(text).content);
-  }
-}
-
-/** Waits until an observer was shown a text a second time, and has answered. */
-const askedTwice = (text) =>
-  until(
-    () => model.about(text).filter(({ answered }) => answered).length >= 2,
-    "the observer is asked again",
-  );
-
-/** How often each line of content was shown to the observer. */
-const timesShown = (mark, line) =>
-  model
-    .about(mark)
-    .reduce((sum, { text }) => sum + text.split("\n").filter((one) => one === `| ${line}`).length, 0);
-
-/** How often a text stands in another. */
-const times = (text, part) => text.split(part).length - 1;
+before(startObservation);
+after(stopObservation);
 
 // ——— From a message to a note, and back into an answer
 
@@ -352,113 +195,6 @@ test("a model that repeats what memory told it adds nothing to the notes", async
     assert.doesNotMatch(text, /^\| .*(?:<conversation_|Notes on the earlier part)/m);
   await goOn(thread, mark, 3, {}, 30);
   assert.equal(times(await observations(thread), "The user's name is Alex."), 1);
-});
-
-// ——— The observer's ways to fail
-
-for (const [what, knobs] of Object.entries({
-  fails: "status=500",
-  "is overloaded": "status=529",
-  "refuses the request": "status=400",
-  "says nothing": "empty",
-  "is cut short": "truncated",
-  "does not come to its end": "unfinished",
-  "is stopped by a filter": "filtered",
-  "writes prose": "malformed=50",
-  "runs in circles": "degenerate",
-  "sends nonsense": "garbage",
-  "sends a page": "html",
-})) {
-  test(`an observer that ${what} costs the user nothing and no message its place`, async () => {
-    const thread = newThread(),
-      mark = newMark();
-    model.spoil(mark, knobs);
-    const first = `My name is Alex. I keep ${mark}.`;
-    await turn(thread, first);
-    await goOn(thread, mark, 5);
-    await until(() => model.about(mark).length > 0, "the observer is asked");
-    await goOn(thread, mark, 3, {}, 6);
-    const { text } = await turn(thread, "What is my name?");
-    assert.equal(text, "Alex");
-    const { said, told } = lastPrompt();
-    assert.deepEqual(told, []);
-    assert.deepEqual(said, [
-      first,
-      "Got it.",
-      ...Array.from({ length: 8 }, (_, n) => filler(mark, n + 1)).flatMap((one) => [one, echo(one).content]),
-      "What is my name?",
-    ]);
-    assert.equal(await observations(thread), null);
-  });
-}
-
-test("an observer that failed is asked again, and then notes come once", async () => {
-  const thread = newThread(),
-    mark = newMark();
-  model.spoil(mark, "truncated", 1);
-  const first = `My name is Alex. I keep ${mark}.`;
-  await turn(thread, first);
-  await goOn(thread, mark, 4);
-  await askedTwice(first);
-  // The notes of later messages may be ready before, and do not leave the prompt before these.
-  await rest(thread);
-  await goOnUntilNoted(thread, mark, first, {}, 5);
-  const [one, two] = model.about(first).map(({ text }) => text.slice(text.indexOf("<transcript>")));
-  assert.equal(one, two);
-  assert.equal(model.about(first).length, 2);
-  assert.equal(times(await observations(thread), "The user's name is Alex."), 1);
-});
-
-test("while an observer takes its time, turns are answered and messages stay", async () => {
-  const thread = newThread(),
-    mark = newMark();
-  const release = model.hold(mark);
-  const first = `My name is Alex. I keep ${mark}.`;
-  await turn(thread, first);
-  await goOn(thread, mark, 8);
-  await until(() => model.about(mark).length > 0, "the observer is asked");
-  assert.ok((await record(thread)).isObserving);
-  assert.equal((await turn(thread, "What is my name?")).text, "Alex");
-  assert.ok(lastPrompt().said.includes(first));
-  assert.equal(model.about(mark).length, 1);
-  // It is not waited for without end.
-  await until(() => model.about(mark)[0].left, "the observer is given up", 2 * DEADLINE_MS);
-  assert.equal((await record(thread))?.bufferedNotes ?? 0, 0);
-  release();
-  // Notes come into use in the order of the conversation, and what timed out is asked again after a moment.
-  await until(
-    () => model.about(mark).some((asked) => asked.answered && asked.text.includes(first)),
-    "it is asked again",
-  );
-  await goOnUntilNoted(thread, mark, first, {}, 9);
-});
-
-test("a sudden end of workerd before the model's answer, or with it on its way, leaves each note once", async () => {
-  const marks = [newMark(), newMark()];
-  const threads = marks.map(newThread);
-  const first = (mark) => `My name is Alex. I keep ${mark}.`;
-  const release = marks.map((mark) => model.hold(mark));
-  for (const [n, thread] of threads.entries()) {
-    await turn(thread, first(marks[n]));
-    await goOn(thread, marks[n], 4);
-    await until(() => model.about(marks[n]).length > 0, "the observer is asked");
-  }
-  release[0]();
-  await gateway.restart();
-  release[1]();
-  for (const [n, thread] of threads.entries()) {
-    const mark = marks[n];
-    await until(async () => (await record(thread)).bufferedNotes > 0, "notes are ready", TAKEN_UP_AGAIN_MS);
-    await goOn(thread, mark, 4, {}, 5);
-    await until(async () => {
-      await turn(thread, filler(mark, 9));
-      return !lastPrompt().said.includes(first(mark));
-    }, "notes are in use");
-    const notes = await observations(thread);
-    assert.equal(times(notes, "The user's name is Alex."), 1, notes);
-    for (const text of [1, 2].map((turn) => filler(mark, turn)))
-      assert.equal(times(notes, `The user said: ${text}`), 1, notes);
-  }
 });
 
 // ——— Modes
@@ -638,128 +374,6 @@ test("a long log is written anew with the newest of what changed, and the fact i
 });
 
 // ——— The memory API
-
-test("the record tells of work only while there is some, and of what was noted", async () => {
-  const thread = newThread(),
-    mark = newMark();
-  const release = model.hold(mark);
-  const first = `My name is Alex. I keep ${mark}.`;
-  await turn(thread, first);
-  assert.ok(!isWorking(await record(thread)));
-  await goOn(thread, mark, 4);
-  await until(() => model.about(mark).length > 0, "the observer is asked");
-  const during = await record(thread);
-  assert.notEqual(during.isObserving, during.isBufferingObservation);
-  assert.deepEqual([during.isReflecting, during.isBufferingReflection], [false, false]);
-  assert.equal(during.activeObservations, null);
-  assert.ok(during.pendingMessageTokens > 0);
-  release();
-  await rest(thread);
-  await goOnUntilNoted(thread, mark, first);
-  await rest(thread);
-  const after = await record(thread);
-  assert.equal(after.isBufferingObservation, false);
-  assert.deepEqual(
-    [after.scope, after.threadId, after.resourceId, after.isObserving, after.isReflecting],
-    ["thread", thread, "ann", false, false],
-  );
-  assert.ok(after.observationTokenCount > 0 && after.totalTokensObserved > 0);
-  assert.ok(!Number.isNaN(Date.parse(after.lastObservedAt)));
-  assert.equal(after.activeObservations, await observations(thread));
-});
-
-test("each cycle is told in the log with its thread, cost and outcome, and without a word of the conversation", async () => {
-  const thread = newThread(),
-    mark = newMark();
-  model.spoil(mark, "status=503", 1);
-  const first = `My name is Alex. I keep ${mark}.`;
-  await turn(thread, first);
-  await goOn(thread, mark, 2);
-  await askedTwice(first);
-  const cycles = () =>
-    [...gateway.logs().matchAll(/\{"event":"memory_cycle".*\}/g)]
-      .map(([line]) => JSON.parse(line))
-      .filter((event) => event.thread === thread);
-  await until(() => cycles().some(({ outcome }) => outcome === "ready"), "the cycle is in the log");
-  const [failed, ready] = cycles();
-  assert.deepEqual(
-    [failed, ready].map(({ operation, project, provider, model, outcome }) => ({
-      operation,
-      project,
-      provider,
-      model,
-      outcome,
-    })),
-    ["retry", "ready"].map((outcome) => ({
-      operation: "observe",
-      project: "default",
-      provider: "google",
-      model: "gemini-2.5-flash",
-      outcome,
-    })),
-  );
-  assert.match(failed.detail, /503/);
-  assert.equal(ready.segment, failed.segment);
-  assert.notEqual(ready.cycle, failed.cycle);
-  assert.ok(ready.tokens_in > 0 && ready.tokens_out > 0 && ready.took_ms >= 0);
-  assert.deepEqual([ready.seq_from, ready.seq_to], [failed.seq_from, failed.seq_to]);
-  assert.ok(!gateway.logs().includes(mark));
-});
-
-test("what memory asks of models is in the ledger, call by call, apart from what users ask", async () => {
-  const thread = newThread(),
-    mark = newMark();
-  model.spoil(mark, "status=503", 1);
-  await turn(thread, `My name is Alex. I keep ${mark}.`);
-  await goOn(thread, mark, 2);
-  const told = () =>
-    [...gateway.logs().matchAll(/\{"event":"memory_cycle".*\}/g)]
-      .map(([line]) => JSON.parse(line))
-      .filter((event) => event.thread === thread);
-  await until(() => told().some(({ outcome }) => outcome === "ready"), "notes are ready");
-  const rows = () =>
-    gateway.d1(
-      `SELECT request_id, operation, outcome, provider, model, status_code, prompt_tokens, completion_tokens, key_id
-       FROM ledger WHERE kind = 'memory' AND thread_id = '${thread}' ORDER BY started_at`,
-    );
-  await until(async () => (await rows()).length === told().length, "each call has its row");
-  assert.deepEqual(
-    await rows(),
-    told().map(({ cycle, outcome, tokens_in, tokens_out, status }) => ({
-      request_id: cycle,
-      operation: "observe",
-      outcome: outcome === "ready" ? "complete" : "failed",
-      provider: "google",
-      model: "gemini-2.5-flash",
-      status_code: status,
-      prompt_tokens: tokens_in,
-      completion_tokens: tokens_out,
-      key_id: "",
-    })),
-  );
-});
-
-test("memory that has spent its budget asks nobody, and every turn is answered", async () => {
-  const poor = await startGateway({
-    vars: {
-      ...sandboxVars(sandbox),
-      GOOGLE_BASE_URL: model.url,
-      MEMORY_OBSERVE_TOKENS: String(OBSERVE_TOKENS),
-      MEMORY_BUDGET: '{"tokens":1,"period":"day"}',
-    },
-  });
-  try {
-    const thread = newThread(),
-      mark = newMark();
-    for (const text of [`My name is Alex. I keep ${mark}.`, filler(mark, 1), filler(mark, 2)])
-      await turn(thread, text, { at: poor });
-    const refused = () => /"event":"memory_cycle".*budget/.test(poor.logs());
-    await until(refused, "the log says why nobody was asked");
-    assert.equal(model.about(mark).length, 0);
-  } finally {
-    await poor.stop();
-  }
-});
 
 test("what was said in a thread is found by its words, in messages and in notes", async () => {
   const thread = newThread();

@@ -63,7 +63,7 @@ export async function startUpstream() {
   const requests = [];
   const upstream = { requests, answer: (res) => res.writeHead(500).end() };
   const server = createServer(async (req, res) => {
-    // direct.mjs of another test's, which looks for its gateway at every port: nobody is here.
+    // direct.mjs of another test, where the system does not tell it whose a port is: nobody is here.
     if (req.url.startsWith("/v1/memory/")) return res.destroy();
     const entry = { path: req.url, headers: req.headers, raw: "", closed: false };
     requests.push(entry);
