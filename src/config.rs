@@ -398,6 +398,16 @@ mod tests {
     }
 
     #[test]
+    fn a_route_is_asked_ten_times_at_most() {
+        for (said, holds) in
+            [(None, 2), (Some("1"), 1), (Some("10"), 10), (Some("11"), 10), (Some("1000000"), 10)]
+        {
+            let vars: Vec<_> = said.map(|said| ("UPSTREAM_ATTEMPTS", said)).into_iter().collect();
+            assert_eq!(read(&vars).unwrap().upstream_attempts, holds, "{said:?}");
+        }
+    }
+
+    #[test]
     fn base_urls_take_the_form_of_the_providers_own_sdk() {
         let config = read(&[
             ("OPENAI_BASE_URL", "http://localhost:1/v1/"),

@@ -366,7 +366,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_taken_is_named_by_its_path() {
+        let names =
+            |count: u32| (0..count).map(|at| (format!("n{at}"), json!(["c/d"]))).collect::<Map<_, _>>();
+        let models = |count: usize| json!({"aliases": {"a": vec!["c/d"; count]}});
+        Settings::read(&json!({"aliases": names(64)})).unwrap();
+        Settings::read(&models(8)).unwrap();
         for (document, param, says) in [
+            (json!({"aliases": names(65)}), "settings.aliases", "not hold more than 64 names"),
+            (models(9), "settings.aliases.a", "1 to 8 models"),
             (json!([]), "settings", "must be an object"),
             (json!({"memroy": {}}), "settings.memroy", "unknown field `memroy`"),
             (json!({"memory": 1}), "settings.memory", "must be an object"),
