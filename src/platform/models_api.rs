@@ -12,7 +12,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use super::border::{Sent, now, send, settled, whole_body};
 use super::gateway_worker::{Incoming, json_answer};
 use super::log;
-use super::upstream::USER_AGENT;
+use super::upstream::{USER_AGENT, client_gone};
 use crate::bindings::Bindings;
 use crate::cache::ExpiringCache;
 use crate::error::{Error, Kind};
@@ -102,6 +102,10 @@ async fn reached_models(incoming: &Incoming, bindings: &Bindings) -> Result<Vec<
     }
     let client = incoming.request.signal();
     let answers = join_all(reached.iter().map(|(provider, key)| ask(provider, key.as_ref(), &client))).await;
+    if client.aborted() {
+        // What a provider had no time to say is not missing: nobody else is to be told so.
+        return Err(client_gone());
+    }
     let (mut direct, mut routed, mut missing) = (Vec::new(), Vec::new(), 0);
     for ((provider, _), answer) in reached.iter().zip(answers) {
         match answer.map(|json| read_list(&provider.name, &json)) {

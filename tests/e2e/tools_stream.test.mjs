@@ -105,6 +105,19 @@ const answers = (words) => (res) => {
   finish(res, "stop");
 };
 
+/** What was said of an answer that broke off is kept in its thread, as texts and kinds of parts. */
+async function assertKept(thread, parts) {
+  const [, kept] = await until(async () => {
+    const { messages } = await messagesOf(gateway, thread);
+    return messages.length === 2 && messages;
+  }, "the turn");
+  assert.equal(kept.status, "incomplete");
+  assert.deepEqual(
+    kept.content.map(({ type, text }) => text ?? type),
+    parts,
+  );
+}
+
 /** One streamed question in each dialect: `ask` gives the words one by one and in the end what is known of the answer. */
 const CLIENTS = {
   chat: async function* (about, headers) {
@@ -265,15 +278,7 @@ test("a round that breaks off ends the stream as broken, and what was said is ke
     assert.deepEqual([answer.status, clean], [200, false], text);
     assert.ok(text.includes(failed), text);
     assert.ok(!text.includes("[DONE]") && !text.includes("message_stop"), text);
-    const [, kept] = await until(async () => {
-      const { messages } = await messagesOf(gateway, thread);
-      return messages.length === 2 && messages;
-    }, "the turn");
-    assert.equal(kept.status, "incomplete");
-    assert.deepEqual(
-      kept.content.map(({ type, text }) => text ?? type),
-      ["I look.", "tool_call", "tool_result", "\n\nSo it"],
-    );
+    await assertKept(thread, ["I look.", "tool_call", "tool_result", "\n\nSo it"]);
   }
 });
 
@@ -291,15 +296,7 @@ test("a client that leaves in a round has the provider let go, and what was said
   await answer.seen("So it is");
   answer.leave();
   await until(() => entry.closed, "the provider is let go");
-  const [, kept] = await until(async () => {
-    const { messages } = await messagesOf(gateway, thread);
-    return messages.length === 2 && messages;
-  }, "the turn");
-  assert.equal(kept.status, "incomplete");
-  assert.deepEqual(
-    kept.content.map(({ type, text }) => text ?? type),
-    ["I look.", "tool_call", "tool_result", "\n\nSo it is"],
-  );
+  await assertKept(thread, ["I look.", "tool_call", "tool_result", "\n\nSo it is"]);
 });
 
 test("a client that leaves while a tool is at work has the tool let go, and what was said is kept", async () => {
@@ -313,15 +310,7 @@ test("a client that leaves while a tool is at work has the tool let go, and what
   await until(() => searches.has(query), "the search");
   answer.leave();
   await until(() => searches.get(query).gone, "the search is let go");
-  const [, kept] = await until(async () => {
-    const { messages } = await messagesOf(gateway, thread);
-    return messages.length === 2 && messages;
-  }, "the turn");
-  assert.equal(kept.status, "incomplete");
-  assert.deepEqual(
-    kept.content.map(({ type, text }) => text ?? type),
-    ["I look."],
-  );
+  await assertKept(thread, ["I look."]);
   assert.equal(promptsAbout(about).length, 1);
 });
 
