@@ -9,7 +9,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { build } from "../scripts/build.mjs";
+import { build, describeSize } from "../scripts/build.mjs";
 import { root } from "../scripts/paths.mjs";
 import { main, step } from "../scripts/say.mjs";
 import { ensureNodeModules } from "../scripts/setup.mjs";
@@ -24,7 +24,7 @@ async function startup() {
   });
   const rounds = Number(values.rounds);
   await ensureNodeModules();
-  if (!values.build) await step("build the Worker", () => build());
+  if (!values.build) await step("build the Worker", async () => describeSize(await build()));
   const folder = values.build ?? "build/release";
 
   console.log(`\nthe module: ${ofModule(readFileSync(join(root, folder, "index_bg.wasm")), rounds)}`);
