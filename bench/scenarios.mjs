@@ -83,8 +83,10 @@ export const PARTS = [
     scenarios: [
       whole(1_000, 1),
       whole(1_000, 8),
+      whole(1_000, 64),
       whole(100_000, 1),
       whole(100_000, 8),
+      whole(2_000_000, 1),
       flat(100),
       flat(1_000),
       paced(),
