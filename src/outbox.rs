@@ -59,7 +59,7 @@ struct Sent<T> {
 /// An entry that failed by itself.
 #[derive(Clone, Copy, Debug, Default)]
 struct Suspect {
-    /// How often, counted anew only when something else was written meanwhile.
+    /// How often; a failure counts only where something else was written since the last one.
     strikes: u32,
     /// How many batches were written when it failed last.
     written: u64,
@@ -147,7 +147,7 @@ impl<T: Entry> Outbox<T> {
 
     /// A batch was written, or was not and waits again.
     pub fn settle(&mut self, number: u64, written: bool) {
-        let Some(Sent { mut entries, .. }) = self.sent.take_if(|sent| sent.number == number) else { return };
+        let Some(Sent { entries, .. }) = self.sent.take_if(|sent| sent.number == number) else { return };
         if written {
             self.written += 1;
             self.at_a_time = self.at_a_time.saturating_mul(2).min(self.batch);
@@ -157,12 +157,10 @@ impl<T: Entry> Outbox<T> {
             return;
         }
         self.at_a_time = (entries.len() / 2).max(1);
-        match entries.pop() {
-            Some(alone) if entries.is_empty() => self.suspect(alone),
-            last => {
-                entries.extend(last);
-                self.give_back(entries);
-            }
+        if entries.len() == 1 {
+            entries.into_iter().for_each(|alone| self.suspect(alone));
+        } else {
+            self.give_back(entries);
         }
     }
 
